@@ -1,0 +1,55 @@
+# make serve   set everything up, build the archive, start TorchServe, classify a photo
+# make test    set up what the tests need and run them all
+# make help    the rest
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# The lock holds the versions, pyproject.toml says which packages belong to what.
+INSTALL := $(BIN)/python -m pip install --constraint requirements.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve stop test check format lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 16
+
+$(VENV)/.serve: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable .
+	$(BIN)/python -m scripts.java || { $(INSTALL) --editable '.[java]' && $(BIN)/python -m scripts.java; }
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.serve
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.serve  ## install what serving needs into .venv
+
+serve: $(VENV)/.serve  ## start the server and classify a photo
+	@$(BIN)/densenet serve
+
+stop: $(VENV)/.serve  ## stop the server
+	@$(BIN)/densenet stop
+
+test: $(VENV)/.dev  ## run every test, with coverage
+	$(BIN)/pytest --cov --cov-report=term
+
+check: $(VENV)/.dev  ## format, lint, types, then every test: what CI runs
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: $(VENV)/.dev  ## lay the code out and repair what ruff can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: $(VENV)/.dev  ## choose the newest versions that pyproject.toml allows
+	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header --allow-unsafe \
+		--no-emit-find-links --no-emit-index-url --output-file requirements.lock pyproject.toml
+	sed -i 's/+cpu$$//' requirements.lock  # a local build of torch stands for the published one
+
+clean: $(VENV)/.serve stop  ## stop the server and remove what was built
+	rm -rf .torchserve .coverage .mypy_cache .pytest_cache .ruff_cache model_store/*.mar

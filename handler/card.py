@@ -1,0 +1,74 @@
+"""The model card: what this model is, where it came from and how it wants its images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from handler.errors import ArchiveError
+
+CARD_FILE = "model-card.json"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The one home of the preprocessing numbers.
+
+    `resize` is the length of the shorter side and `crop` the side of the centre crop, in pixels;
+    `mean` and `std` are per RGB channel, for values in 0..1.
+    """
+
+    resize: int
+    crop: int
+    interpolation: Literal["bilinear", "bicubic"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= self.resize:
+            raise ArchiveError(f"The crop ({self.crop}) must be between 1 and the resize ({self.resize}).")
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ArchiveError(f"The interpolation must be bilinear or bicubic, not {self.interpolation!r}.")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the checkpoint came from: a plain description, its SHA-256 and its licence."""
+
+    source: str
+    sha256: str
+    license: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    name: str
+    version: str
+    architecture: str
+    classes: int
+    weights: Weights
+    preprocessing: Preprocessing
+    built_with: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        try:
+            preprocessing = dict(fields["preprocessing"])
+            preprocessing |= {key: tuple(preprocessing[key]) for key in ("mean", "std")}
+            nested = {"weights": Weights(**fields["weights"]), "preprocessing": Preprocessing(**preprocessing)}
+            return cls(**(fields | nested))
+        except (KeyError, TypeError) as error:
+            raise ArchiveError(f"The model card does not fit this handler ({error}): rebuild the archive.") from error
+
+    def write(self, folder: Path) -> None:
+        (folder / CARD_FILE).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the card from an unpacked archive. Raises ArchiveError where its fields do not fit."""
+        return cls.from_dict(json.loads((folder / CARD_FILE).read_text()))

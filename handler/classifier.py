@@ -1,0 +1,108 @@
+"""The handler TorchServe loads: it composes the stages and does nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler.card import ModelCard
+from handler.context import Context
+from handler.engine import Engine, load_engine
+from handler.errors import ArchiveError, RequestError
+from handler.images import decode
+from handler.labels import LABELS_FILE, Labels, softmax
+from handler.payload import ImageRequest, parse
+from handler.preprocessing import preprocess
+from handler.responses import CONTENT_TYPE, Response, answer, refuse, respond
+from handler.settings import Settings, threads_per_worker
+
+
+class ImageClassifier:
+    """Classifies the images of a batch of requests; a bad one is answered in its row and costs no other."""
+
+    def initialize(self, context: Context) -> None:
+        """Build every stage from the unpacked archive and warm the engine up.
+
+        Raises ArchiveError where settings, card and labels do not fit each other.
+        """
+        folder = Path(context.system_properties["model_dir"])
+        config = context.model_yaml_config or {}
+        self.settings = Settings.from_config(config)
+        self.card = ModelCard.read(folder)
+        self.labels = Labels.read(folder / LABELS_FILE)
+        if len(self.labels) != self.card.classes:
+            raise ArchiveError(
+                f"{LABELS_FILE} has {len(self.labels)} classes and the model {self.card.classes}: rebuild the archive."
+            )
+        threads = threads_per_worker(self.settings, config)
+        self.decoders = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
+        self.engine: Engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
+        self._warm_up(int(context.system_properties.get("batch_size") or 1))
+
+    def handle(self, rows: list[Mapping[str, Any]], context: Context) -> list[Any]:
+        """Answer a batch with exactly one item a row: JSON bytes, with status and content type of their own."""
+        if _asks_for_card(rows, context):
+            return [self.card.to_dict() | {"running": self.engine.description}]
+
+        requests = [self._parse(row, context.get_all_request_header(i)) for i, row in enumerate(rows)]
+        images = [image for request in requests if isinstance(request, ImageRequest) for image in request.images]
+        pixels = list(self.decoders.map(self._preprocess, images))
+        outcomes = self._infer(pixels)
+        responses = [self._respond(request, outcomes) for request in requests]
+
+        for i, response in enumerate(responses):
+            context.set_response_content_type(i, CONTENT_TYPE)
+            context.set_response_status(code=int(response.status), phrase=response.status.phrase, idx=i)
+        return [response.body for response in responses]
+
+    def _parse(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> ImageRequest | RequestError:
+        try:
+            return parse(row, headers, self.settings, len(self.labels))
+        except RequestError as error:
+            return error
+
+    def _preprocess(self, image: bytes | bytearray | RequestError) -> NDArray[np.uint8] | RequestError:
+        if isinstance(image, RequestError):
+            return image
+        try:
+            return preprocess(decode(image, self.settings), self.card.preprocessing)
+        except RequestError as error:
+            return error
+
+    def _infer(self, pixels: list[NDArray[np.uint8] | RequestError]) -> Iterator[NDArray[np.float64] | RequestError]:
+        """Infer the good images as one batch; yields a row of probabilities or the error, in the order given."""
+        batch = [image for image in pixels if not isinstance(image, RequestError)]
+        probabilities = iter(softmax(self.engine(np.stack(batch)))) if batch else iter(())
+        return (image if isinstance(image, RequestError) else next(probabilities) for image in pixels)
+
+    def _respond(
+        self, request: ImageRequest | RequestError, outcomes: Iterator[NDArray[np.float64] | RequestError]
+    ) -> Response:
+        """Take the outcomes of this request's images, and no more, from the batch's."""
+        if isinstance(request, RequestError):
+            return refuse(request)
+        parameters = request.parameters
+        return respond(
+            [
+                outcome
+                if isinstance(outcome, RequestError)
+                else answer(self.labels.top_k(outcome, parameters.top_k), parameters)
+                for outcome in islice(outcomes, len(request.images))
+            ]
+        )
+
+    def _warm_up(self, batch_size: int) -> None:
+        side = self.card.preprocessing.crop
+        for rows in {1, batch_size}:
+            self.engine(np.zeros((rows, side, side, 3), np.uint8))
+
+
+def _asks_for_card(rows: list[Mapping[str, Any]], context: Context) -> bool:
+    """Recognise `GET /models/NAME?customized=true`, which arrives as an empty row with a header of its own."""
+    return len(rows) == 1 and not rows[0] and context.get_all_request_header(0).get("describe") == "True"

@@ -1,0 +1,42 @@
+"""Everything that can be wrong with a request or an archive.
+
+    HandlerError
+    ├── RequestError              one image or one request; answered, never raised through the worker
+    │   ├── BadRequest            400  no image, empty, corrupt, malformed
+    │   ├── PayloadTooLarge       413  too many bytes, pixels or images
+    │   └── UnsupportedMediaType  415  not an image format we accept
+    └── ArchiveError              the archive contradicts itself: the worker stops while loading
+
+Anything else that is raised is a bug and propagates.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class HandlerError(Exception):
+    """Root of the tree. The text is one sentence for the person who meets it."""
+
+
+class RequestError(HandlerError):
+    """What a client did wrong, with the HTTP status that says so."""
+
+    status: ClassVar[HTTPStatus]
+
+
+class BadRequest(RequestError):
+    status = HTTPStatus.BAD_REQUEST
+
+
+class PayloadTooLarge(RequestError):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedMediaType(RequestError):
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class ArchiveError(HandlerError):
+    """A setting, the model card or the labels of this archive cannot be used."""

@@ -1,0 +1,66 @@
+"""Logits to class names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler.errors import ArchiveError
+
+LABELS_FILE = "index_to_name.json"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    class_id: str
+    class_name: str
+    probability: float
+
+
+class Labels:
+    """The class id and name of every output of the model, in the model's order."""
+
+    def __init__(self, names: list[tuple[str, str]]) -> None:
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> tuple[str, str]:
+        return self._names[index]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read `{"0": [class_id, class_name], ...}`.
+
+        Raises ArchiveError where the file is not of that form or its indices are not 0, 1, 2 and so on.
+        """
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            names = [(str(class_id), str(name)) for class_id, name in (table[str(i)] for i in range(len(table)))]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArchiveError(
+                f'{path.name} must map "0", "1", ... each to a pair [class id, class name]; '
+                "python -m scripts.labels writes the one of ImageNet."
+            ) from error
+        return cls(names)
+
+    def top_k(self, probabilities: NDArray[np.float64], k: int) -> list[Prediction]:
+        """Rank one row of probabilities, shape (classes,), best first; a tie goes to the lower index.
+
+        A list and not a dict: ImageNet has names that stand for two classes (crane, maillot).
+        """
+        best = np.argsort(-probabilities, kind="stable")[:k]
+        return [Prediction(*self._names[i], probability=float(probabilities[i])) for i in best]
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Turn logits (N, classes) into probabilities of the same shape, each row summing to 1."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return probabilities

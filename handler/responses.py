@@ -1,0 +1,76 @@
+"""Predictions and errors to the JSON that leaves the worker."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from handler.errors import RequestError
+from handler.labels import Prediction
+from handler.payload import Parameters
+
+CONTENT_TYPE = "application/json"
+
+# TorchServe names the type of an error after its Java class; clients that read it keep working.
+ERROR_TYPES = {
+    HTTPStatus.BAD_REQUEST: "BadRequestException",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "RequestEntityTooLargeException",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "UnsupportedMediaTypeException",
+}
+
+
+@dataclass(frozen=True)
+class Response:
+    status: HTTPStatus
+    body: bytes
+
+
+def answer(predictions: list[Prediction], parameters: Parameters) -> dict[str, Any]:
+    """Answer one image. `predictions` is ranked, best first; the best decides whether it is recognized."""
+    best = predictions[0]
+    recognized = best.probability >= parameters.min_probability
+    fields: dict[str, Any] = {
+        "class_id": best.class_id if recognized else None,
+        "class_name": best.class_name if recognized else None,
+        "probability": _rounded(best.probability),
+        "recognized": recognized,
+    }
+    if parameters.top_k > 1:
+        fields["predictions"] = [
+            {"class_id": p.class_id, "class_name": p.class_name, "probability": _rounded(p.probability)}
+            for p in predictions
+        ]
+    return fields
+
+
+def describe_error(error: RequestError) -> dict[str, Any]:
+    return {"code": int(error.status), "type": ERROR_TYPES[error.status], "message": str(error)}
+
+
+def respond(results: list[dict[str, Any] | RequestError]) -> Response:
+    """Put the results of one request together: an object for one image, a list for several.
+
+    The status is 200 as long as one image got its answer, and otherwise that of the first error.
+    """
+    errors = [result for result in results if isinstance(result, RequestError)]
+    if len(results) == 1 and errors:
+        return refuse(errors[0])
+    items = [{"error": describe_error(r)} if isinstance(r, RequestError) else r for r in results]
+    status = errors[0].status if len(errors) == len(results) else HTTPStatus.OK
+    return Response(status, _encode(items[0] if len(items) == 1 else items))
+
+
+def refuse(error: RequestError) -> Response:
+    """Answer a request that cannot be served as a whole."""
+    return Response(error.status, _encode(describe_error(error)))
+
+
+def _encode(content: Any) -> bytes:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _rounded(probability: float) -> float:
+    """Six decimals: below the difference between f32 and exact arithmetic nothing is worth sending."""
+    return round(probability, 6)

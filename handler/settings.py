@@ -1,0 +1,80 @@
+"""The `handler:` section of model-config.yaml, read once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from handler.errors import ArchiveError
+
+Precision = Literal["auto", "f32"]
+EngineName = Literal["auto", "openvino", "torch"]
+
+CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Defaults are those of handler/model-config.yaml, where each one is explained."""
+
+    top_k: int = 1
+    min_probability: float = 0.2
+    max_images: int = 32
+    max_image_bytes: int = 20_000_000
+    max_image_pixels: int = 50_000_000
+    engine: EngineName = "auto"
+    precision: Precision = "auto"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "min_probability":
+                valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+                expected = "a number from 0 to 1"
+            elif field.name in ("engine", "precision"):
+                choices = get_args(EngineName if field.name == "engine" else Precision)
+                valid, expected = value in choices, f"one of {', '.join(choices)}"
+            else:
+                least = 0 if field.name == "threads" else 1
+                valid = isinstance(value, int) and not isinstance(value, bool) and value >= least
+                expected = f"a whole number of at least {least}"
+            if not valid:
+                raise ArchiveError(f"Set handler.{field.name} in model-config.yaml to {expected}; it is {value!r}.")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Take the settings out of a whole model-config.yaml.
+
+        Raises ArchiveError, naming the key, where one is unknown or has a value it cannot have.
+        """
+        section = config.get("handler") or {}
+        if not isinstance(section, Mapping):
+            raise ArchiveError("The handler section of model-config.yaml must be a mapping of settings.")
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(section) - set(known))
+        if unknown:
+            raise ArchiveError(
+                f"Remove {', '.join(unknown)} from the handler section of model-config.yaml: "
+                f"it knows {', '.join(known)}."
+            )
+        return cls(**section)
+
+
+def available_cores() -> int:
+    """Count the cores this process may use: its affinity, and in a container the cgroup's CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if CGROUP_CPU_MAX.exists():
+        quota, period = CGROUP_CPU_MAX.read_text().split()
+        if quota != "max":
+            cores = min(cores, round(int(quota) / int(period)))
+    return max(1, cores)
+
+
+def threads_per_worker(settings: Settings, config: Mapping[str, Any]) -> int:
+    """Share the cores among the workers; more threads than cores slow every worker down."""
+    workers = max(1, int(config.get("maxWorkers") or 1))
+    return settings.threads or max(1, available_cores() // workers)

@@ -1,0 +1,1 @@
+"""The commands a person runs: `densenet VERB`, or `python -m scripts.VERB`."""

@@ -1,0 +1,205 @@
+"""Build a self-contained, reproducible model archive (.mar) for TorchServe."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.status import Status
+
+from handler.card import ModelCard, Weights
+from handler.errors import ArchiveError
+from handler.labels import LABELS_FILE, Labels
+from scripts import paths
+from scripts.console import err, run
+from scripts.errors import CommandError
+from scripts.options import MODEL, STAND_IN, ModelStore
+
+if TYPE_CHECKING:  # torch takes seconds to import, which only building an archive has to wait for
+    from scripts.networks import Architecture
+    from scripts.weights import Checkpoint
+
+# Earlier than any build and the first time stamp a zip can hold, so that equal input gives equal bytes.
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+CREATED_ON = "01/01/1980 00:00:00"
+FIRST_VERSION = "1.0"
+MANIFEST = "MAR-INF/MANIFEST.json"
+ENTRY = "classifier.py"
+PACKAGES = ("torch", "torchvision", "openvino", "torch-model-archiver")
+
+
+def archive(
+    model: Annotated[str, typer.Option(help=f"The architecture: {MODEL} or {STAND_IN}.")] = MODEL,
+    weights_from: Annotated[
+        str, typer.Option("--weights", help="auto, official, embedded, a path, or a URL with --sha256.")
+    ] = "auto",
+    sha256: Annotated[str | None, typer.Option(help="The digest the checkpoint must have.")] = None,
+    labels: Annotated[Path, typer.Option(help="The class names, one a class.")] = paths.LABELS,
+    model_store: ModelStore = paths.MODEL_STORE,
+    version: Annotated[str, typer.Option(help="The model's version.")] = FIRST_VERSION,
+) -> None:
+    """Build MODEL.mar from weights, labels and the handler."""
+    from scripts import weights
+    from scripts.networks import ARCHITECTURES
+
+    if model not in ARCHITECTURES:
+        raise CommandError(f"There is no architecture {model}: choose {' or '.join(ARCHITECTURES)}.")
+    # The stand-in's weights come with its package and from nowhere else.
+    is_stand_in = model == STAND_IN and weights_from == "auto"
+    checkpoint = weights.stand_in() if is_stand_in else weights.find(weights_from, sha256)
+    path = build(ARCHITECTURES[model], checkpoint, labels, model_store, version)
+    size = path.stat().st_size / 1e6
+    err.print(f"Built {path} ({size:.0f} MB), weights from {checkpoint.source}.", highlight=False, soft_wrap=True)
+
+
+def build(
+    architecture: Architecture,
+    checkpoint: Checkpoint,
+    labels: Path,
+    model_store: Path,
+    version: str = FIRST_VERSION,
+) -> Path:
+    """Build the archive and return its path: NAME.mar, or NAME-VERSION.mar for every version but the first.
+
+    The archive appears in the model store whole or not at all. Raises CommandError.
+    """
+    from scripts import weights
+    from scripts.export import export
+    from scripts.networks import ServingModel
+
+    model_store.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="densenet-archive-") as name,
+        Status(f"Reading {checkpoint.path.name}", console=err) as status,
+    ):
+        folder = Path(name)
+        backbone, head = weights.build(checkpoint.path, architecture)
+        check_labels(labels, head.out_features)
+        staged = folder / "staged"
+        stage_handler(staged)
+        shutil.copy(labels, staged / LABELS_FILE)
+        make_card(architecture, checkpoint, head.out_features, version).write(staged)
+
+        status.update(f"Exporting {architecture.title} for PyTorch and OpenVINO (about 20 s)")
+        export(ServingModel(backbone, head, architecture.preprocessing), architecture.preprocessing.crop, staged)
+
+        status.update("Packing the archive")
+        packed = run_archiver(architecture.name, version, staged, folder)
+        normalized = folder / "normalized.mar"
+        normalize(packed, normalized)
+        return move_into(normalized, model_store / file_name(architecture.name, version))
+
+
+def file_name(name: str, version: str) -> str:
+    return f"{name}.mar" if version == FIRST_VERSION else f"{name}-{version}.mar"
+
+
+def read_manifest(path: Path) -> tuple[str, str]:
+    """Read an archive's model name and version. Raises CommandError where it is no archive."""
+    try:
+        with zipfile.ZipFile(path) as mar:
+            model = json.loads(mar.read(MANIFEST))["model"]
+        return model["modelName"], model["modelVersion"]
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise CommandError(
+            f"{path} is not a model archive, or damaged: build it again with densenet archive."
+        ) from error
+
+
+def check_labels(path: Path, classes: int) -> None:
+    if not path.is_file():
+        raise CommandError(f"There is no labels file {path}: name one with --labels.")
+    try:
+        count = len(Labels.read(path))
+    except ArchiveError as error:
+        raise CommandError(str(error)) from error
+    if count != classes:
+        raise CommandError(
+            f"{path} names {count} classes and the checkpoint has {classes}: give its own labels with --labels."
+        )
+
+
+def make_card(architecture: Architecture, checkpoint: Checkpoint, classes: int, version: str) -> ModelCard:
+    built_with = {package: installed(package) for package in PACKAGES} | {"python": platform.python_version()}
+    return ModelCard(
+        name=architecture.name,
+        version=version,
+        architecture=architecture.title,
+        classes=classes,
+        weights=Weights(checkpoint.source, checkpoint.sha256, checkpoint.license),
+        preprocessing=architecture.preprocessing,
+        built_with=built_with,
+    )
+
+
+def stage_handler(folder: Path) -> None:
+    """Lay the handler out as the worker imports it: the entry at the root, beside the package it imports from."""
+    package = folder / "handler"
+    package.mkdir(parents=True)
+    for source in paths.HANDLER.glob("*.py"):
+        if source.name != ENTRY:
+            shutil.copy(source, package)
+
+
+def run_archiver(name: str, version: str, staged: Path, folder: Path) -> Path:
+    """Run torch-model-archiver. It deletes $TMPDIR/NAME and works there, so it gets a TMPDIR of its own."""
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    arguments = {
+        "--model-name": name,
+        "--version": version,
+        "--handler": paths.HANDLER / ENTRY,
+        "--extra-files": staged,
+        "--config-file": paths.HANDLER / "model-config.yaml",
+        "--export-path": folder,
+    }
+    command = [sys.executable, "-m", "model_archiver.model_packaging"]
+    command += [str(part) for pair in arguments.items() for part in pair]
+    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(scratch)}, capture_output=True, text=True)
+    if done.returncode:
+        raise CommandError(f"torch-model-archiver failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    return folder / f"{name}.mar"
+
+
+def normalize(source: Path, target: Path) -> None:
+    """Rewrite an archive with fixed order, time stamps, permissions and `createdOn`.
+
+    Members are stored, not deflated: weights hardly shrink, and TorchServe unpacks faster.
+    """
+    with zipfile.ZipFile(source) as mar, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as normalized:
+        for name in sorted(mar.namelist()):
+            content = mar.read(name)
+            if name == MANIFEST:
+                content = json.dumps(json.loads(content) | {"createdOn": CREATED_ON}, indent=2).encode()
+            member = zipfile.ZipInfo(name, ZIP_EPOCH)
+            member.external_attr = 0o644 << 16
+            normalized.writestr(member, content)
+
+
+def move_into(source: Path, target: Path) -> Path:
+    """Move a file that may lie on another file system so that `target` is never half-written."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.copyfile(source, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise CommandError(
+            f"{target} could not be written ({error.strerror}): choose another --model-store."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+if __name__ == "__main__":
+    run(archive)

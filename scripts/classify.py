@@ -1,0 +1,147 @@
+"""Classify images through the running server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from scripts import paths, sources
+from scripts.client import Client
+from scripts.console import err, out, run
+from scripts.endpoint import Endpoint
+from scripts.errors import ApiError, CommandError
+from scripts.options import MODEL, RunDir
+
+# More images than this get a progress bar.
+FEW = 3
+
+Row = dict[str, Any]
+
+
+def classify(
+    images: Annotated[list[str], typer.Argument(help="Files, folders, glob patterns, URLs, or - for standard input.")],
+    top_k: Annotated[int | None, typer.Option(help="Candidates to list for each image.")] = None,
+    min_probability: Annotated[float | None, typer.Option(help="Below it an image is not recognized.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line; the default in a pipe.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, one row a prediction.")] = False,
+    model: Annotated[
+        str | None, typer.Option(help="The served model.", show_default="densenet121 or the only one")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests in flight.")] = 8,
+    token: Annotated[str | None, typer.Option(help="An inference token, where none can be found.")] = None,
+    run_dir: RunDir = paths.RUN_DIR,
+) -> None:
+    """Print the class of every image; exit with 1 if any failed."""
+    if as_json and as_csv:
+        raise CommandError("--json and --csv exclude each other: choose one.")
+    client = Client(Endpoint.find(run_dir), token)
+    names = list(sources.expand(images))
+    served = model or default_model(client, has_management=token is None)
+    given = {"top_k": top_k, "min_probability": min_probability}
+    parameters = {name: value for name, value in given.items() if value is not None}
+    rows = with_progress(classify_all(client, served, names, parameters, concurrency), len(names))
+
+    write = write_csv if as_csv else write_json if as_json or not out.is_terminal else write_table
+    if write(rows):
+        raise typer.Exit(1)
+
+
+def default_model(client: Client, has_management: bool) -> str:
+    """Take densenet121 where it is served, or else the only model there is.
+
+    A token passed by hand is an inference token, which may not list models.
+    """
+    if not has_management:
+        return MODEL
+    served = list(client.models())
+    if MODEL in served:
+        return MODEL
+    if len(served) == 1:
+        return served[0]
+    raise CommandError(f"The server has {', '.join(served) or 'no model'}: choose one with --model.")
+
+
+def classify_all(
+    client: Client, model: str, names: list[str], parameters: dict[str, Any], concurrency: int
+) -> Iterator[Row]:
+    """Send several requests at a time; yields a row an image in the order given, as soon as it is there."""
+
+    def classify_one(name: str) -> Row:
+        try:
+            answer = client.predict(model, sources.read(name), parameters)
+        except ApiError as error:
+            return {"image": name, "error": error.error}
+        except CommandError as error:
+            return {"image": name, "error": {"message": str(error)}}
+        return {"image": name, **answer}
+
+    with ThreadPoolExecutor(concurrency) as pool:
+        yield from pool.map(classify_one, names)
+
+
+def with_progress(rows: Iterator[Row], total: int) -> Iterator[Row]:
+    if total <= FEW or not err.is_terminal:
+        yield from rows
+        return
+    columns = (TextColumn("Classifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        yield from progress.track(rows, total=total)
+
+
+def write_json(rows: Iterator[Row]) -> int:
+    """Write one object a line and count the failures, as every writer does."""
+    failed = 0
+    for row in rows:
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+        failed += "error" in row
+    return failed
+
+
+def write_csv(rows: Iterator[Row]) -> int:
+    """Write one line a prediction, best first; `rank` tells them apart where top_k is more than 1."""
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["image", "rank", "class_id", "class_name", "probability", "recognized", "error"])
+    failed = 0
+    for row in rows:
+        failed += "error" in row
+        if "error" in row:
+            writer.writerow([row["image"], "", "", "", "", "", row["error"]["message"]])
+            continue
+        for rank, prediction in enumerate(row.get("predictions", [row]), start=1):
+            found = (prediction["class_id"], prediction["class_name"], prediction["probability"])
+            writer.writerow([row["image"], rank, *found, str(row["recognized"]).lower(), ""])
+    return failed
+
+
+def write_table(rows: Iterator[Row]) -> int:
+    table = Table("Image", "Class", "Id", "Probability", box=None, header_style="bold")
+    table.columns[3].justify = "right"
+    failed = 0
+    for row in rows:
+        failed += "error" in row
+        name = escape(row["image"])
+        if "error" in row:
+            table.add_row(name, f"[red]{escape(row['error']['message'])}[/]", "", "")
+            continue
+        if not row["recognized"]:
+            table.add_row(name, "[yellow]not recognized[/]", "", f"{row['probability']:.1%}")
+            name = ""
+        for prediction in row.get("predictions", [row] if row["recognized"] else []):
+            label = f"[green]{escape(prediction['class_name'].replace('_', ' '))}[/]"
+            table.add_row(name, label, prediction["class_id"], f"{prediction['probability']:.1%}")
+            name = ""
+    out.print(table)
+    return failed
+
+
+if __name__ == "__main__":
+    run(classify)

@@ -1,0 +1,32 @@
+"""`densenet`: every command under one name."""
+
+from __future__ import annotations
+
+import typer
+
+from scripts import models
+from scripts.archive import archive
+from scripts.classify import classify
+from scripts.console import run
+from scripts.labels import labels
+from scripts.serve import serve
+from scripts.stop import stop
+from scripts.token import token
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Serve an image classifier with TorchServe.",
+)
+for command in (serve, stop, classify, archive, labels, token):
+    app.command()(command)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""How commands speak: results on stdout, everything else on stderr, errors as one sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from scripts.errors import CommandError
+
+out = Console()
+err = Console(stderr=True)
+
+
+def fail(error: CommandError) -> int:
+    err.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
+    return 1
+
+
+def run(app: typer.Typer | Callable[..., Any]) -> None:
+    """Run a Typer app, or one function as a command of its own, and exit with its status."""
+    if not isinstance(app, typer.Typer):
+        function, app = app, typer.Typer(add_completion=False)
+        app.command()(function)
+    try:
+        app(standalone_mode=True)
+    except CommandError as error:
+        sys.exit(fail(error))

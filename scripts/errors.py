@@ -1,0 +1,44 @@
+"""What a command ends with when something outside the program is wrong.
+
+CommandError              printed as one sentence, exit status 1
+├── DownloadError         the file could not be fetched, or is not the one that was meant
+├── WeightsError          a checkpoint cannot be used
+│   ├── NotThere          a source has none; `auto` goes on to the next
+│   └── NoWeights         `auto` tried every source
+└── ApiError              the running server refused a request
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class CommandError(Exception):
+    """What happened and what to do, for the person at the terminal; printed without a traceback."""
+
+
+class DownloadError(CommandError):
+    pass
+
+
+class WeightsError(CommandError):
+    pass
+
+
+class NotThere(WeightsError):
+    pass
+
+
+class NoWeights(WeightsError):
+    def __init__(self, tried: list[tuple[str, str]], advice: str) -> None:
+        reasons = "; ".join(f"{where}: {why}" for where, why in tried)
+        super().__init__(f"No DenseNet-121 weights were found. Tried {reasons}. {advice}")
+
+
+class ApiError(CommandError):
+    """`error` is TorchServe's own JSON object: {code, type, message}."""
+
+    def __init__(self, message: str, error: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.error = dict(error)

@@ -1,0 +1,31 @@
+"""A network to the two files an engine loads: one graph, as a PyTorch export and as OpenVINO IR."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch.export import Dim
+
+from handler.engine import MAX_BATCH, OPENVINO_FILE, TORCH_FILE
+from scripts.networks import ServingModel
+
+
+def export(model: ServingModel, side: int, folder: Path) -> None:
+    """Write model.pt2, model.xml and model.bin into `folder`; any batch size up to MAX_BATCH fits.
+
+    The IR keeps float32 weights: `precision: f32` must be exact, and bf16 is the processor's choice at run time.
+    The files depend on the weights and the versions of torch and openvino alone, not on time or place.
+    """
+    import openvino
+
+    example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
+    shapes = {"images": {0: Dim("batch", min=1, max=MAX_BATCH)}}
+    with warnings.catch_warnings():
+        # torch.export's own internals use what torch deprecates; nothing here can change that.
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.export.export(model.eval(), (example,), dynamic_shapes=shapes)
+        torch.export.save(program, folder / TORCH_FILE)
+        graph = openvino.convert_model(program)
+    openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)

@@ -1,0 +1,130 @@
+"""Manage the models of the running server through TorchServe's management API."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from scripts import archive, paths
+from scripts.client import Client
+from scripts.console import err, out, run
+from scripts.endpoint import Endpoint
+from scripts.errors import CommandError
+from scripts.options import RunDir
+
+app = typer.Typer(
+    no_args_is_help=True, help="List, describe, register, scale, set the default of and unregister models."
+)
+
+Model = Annotated[str, typer.Argument(help="The model's name.")]
+Version = Annotated[str, typer.Option(help="One version.", show_default="the default one")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON; the default in a pipe.")]
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False, run_dir: RunDir = paths.RUN_DIR) -> None:
+    """List every version of every registered model."""
+    client = connect(run_dir)
+    models = [version for name in client.models() for version in client.versions(name)]
+    rows = [
+        {
+            "name": model["modelName"],
+            "version": model["modelVersion"],
+            "archive": model["modelUrl"],
+            "workers": len(model["workers"]),
+            "ready": sum(worker["status"] == "READY" for worker in model["workers"]),
+            "batch_size": model["batchSize"],
+        }
+        for model in models
+    ]
+    if as_json or not out.is_terminal:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("Model", "Version", "Archive", "Workers ready", "Batch size", box=None, header_style="bold")
+    for row in rows:
+        ready = f"{row['ready']} of {row['workers']}"
+        style = "green" if row["ready"] == row["workers"] > 0 else "red"
+        table.add_row(row["name"], row["version"], row["archive"], f"[{style}]{ready}[/]", str(row["batch_size"]))
+    out.print(table)
+
+
+@app.command()
+def describe(model: Model, version: Version = "", as_json: AsJson = False, run_dir: RunDir = paths.RUN_DIR) -> None:
+    """Show a model's card, settings and workers."""
+    described = connect(run_dir).describe(model, version)
+    if as_json or not out.is_terminal:
+        print(json.dumps(described, indent=2))
+    else:
+        out.print_json(data=described)
+
+
+@app.command()
+def register(
+    path: Annotated[Path, typer.Argument(help="An archive in the server's model store.", metavar="ARCHIVE")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers, instead of the archive's own number.")] = None,
+    run_dir: RunDir = paths.RUN_DIR,
+) -> None:
+    """Register an archive and wait until its workers are ready; a failed one leaves nothing behind."""
+    client = connect(run_dir)
+    local = path if path.exists() else paths.MODEL_STORE / path
+    name, version = archive.read_manifest(local)
+    if is_registered(client, name, version):
+        raise CommandError(f"{name} {version} is registered already: unregister it first, or build another --version.")
+    try:
+        client.register(path.name)
+    except CommandError:
+        # TorchServe keeps a model whose workers failed, and a second try would meet that one.
+        if is_registered(client, name, version):
+            client.unregister(name, version)
+        raise
+    if workers:
+        client.scale(name, workers, version)
+    done(f"Registered {name} {version}.")
+
+
+@app.command()
+def scale(
+    model: Model,
+    workers: Annotated[int, typer.Argument(min=0, help="How many.")],
+    version: Version = "",
+    run_dir: RunDir = paths.RUN_DIR,
+) -> None:
+    """Set a model's number of workers and wait until they are ready."""
+    connect(run_dir).scale(model, workers, version)
+    done(f"{model} has {workers} worker{'s' if workers != 1 else ''}.")
+
+
+@app.command()
+def default(
+    model: Model, version: Annotated[str, typer.Argument(help="The version.")], run_dir: RunDir = paths.RUN_DIR
+) -> None:
+    """Choose the version that answers where a request names none."""
+    connect(run_dir).set_default(model, version)
+    done(f"{model} {version} is the default.")
+
+
+@app.command()
+def unregister(model: Model, version: Version = "", run_dir: RunDir = paths.RUN_DIR) -> None:
+    """Take a version of a model away."""
+    connect(run_dir).unregister(model, version)
+    done(f"Unregistered {model} {version}".rstrip() + ".")
+
+
+def connect(run_dir: Path) -> Client:
+    return Client(Endpoint.find(run_dir))
+
+
+def is_registered(client: Client, model: str, version: str) -> bool:
+    return any(described["modelVersion"] == version for described in client.versions(model))
+
+
+def done(message: str) -> None:
+    err.print(message, highlight=False)
+
+
+if __name__ == "__main__":
+    run(app)

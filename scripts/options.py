@@ -1,0 +1,13 @@
+"""Names and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MODEL, STAND_IN = "densenet121", "efficientnet_lite0"
+
+RunDir = Annotated[Path, typer.Option(help="The server's own folder: logs, tokens, state.")]
+ModelStore = Annotated[Path, typer.Option(help="The folder of archives.")]

@@ -1,0 +1,14 @@
+"""Where things lie in the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HANDLER = ROOT / "handler"
+LABELS = ROOT / "index_to_name.json"
+WEIGHTS = ROOT / "weights"
+MODEL_STORE = ROOT / "model_store"
+SERVER_CONFIG = ROOT / "config.properties"
+RUN_DIR = ROOT / ".torchserve"  # logs, tokens and state of the server that `densenet serve` started
+SAMPLE_PHOTO = ROOT / "docs" / "cat.jpg"

@@ -1,0 +1,235 @@
+"""Start, watch and stop one TorchServe process; each server lives in a run folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import psutil
+
+from scripts import paths, properties
+from scripts.archive import read_manifest
+from scripts.client import Client
+from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint
+from scripts.errors import CommandError
+from scripts.java import find_java
+
+READY_SECONDS = 110
+POLL_SECONDS = 0.2
+TRACEBACK_SECONDS = 0.5
+# Lines of ts/model_service_worker.py (TorchServe 0.12).
+WORKER_DIED = "Backend worker process died."
+WORKER_STARTS = "s_name_part0="
+STOP_SECONDS = 20
+JAVA_CLASS = "org.pytorch.serve.ModelServer"
+PORT_KEYS = (
+    "inference_address",
+    "management_address",
+    "metrics_address",
+    "grpc_inference_port",
+    "grpc_management_port",
+)
+# A Unix socket's path has at most 108 bytes, and TorchServe puts its workers' sockets in the temporary folder.
+LONGEST_TEMPORARY = 80
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running TorchServe. `created` is the process's start time, which tells it from a later one of equal pid."""
+
+    pid: int
+    created: float
+    temporary: Path
+    endpoint: Endpoint
+
+    @classmethod
+    def find(cls, run_dir: Path) -> Self | None:
+        """Return the server that was started with this run folder, if it still runs."""
+        state_file = run_dir / STATE_FILE
+        if not state_file.exists():
+            return None
+        state = json.loads(state_file.read_text())
+        endpoint = Endpoint(**state["endpoint"] | {"folder": run_dir})
+        server = cls(state["pid"], state["created"], Path(state["temporary"]), endpoint)
+        return server if server.process() else None
+
+    def save(self) -> None:
+        state = {
+            "pid": self.pid,
+            "created": self.created,
+            "temporary": str(self.temporary),
+            "endpoint": self.endpoint.to_dict(),
+        }
+        (self.endpoint.folder / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n")
+
+    @property
+    def logs(self) -> Path:
+        return self.endpoint.folder / "logs"
+
+    def process(self) -> psutil.Process | None:
+        try:
+            process = psutil.Process(self.pid)
+            same = process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return process if same else None
+
+    def stop(self) -> None:
+        """End the server and its workers, and remove what it leaves: tokens, sockets, unpacked models."""
+        if process := self.process():
+            family = [process, *process.children(recursive=True)]
+            process.terminate()
+            for survivor in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
+                survivor.kill()
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        for name in (STATE_FILE, KEY_FILE):
+            (self.endpoint.folder / name).unlink(missing_ok=True)
+
+
+def start(run_dir: Path, model_store: Path, config: Path, port: int | None) -> Server:
+    """Start TorchServe in the background; returns as soon as its process runs. Raises CommandError."""
+    values = properties.read(config) | {"model_store": str(model_store.resolve())}
+    if port is not None:
+        values |= ports_from(port)
+    for key in PORT_KEYS:
+        check_port_is_free(values[key])
+
+    run_dir.mkdir(parents=True, exist_ok=True)
+    run_dir = run_dir.resolve()
+    logs = run_dir / "logs"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
+    effective = run_dir / "config.properties"
+    properties.write(
+        effective, f"Made by densenet serve from {config.resolve()}: change that file, not this one.", values
+    )
+
+    temporary = make_temporary()
+    process = launch(effective, run_dir, temporary)
+    server = Server(process.pid, process.create_time(), temporary, Endpoint.from_properties(values, run_dir))
+    server.save()
+    return server
+
+
+def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:
+    environment = os.environ | {
+        "JAVA_HOME": str(find_java().parent.parent),
+        "TMPDIR": str(temporary),  # holds TorchServe's pid file
+        "TEMP": str(temporary),  # holds the workers' sockets and the unpacked archives
+        "LOG_LOCATION": str(run_dir / "logs"),
+        "METRICS_LOCATION": str(run_dir / "logs"),
+    }
+    # Before the archive on the workers' path: with the repository on it they would run the repository's handler.
+    environment.pop("PYTHONPATH", None)
+    torchserve = Path(sys.executable).parent / "torchserve"
+    command: list[str | Path] = [torchserve, "--start", "--ncs", "--ts-config", config]
+    with (run_dir / "logs" / "console.log").open("w") as console:
+        subprocess.run(
+            command, cwd=run_dir, env=environment, stdout=console, stderr=console, start_new_session=True, check=False
+        )
+    pid_file = temporary / ".model_server.pid"
+    if not pid_file.exists():
+        raise CommandError(f"TorchServe did not start: {(run_dir / 'logs' / 'console.log').read_text().strip()}")
+    return psutil.Process(int(pid_file.read_text()))
+
+
+def make_temporary() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="densenet-"))
+    if len(str(folder)) > LONGEST_TEMPORARY:
+        folder.rmdir()
+        raise CommandError(f"The path {folder} is too long for a worker's socket: set TMPDIR to a shorter one.")
+    return folder
+
+
+def ports_from(port: int) -> dict[str, str]:
+    """Lay all five ports side by side, beginning with the inference API's."""
+    http = {
+        f"{kind}_address": f"http://127.0.0.1:{port + i}"
+        for i, kind in enumerate(("inference", "management", "metrics"))
+    }
+    return http | {"grpc_inference_port": str(port + 3), "grpc_management_port": str(port + 4)}
+
+
+def check_port_is_free(address: str) -> None:
+    port = int(address) if address.isdigit() else urlsplit(address).port
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} is taken by another program: stop that one, or give a free range with --port."
+            ) from error
+
+
+def wait_until_ready(server: Server, archives: list[Path], progress: Callable[[str], None]) -> None:
+    """Wait until every archive has all its workers ready.
+
+    Raises CommandError with the worker's own traceback as soon as one cannot start, since TorchServe would try
+    again for ever and let requests hang; with the console's last lines where TorchServe itself ends; and past
+    READY_SECONDS with the log.
+    """
+    waiting = dict.fromkeys(read_manifest(path) for path in archives)
+    client = Client(server.endpoint)
+    deadline = time.monotonic() + READY_SECONDS
+    while waiting:
+        if not server.process():
+            raise CommandError(f"TorchServe ended while starting:\n{_tail(server.logs / 'console.log')}")
+        if traceback := worker_traceback(server.logs / "model_log.log"):
+            raise CommandError(f"A worker cannot start:\n{traceback}")
+        if time.monotonic() > deadline:
+            raise CommandError(f"No answer after {READY_SECONDS} s:\n{_tail(server.logs / 'model_log.log')}")
+        progress(f"Waiting for {', '.join(name for name, _ in waiting)}")
+        for name, version in list(waiting):
+            if server.endpoint.key_file.exists() and is_ready(client, name, version):
+                del waiting[name, version]
+        time.sleep(POLL_SECONDS if waiting else 0)
+
+
+def is_ready(client: Client, name: str, version: str) -> bool:
+    """Tell whether as many workers are READY as the model wants; /ping says Healthy long before."""
+    try:
+        versions = client.versions(name)
+    except CommandError:
+        return False  # the management API does not listen yet
+    model = next((model for model in versions if model["modelVersion"] == version), None)
+    ready = sum(worker["status"] == "READY" for worker in model["workers"]) if model else 0
+    return model is not None and ready >= max(1, model["minWorkers"])
+
+
+def worker_traceback(log: Path) -> str | None:
+    """Return what the first worker that died said of it, without the log's own prefixes."""
+    if not log.exists() or WORKER_DIED not in log.read_text(errors="replace"):
+        return None
+    time.sleep(TRACEBACK_SECONDS)  # TorchServe copies a worker's output line by line: let it finish
+    lines = [line.partition(" MODEL_LOG - ")[2] for line in log.read_text(errors="replace").splitlines()]
+    died = next(i for i, line in enumerate(lines) if WORKER_DIED in line)
+    # The reason can stand before that line too, when TorchServe caught and logged it first.
+    start = next((i for i, line in enumerate(lines) if line.startswith("Traceback")), died)
+    end = next((i for i, line in enumerate(lines) if i > died and line.startswith(WORKER_STARTS)), len(lines))
+    return "\n".join(lines[start:end])
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else f"({log} is empty)"
+
+
+def archives_in(model_store: Path) -> list[Path]:
+    return sorted(model_store.glob("*.mar"))
+
+
+def probe(client: Client, name: str) -> dict[str, Any]:
+    """Classify the sample photo: the proof that the whole road works."""
+    answer: dict[str, Any] = client.predict(name, paths.SAMPLE_PHOTO.read_bytes())
+    return answer

@@ -1,0 +1,74 @@
+"""What a person names on the command line to the bytes of its images."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import requests
+
+from scripts.errors import CommandError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+STDIN = "-"
+TIMEOUT_SECONDS = 30
+# What TorchServe takes in one request (max_request_size in config.properties) bounds what is worth fetching.
+MAX_BYTES = 33_554_432
+
+
+def expand(names: Iterable[str]) -> Iterator[str]:
+    """Turn folders (recursively, by suffix) and glob patterns into files; pass everything else on.
+
+    A file that was named outright is kept whatever its suffix. Raises CommandError where a folder or a pattern
+    holds no image.
+    """
+    for name in names:
+        path = Path(name)
+        if name == STDIN or is_url(name) or path.is_file():
+            yield name
+        elif path.is_dir():
+            yield from _images_in(path.rglob("*"), f"The folder {name} holds no image")
+        elif glob.has_magic(name):
+            matches = (Path(match) for match in glob.iglob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute ones
+            yield from _images_in(matches, f"Nothing matches {name}")
+        else:
+            yield name  # reading it will say what is wrong
+
+
+def is_url(name: str) -> bool:
+    return name.startswith(("http://", "https://"))
+
+
+def read(name: str) -> bytes:
+    """Read one image's bytes from a file, a URL or, for "-", standard input. Raises CommandError."""
+    if name == STDIN:
+        return sys.stdin.buffer.read()
+    if is_url(name):
+        return _fetch(name)
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{name} cannot be read ({error.strerror}): check the path.") from error
+
+
+def _images_in(candidates: Iterable[Path], otherwise: str) -> list[str]:
+    found = sorted(str(path) for path in candidates if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise CommandError(f"{otherwise}: expected files ending in {', '.join(sorted(SUFFIXES))}.")
+    return found
+
+
+def _fetch(url: str) -> bytes:
+    try:
+        with requests.get(url, timeout=TIMEOUT_SECONDS, stream=True) as response:
+            response.raise_for_status()
+            content = b""
+            for chunk in response.iter_content(1 << 16):
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    raise CommandError(f"{url} is larger than {MAX_BYTES:,} bytes, which no server here accepts.")
+            return content
+    except requests.RequestException as error:
+        raise CommandError(f"{url} could not be fetched ({error.__class__.__name__}): check the address.") from error

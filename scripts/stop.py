@@ -1,0 +1,22 @@
+"""Stop the TorchServe that `densenet serve` started."""
+
+from __future__ import annotations
+
+from scripts import paths
+from scripts.console import err, run
+from scripts.options import RunDir
+from scripts.server import Server
+
+
+def stop(run_dir: RunDir = paths.RUN_DIR) -> None:
+    """Stop the server; harmless where none runs."""
+    server = Server.find(run_dir)
+    if server is None:
+        err.print("No server is running.", highlight=False)
+        return
+    server.stop()
+    err.print(f"Stopped (pid {server.pid}).", highlight=False)
+
+
+if __name__ == "__main__":
+    run(stop)

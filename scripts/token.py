@@ -1,0 +1,27 @@
+"""Print a token for the running server."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+import typer
+
+from scripts import paths
+from scripts.console import run
+from scripts.endpoint import Endpoint, Scope
+from scripts.errors import CommandError
+from scripts.options import RunDir
+
+
+def token(
+    scope: Annotated[str, typer.Argument(help="inference or management.")] = "inference",
+    run_dir: RunDir = paths.RUN_DIR,
+) -> None:
+    """Print a valid token, a new one where the last has expired."""
+    if scope not in get_args(Scope):
+        raise CommandError(f"There is no {scope} token: choose {' or '.join(get_args(Scope))}.")
+    print(Endpoint.find(run_dir).token("inference" if scope == "inference" else "management"))
+
+
+if __name__ == "__main__":
+    run(token)
