@@ -56,7 +56,9 @@ class Labels:
         A list and not a dict: ImageNet has names that stand for two classes (crane, maillot).
         """
         best = np.argsort(-probabilities, kind="stable")[:k]
-        return [Prediction(*self._names[i], probability=float(probabilities[i])) for i in best]
+        return [
+            Prediction(class_id=self[i][0], class_name=self[i][1], probability=float(probabilities[i])) for i in best
+        ]
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

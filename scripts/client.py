@@ -14,7 +14,7 @@ from scripts.errors import ApiError, CommandError
 TIMEOUT_SECONDS = 60
 # Loading a model takes as long as startupTimeout in model-config.yaml lets it.
 REGISTER_SECONDS = 130
-INVALID_TOKEN = "InvalidKeyException"
+REFUSED_KEY = "InvalidKeyException"
 
 
 class Client:
@@ -111,7 +111,7 @@ def _content_of(response: requests.Response, base: str) -> Any:
         return content
     refusal = content if isinstance(content, dict) else {}
     message = str(refusal.get("message", f"{base} answered {response.status_code}."))
-    if refusal.get("type") == INVALID_TOKEN:
+    if refusal.get("type") == REFUSED_KEY:
         message = (
             f"{base} refused the token: it has expired or belongs to another server. Get a new one: densenet token."
         )

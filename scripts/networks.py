@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ def build_densenet121(weights: StateDict) -> tuple[nn.Module, nn.Linear]:
 
 
 class EfficientNetFeatures(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:  # its package has no types
         super().__init__()
         self.network = network
 

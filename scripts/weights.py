@@ -23,7 +23,7 @@ from scripts.vision import torchvision
 VARIABLE = "DENSENET121_WEIGHTS"
 SUFFIXES = (".pth", ".pt", ".safetensors")
 OFFICIAL = torchvision.models.DenseNet121_Weights.IMAGENET1K_V1
-OFFICIAL_FILE = OFFICIAL.url.rsplit("/", 1)[-1]
+OFFICIAL_FILE: str = OFFICIAL.url.rsplit("/", 1)[-1]
 # PyTorch's own convention: the name ends in the first eight digits of the SHA-256.
 OFFICIAL_SHA256 = OFFICIAL_FILE.removesuffix(".pth").rsplit("-", 1)[-1]
 EMBEDDED_FILE = "densenet121-embedded.safetensors"
@@ -113,7 +113,7 @@ def from_weights_folder() -> Checkpoint:
 
 
 def hub_cache() -> Path:
-    return Path(str(torch.hub.get_dir())) / "checkpoints" / OFFICIAL_FILE
+    return Path(torch.hub.get_dir()) / "checkpoints" / OFFICIAL_FILE
 
 
 def from_hub_cache() -> Checkpoint:

@@ -1,0 +1,43 @@
+"""What is slow to make and can be shared: a checkpoint, two archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from scripts import archive, paths
+from scripts.vision import torchvision
+
+
+@pytest.fixture(scope="session")
+def seeded_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DenseNet-121 of 1000 classes with seeded random weights, as a state_dict on disk."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "seeded.pth"
+    torch.save(torchvision.models.densenet121().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def densenet_archive(seeded_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("densenet-store")
+    archive.archive("densenet121", weights_from=str(seeded_checkpoint), model_store=store)
+    return store / "densenet121.mar"
+
+
+@pytest.fixture(scope="session")
+def stand_in_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("stand-in-store")
+    archive.archive("efficientnet_lite0", labels=paths.LABELS, model_store=store)
+    return store / "efficientnet_lite0.mar"
+
+
+def unpack(mar: Path, folder: Path) -> Path:
+    """Unpack an archive as TorchServe does."""
+    import zipfile
+
+    with zipfile.ZipFile(mar) as file:
+        file.extractall(folder)
+    return folder

@@ -1,0 +1,56 @@
+"""Images for tests: made here, or real photographs that packages ship."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import skimage.data
+import sklearn.datasets
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def noise(width: int = 64, height: int = 48, seed: int = 0) -> Image.Image:
+    """An RGB image without structure: any slip in resizing, cropping or channel order shows."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def encode(image: Image.Image, format: str = "JPEG", **options: object) -> bytes:  # noqa: A002 - Pillow's own word
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def _photos() -> dict[str, NDArray[np.uint8]]:
+    china, flower = sklearn.datasets.load_sample_images().images
+    grace_hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return {
+        "chelsea": skimage.data.chelsea(),
+        "coffee": skimage.data.coffee(),
+        "rocket": skimage.data.rocket(),
+        "camera": skimage.data.camera(),
+        "china": china,
+        "flower": flower,
+        "grace_hopper": np.asarray(Image.open(grace_hopper)),
+    }
+
+
+def photo(name: str) -> Image.Image:
+    """A real photograph, as RGB."""
+    return Image.fromarray(_photos()[name]).convert("RGB")
+
+
+# What may be said of each photograph; the first is the answer one would give.
+FITTING = {
+    "chelsea": {"Egyptian_cat", "tabby", "tiger_cat"},
+    "coffee": {"espresso", "cup", "coffee_mug"},
+    "rocket": {"missile", "projectile"},
+    "camera": {"tripod", "reflex_camera"},
+    "china": {"palace", "bell_cote", "monastery"},
+    "flower": {"daisy", "bee"},
+    "grace_hopper": {"academic_gown", "mortarboard", "military_uniform", "suit"},
+}
