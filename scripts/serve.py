@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,21 +31,19 @@ def serve(
     archives = server.archives_in(model_store)
     warn_if_stale(archives)
 
-    running = server.Server.find(run_dir)
-    if running:
+    if running := server.Server.find(run_dir):
         err.print(f"Already running (pid {running.pid}).", highlight=False)
-    current = running or server.start(run_dir, model_store, config, port)
+        warn_if_not_loaded(Client(running.endpoint), archives)
+        report(running, *classify_sample(Client(running.endpoint)))
+        return
+    started = server.start(run_dir, model_store, config, port)
     try:
         with Status("Starting TorchServe", console=err) as status:
-            server.wait_until_ready(current, archives, status.update)
-            names = [name for name, _ in map(archive.read_manifest, archives)]
-            name = MODEL if MODEL in names else names[0]
-            answer = server.probe(Client(current.endpoint), name)
-    except BaseException:
-        if not running:  # a server that cannot answer is not left behind, nor one whose start was interrupted
-            current.stop()
+            server.wait_until_ready(started, archives, status.update)
+        report(started, *classify_sample(Client(started.endpoint)))
+    except BaseException:  # a server that cannot answer is not left behind, nor one whose start was interrupted
+        started.stop()
         raise
-    report(current, name, answer)
 
 
 def build_missing_archive(model_store: Path) -> None:
@@ -73,23 +73,52 @@ def warn_if_stale(archives: list[Path]) -> None:
         )
 
 
+def warn_if_not_loaded(client: Client, archives: list[Path]) -> None:
+    loaded = set(client.models().values())
+    for path in archives:
+        if path.name not in loaded:
+            err.print(f"[yellow]{path.name} is not loaded: densenet models register {path.name} does.[/]")
+
+
+def classify_sample(client: Client) -> tuple[str, dict[str, Any]]:
+    """Classify the sample photo with DenseNet-121, or else the first model there is: proof that the road works."""
+    names = list(client.models())
+    name = MODEL if MODEL in names else names[0]
+    return name, client.predict(name, paths.SAMPLE_PHOTO.read_bytes())
+
+
 def report(current: server.Server, name: str, answer: dict[str, Any]) -> None:
     endpoint, folder = current.endpoint, current.endpoint.folder
     flag = "" if folder == paths.RUN_DIR else f" --run-dir {folder}"
-    recognized = answer["class_name"] or "not recognized"
+    densenet = console_script()
+    photo = relative(paths.SAMPLE_PHOTO)
+    url = f"{endpoint.inference}/predictions/{name}"
     rows = {
-        "answer": f"{paths.SAMPLE_PHOTO.name} is {recognized} ({answer['probability']:.0%})",
-        "predictions": f"{endpoint.inference}/predictions/{name}",
+        "answer": f"{photo} is {answer['class_name'] or 'not recognized'} ({answer['probability']:.0%})",
+        "predictions": url,
         "management": f"{endpoint.management}/models",
         "metrics": f"{endpoint.metrics}/metrics",
-        "tokens": f"{endpoint.key_file} (densenet token{flag} prints a valid one)",
-        "logs": str(current.logs),
-        "stop": f"densenet stop{flag}",
+        "tokens": f"{relative(endpoint.key_file)}; {densenet} token{flag} prints a valid one",
+        "logs": relative(current.logs),
+        "try": f'curl -H "Authorization: Bearer $({densenet} token{flag})" -T {photo} {url}',
+        "stop": f"{densenet} stop{flag}",
     }
     if name == STAND_IN:
-        rows["note"] = "the stand-in answers, DenseNet-121 has no weights here (densenet archive says how to add them)"
+        rows["note"] = (
+            f"the stand-in answers: DenseNet-121 has no weights here, {densenet} archive says how to add them"
+        )
     for key, value in rows.items():
         out.print(f"[bold]{key:<12}[/] {value}", highlight=False, soft_wrap=True)
+
+
+def console_script() -> str:
+    """Name the `densenet` command as the reader's shell finds it."""
+    return "densenet" if shutil.which("densenet") else relative(Path(sys.executable).with_name("densenet"))
+
+
+def relative(path: Path) -> str:
+    """Shorten a path for a person who stands in the working directory."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 import psutil
@@ -227,9 +227,3 @@ def _tail(log: Path, lines: int = 15) -> str:
 
 def archives_in(model_store: Path) -> list[Path]:
     return sorted(model_store.glob("*.mar"))
-
-
-def probe(client: Client, name: str) -> dict[str, Any]:
-    """Classify the sample photo: the proof that the whole road works."""
-    answer: dict[str, Any] = client.predict(name, paths.SAMPLE_PHOTO.read_bytes())
-    return answer
