@@ -21,7 +21,7 @@ from handler.card import ModelCard, Weights
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE, Labels
 from scripts import paths
-from scripts.console import err, run
+from scripts.console import err, note, run
 from scripts.errors import CommandError
 from scripts.options import MODEL, STAND_IN, ModelStore
 
@@ -59,7 +59,7 @@ def archive(
     checkpoint = weights.stand_in() if is_stand_in else weights.find(weights_from, sha256)
     path = build(ARCHITECTURES[model], checkpoint, labels, model_store, version)
     size = path.stat().st_size / 1e6
-    err.print(f"Built {path} ({size:.0f} MB), weights from {checkpoint.source}.", highlight=False, soft_wrap=True)
+    note(f"Built {path} ({size:.0f} MB), weights from {checkpoint.source}.")
 
 
 def build(

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from scripts.errors import CommandError
 
@@ -15,8 +16,18 @@ out = Console()
 err = Console(stderr=True)
 
 
+def note(message: str) -> None:
+    """Say what was done."""
+    err.print(escape(message), highlight=False, soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Say what a person should know although the command goes on."""
+    err.print(f"[yellow]{escape(message)}[/]", highlight=False, soft_wrap=True)
+
+
 def fail(error: CommandError) -> int:
-    err.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
+    err.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
     return 1
 
 

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from scripts import paths
-from scripts.console import err, run
+from scripts.console import note, run
 
 
 def labels(path: Annotated[Path, typer.Argument(help="The file to write.")] = paths.LABELS) -> None:
     """Write the labels of ImageNet's 1000 classes."""
     path.write_text(render(), encoding="utf-8")
-    err.print(f"{path}: 1000 classes.", highlight=False)
+    note(f"{path}: 1000 classes.")
 
 
 def render() -> str:

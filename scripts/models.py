@@ -11,7 +11,7 @@ from rich.table import Table
 
 from scripts import archive, paths
 from scripts.client import Client
-from scripts.console import err, out, run
+from scripts.console import note, out, run
 from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
 from scripts.options import RunDir
@@ -83,7 +83,7 @@ def register(
         raise
     if workers:
         client.scale(name, workers, version)
-    done(f"Registered {name} {version}.")
+    note(f"Registered {name} {version}.")
 
 
 @app.command()
@@ -95,7 +95,7 @@ def scale(
 ) -> None:
     """Set a model's number of workers and wait until they are ready."""
     connect(run_dir).scale(model, workers, version)
-    done(f"{model} has {workers} worker{'s' if workers != 1 else ''}.")
+    note(f"{model} has {workers} worker{'s' if workers != 1 else ''}.")
 
 
 @app.command()
@@ -104,14 +104,14 @@ def default(
 ) -> None:
     """Choose the version that answers where a request names none."""
     connect(run_dir).set_default(model, version)
-    done(f"{model} {version} is the default.")
+    note(f"{model} {version} is the default.")
 
 
 @app.command()
 def unregister(model: Model, version: Version = "", run_dir: RunDir = paths.RUN_DIR) -> None:
     """Take a version of a model away."""
     connect(run_dir).unregister(model, version)
-    done(f"Unregistered {model} {version}".rstrip() + ".")
+    note(f"Unregistered {model} {version}".rstrip() + ".")
 
 
 def connect(run_dir: Path) -> Client:
@@ -120,10 +120,6 @@ def connect(run_dir: Path) -> Client:
 
 def is_registered(client: Client, model: str, version: str) -> bool:
     return any(described["modelVersion"] == version for described in client.versions(model))
-
-
-def done(message: str) -> None:
-    err.print(message, highlight=False)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.status import Status
 
 from scripts import archive, paths, server
 from scripts.client import Client
-from scripts.console import err, out, run
+from scripts.console import err, note, out, run, warn
 from scripts.errors import NoWeights
 from scripts.options import MODEL, STAND_IN, ModelStore, RunDir
 
@@ -32,7 +31,7 @@ def serve(
     warn_if_stale(archives)
 
     if running := server.Server.find(run_dir):
-        err.print(f"Already running (pid {running.pid}).", highlight=False)
+        note(f"Already running (pid {running.pid}).")
         warn_if_not_loaded(Client(running.endpoint), archives)
         report(running, *classify_sample(Client(running.endpoint)))
         return
@@ -53,11 +52,9 @@ def build_missing_archive(model_store: Path) -> None:
     try:
         archive.archive(MODEL, model_store=model_store)
     except NoWeights as reason:
-        err.print(
-            f"[yellow]{escape(str(reason))} Until then the stand-in EfficientNet-Lite0 answers, a smaller network with "
-            f"ImageNet weights of its own, under its own name {STAND_IN}.[/]",
-            highlight=False,
-            soft_wrap=True,
+        warn(
+            f"{reason} Until then the stand-in EfficientNet-Lite0 answers, a smaller network with ImageNet weights of "
+            f"its own, under its own name {STAND_IN}."
         )
         archive.archive(STAND_IN, model_store=model_store)
 
@@ -66,18 +63,14 @@ def warn_if_stale(archives: list[Path]) -> None:
     newest = max(path.stat().st_mtime for path in (*paths.HANDLER.iterdir(), paths.LABELS) if path.is_file())
     stale = [path.name for path in archives if path.stat().st_mtime < newest]
     if stale:
-        err.print(
-            f"[yellow]{', '.join(stale)} is older than the handler or the labels here: "
-            "densenet archive builds it anew.[/]",
-            highlight=False,
-        )
+        warn(f"{', '.join(stale)} is older than the handler or the labels here: densenet archive builds it anew.")
 
 
 def warn_if_not_loaded(client: Client, archives: list[Path]) -> None:
     loaded = set(client.models().values())
     for path in archives:
         if path.name not in loaded:
-            err.print(f"[yellow]{path.name} is not loaded: densenet models register {path.name} does.[/]")
+            warn(f"{path.name} is not loaded: densenet models register {path.name} loads it.")
 
 
 def classify_sample(client: Client) -> tuple[str, dict[str, Any]]:

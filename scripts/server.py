@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from scripts import paths, properties
+from scripts import properties
 from scripts.archive import read_manifest
 from scripts.client import Client
 from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scripts import paths
-from scripts.console import err, run
+from scripts.console import note, run
 from scripts.options import RunDir
 from scripts.server import Server
 
@@ -12,10 +12,10 @@ def stop(run_dir: RunDir = paths.RUN_DIR) -> None:
     """Stop the server; harmless where none runs."""
     server = Server.find(run_dir)
     if server is None:
-        err.print("No server is running.", highlight=False)
+        note("No server is running.")
         return
     server.stop()
-    err.print(f"Stopped (pid {server.pid}).", highlight=False)
+    note(f"Stopped (pid {server.pid}).")
 
 
 if __name__ == "__main__":
