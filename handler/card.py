@@ -57,13 +57,9 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
-        try:
-            preprocessing = dict(fields["preprocessing"])
-            preprocessing |= {key: tuple(preprocessing[key]) for key in ("mean", "std")}
-            nested = {"weights": Weights(**fields["weights"]), "preprocessing": Preprocessing(**preprocessing)}
-            return cls(**(fields | nested))
-        except (KeyError, TypeError) as error:
-            raise ArchiveError(f"The model card does not fit this handler ({error}): rebuild the archive.") from error
+        preprocessing = fields["preprocessing"] | {key: tuple(fields["preprocessing"][key]) for key in ("mean", "std")}
+        nested = {"weights": Weights(**fields["weights"]), "preprocessing": Preprocessing(**preprocessing)}
+        return cls(**(fields | nested))
 
     def write(self, folder: Path) -> None:
         (folder / CARD_FILE).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
@@ -71,4 +67,7 @@ class ModelCard:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the card from an unpacked archive. Raises ArchiveError where its fields do not fit."""
-        return cls.from_dict(json.loads((folder / CARD_FILE).read_text()))
+        try:
+            return cls.from_dict(json.loads((folder / CARD_FILE).read_text()))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArchiveError(f"The model card does not fit this handler ({error}): rebuild the archive.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -15,7 +16,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
 # The first bytes of those formats, to tell a damaged photo from a file that never was one.
-SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+SIGNATURE = re.compile(
+    rb"\xff\xd8|\x89PNG|GIF8|BM.{4}\0\0\0\0|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|.{4}ftypavi[fs]", re.DOTALL
+)
 
 # EXIF 2.32, tag 0x0112: how the stored picture has to be turned to stand upright.
 ORIENTATION = 0x0112
@@ -70,7 +73,7 @@ def _open(data: bytes | bytearray) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        if bytes(data[:4]).startswith(SIGNATURES) or data[4:8] == b"ftyp":
+        if SIGNATURE.match(data):
             raise BadRequest(
                 f"The image starts like a picture but is damaged, cut short or of an unknown kind: send the whole "
                 f"file, as {ACCEPTED}."

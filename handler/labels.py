@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Labels:
         """
         try:
             table = json.loads(path.read_text(encoding="utf-8"))
-            names = [(str(class_id), str(name)) for class_id, name in (table[str(i)] for i in range(len(table)))]
+            names = [_pair(table[str(i)]) for i in range(len(table))]
         except (ValueError, KeyError, TypeError) as error:
             raise ArchiveError(
                 f'{path.name} must map "0", "1", ... each to a pair [class id, class name]; '
@@ -59,6 +59,13 @@ class Labels:
         return [
             Prediction(class_id=self[i][0], class_name=self[i][1], probability=float(probabilities[i])) for i in best
         ]
+
+
+def _pair(value: Any) -> tuple[str, str]:
+    if not isinstance(value, list):  # the text "ox" would come apart as well
+        raise TypeError(value)
+    class_id, name = value
+    return str(class_id), str(name)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,8 +52,9 @@ def parse(row: Mapping[str, Any], headers: Mapping[str, Any], settings: Settings
     Raises BadRequest or PayloadTooLarge where the request as a whole makes no sense.
     """
     request_headers = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
-    content_type = request_headers.get("content-type", "").lower()
-    if content_type.startswith("application/x-www-form-urlencoded"):
+    # Without its parameters: a form's boundary may spell any word.
+    content_type = request_headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "application/x-www-form-urlencoded":
         raise BadRequest(URLENCODED)
 
     fields = {name: value for name, value in row.items() if _parameter_name(name) is None}
@@ -103,7 +105,8 @@ def _load_json(value: Any) -> dict[str, Any]:
         raise BadRequest(f"The JSON's parameters are not an object: send {JSON_FORM}.")
     unknown = sorted(str(name) for name in parameters if _parameter_name(name) is None)
     if unknown:
-        raise BadRequest(f"Unknown parameter {', '.join(unknown)}: top_k and min_probability are the ones there are.")
+        names = _cut(", ".join(unknown))
+        raise BadRequest(f"Unknown parameter {names}: top_k and min_probability are the ones there are.")
     return {"instances": value["instances"], "parameters": parameters}
 
 
@@ -157,7 +160,7 @@ def _min_probability(value: Any) -> float:
         raise BadRequest(expected)
     try:
         min_probability = float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadRequest(expected) from error
     if not 0 <= min_probability <= 1:  # also refuses nan
         raise BadRequest(expected)
@@ -165,6 +168,10 @@ def _min_probability(value: Any) -> float:
 
 
 def _shown(value: Any) -> str:
-    """Quote a client's value in a message, cut to a length a person reads."""
-    text = repr(value)
+    """Quote a client's value in a message; reprlib, unlike repr, does not follow a nested one to its end."""
+    return _cut(reprlib.repr(value))
+
+
+def _cut(text: str) -> str:
+    """Shorten a client's words to a length a person reads."""
     return text if len(text) <= 40 else f"{text[:37]}..."

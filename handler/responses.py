@@ -68,7 +68,8 @@ def refuse(error: RequestError) -> Response:
 
 
 def _encode(content: Any) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    # A message may quote half a surrogate pair, which JSON allows a client to send and UTF-8 cannot hold.
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def _rounded(probability: float) -> float:

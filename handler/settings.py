@@ -55,7 +55,7 @@ class Settings:
         if not isinstance(section, Mapping):
             raise ArchiveError("The handler section of model-config.yaml must be a mapping of settings.")
         known = [field.name for field in fields(cls)]
-        unknown = sorted(set(section) - set(known))
+        unknown = sorted(map(str, set(section) - set(known)))
         if unknown:
             raise ArchiveError(
                 f"Remove {', '.join(unknown)} from the handler section of model-config.yaml: "

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handler.card import CARD_FILE, ModelCard, Preprocessing, Weights
+from handler.errors import ArchiveError
+
+PREPROCESSING = Preprocessing(255, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CARD = ModelCard(
+    name="densenet121",
+    version="1.0",
+    architecture="DenseNet-121",
+    classes=1000,
+    weights=Weights("a file", "ab" * 32, "BSD-3-Clause"),
+    preprocessing=PREPROCESSING,
+    built_with={"torch": "2"},
+)
+
+
+def read(folder: Path, text: str) -> ModelCard:
+    (folder / CARD_FILE).write_text(text)
+    return ModelCard.read(folder)
+
+
+def test_a_card_survives_the_archive(tmp_path: Path) -> None:
+    CARD.write(tmp_path)
+    assert ModelCard.read(tmp_path) == CARD
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights": {"source": "a"}},
+        {"weights": None},
+        {"preprocessing": {"resize": 255}},
+        {"preprocessing": None},
+        {"preprocessing": "bilinear"},
+        {"preprocessing": PREPROCESSING.__dict__ | {"mean": 0.5}},
+        {"preprocessing": PREPROCESSING.__dict__ | {"crop": "224"}},
+        {"surprise": 1},
+    ],
+)
+def test_a_card_that_does_not_fit(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(ArchiveError, match=r"does not fit this handler .* rebuild the archive"):
+        read(tmp_path, json.dumps(CARD.to_dict() | change))
+
+
+def test_a_card_that_lacks_a_field(tmp_path: Path) -> None:
+    fields = CARD.to_dict()
+    del fields["classes"]
+    with pytest.raises(ArchiveError, match="classes"):
+        read(tmp_path, json.dumps(fields))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_a_damaged_card(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ArchiveError, match="rebuild the archive"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "change", [{"crop": 256}, {"crop": 0}, {"crop": -1}, {"resize": 0}, {"interpolation": "lanczos"}]
+)
+def test_preprocessing_refuses_what_cannot_be(change: dict[str, Any]) -> None:
+    with pytest.raises(ArchiveError, match=r"must be"):
+        replace(PREPROCESSING, **change)
