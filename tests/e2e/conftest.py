@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -11,11 +12,14 @@ import pytest
 
 from scripts import paths, server
 from scripts.client import Client
+from tests import pictures
+from tests.e2e.support import Inference, worker_pids
 
 
 def free_port_range(length: int = 5) -> int:
-    """Find a port that begins a range of free ones."""
-    for first in range(18080, 60000, length):
+    """Find a port that begins a range of free ones, elsewhere for every test run so that two can go side by side."""
+    start = 18080 + os.getpid() * length % 10000
+    for first in range(start, 60000, length):
         try:
             for port in range(first, first + length):
                 with socket.socket() as probe:
@@ -33,9 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def model_store(
-    densenet_archive: Path, stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def model_store(densenet_archive: Path, stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("model-store")
     for path in (densenet_archive, stand_in_archive):
         shutil.copy(path, store)
@@ -54,5 +56,34 @@ def running(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
+def run_dir(running: server.Server) -> Path:
+    return running.endpoint.folder
+
+
+@pytest.fixture(scope="session")
 def client(running: server.Server) -> Client:
     return Client(running.endpoint)
+
+
+@pytest.fixture(scope="session")
+def inference(running: server.Server) -> Inference:
+    return Inference(running.endpoint)
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, bytes]:
+    """Real photographs as JPEG files."""
+    return {name: pictures.encode(pictures.photo(name), quality=95) for name in pictures.FITTING}
+
+
+@pytest.fixture(scope="session")
+def cat(photos: dict[str, bytes]) -> bytes:
+    return photos["chelsea"]
+
+
+@pytest.fixture
+def same_workers(client: Client) -> Iterator[None]:
+    """Whatever the test sends, the workers outlive it."""
+    before = worker_pids(client)
+    yield
+    assert worker_pids(client) == before

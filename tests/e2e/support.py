@@ -1,0 +1,102 @@
+"""What several end-to-end tests do: send a raw request, run a command, change an archive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from scripts import paths
+from scripts.client import Client
+from scripts.endpoint import Endpoint
+from scripts.options import MODEL, STAND_IN
+
+TIMEOUT_SECONDS = 60
+
+
+class Inference:
+    """Requests to the inference API as any HTTP client sends them; the answer comes back raw."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.url = endpoint.inference
+        self.authorization = {"Authorization": f"Bearer {endpoint.token('inference')}"}
+
+    def __call__(
+        self,
+        body: bytes | None = None,
+        *,
+        path: str = f"/predictions/{STAND_IN}",
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> requests.Response:
+        sent = self.authorization | dict(headers or {})
+        return requests.request(
+            method, self.url + path, data=options.pop("data", body), headers=sent, timeout=TIMEOUT_SECONDS, **options
+        )
+
+
+def content_of(response: requests.Response) -> Any:
+    """Decode an answer that must be a good one."""
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Type"] == "application/json"
+    return response.json()
+
+
+def check_error(error: dict[str, Any], code: int, fragment: str) -> None:
+    """One shape for every error, with a message that a person understands."""
+    assert set(error) == {"code", "type", "message"}
+    assert error["code"] == code, error
+    assert error["type"].endswith("Exception")
+    assert fragment in error["message"]
+    assert error["message"][0].isupper()
+    assert " object at 0x" not in error["message"]
+
+
+def worker_pids(client: Client) -> dict[str, list[int]]:
+    """Map each model to the process ids of its workers, all of which must be ready."""
+    pids = {}
+    for model in (MODEL, STAND_IN):
+        workers = [worker for version in client.versions(model) for worker in version["workers"]]
+        assert {worker["status"] for worker in workers} == {"READY"}, workers
+        pids[model] = sorted(worker["pid"] for worker in workers)
+    return pids
+
+
+def command(
+    verb: str,
+    *arguments: str | Path,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m scripts.VERB` in the repository."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"scripts.{verb}", *arguments],
+        cwd=paths.ROOT,
+        env=os.environ | dict(environment or {}),
+        input=stdin,
+        capture_output=True,
+        timeout=timeout,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def rewrite(source: Path, target: Path, changes: Mapping[str, Callable[[str], str]]) -> Path:
+    """Copy an archive, changing the text of some of its members."""
+    with zipfile.ZipFile(source) as mar, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as changed:
+        for name in mar.namelist():
+            content = mar.read(name)
+            if name in changes:
+                before = content.decode()
+                after = changes[name](before)
+                assert after != before, f"nothing changed in {name}"
+                content = after.encode()
+            changed.writestr(name, content)
+    return target
