@@ -9,8 +9,8 @@ from PIL import Image
 from handler.card import Preprocessing
 
 # Past this ratio of long to short side only the part that survives the crop is resized: a 1 x 5000 image
-# would become 255 x 1,275,000. Pillow rounds the corners of that part to float32, which moves under 3 % of
-# the pixels by one or two grey levels; every ordinary photo takes the exact road.
+# would become 255 x 1,275,000. Pillow rounds the corners of that part to float32 and may resize down before
+# across, which moves some pixels by one or two grey levels; every ordinary photo takes the exact road.
 MAX_EXACT_ASPECT = 8
 
 

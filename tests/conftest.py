@@ -41,3 +41,13 @@ def unpack(mar: Path, folder: Path) -> Path:
     with zipfile.ZipFile(mar) as file:
         file.extractall(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def densenet_folder(densenet_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpack(densenet_archive, tmp_path_factory.mktemp("densenet"))
+
+
+@pytest.fixture(scope="session")
+def stand_in_folder(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpack(stand_in_archive, tmp_path_factory.mktemp("stand-in"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import matplotlib
@@ -54,3 +56,14 @@ FITTING = {
     "flower": {"daisy", "bee"},
     "grace_hopper": {"academic_gown", "mortarboard", "military_uniform", "suit"},
 }
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width: int, height: int, bits: int, colour: int, rows: bytes, *extra: bytes) -> bytes:
+    """A PNG of a kind that Pillow does not write; `rows` has a filter byte before each row."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    chunks = (png_chunk(b"IHDR", header), *extra, png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

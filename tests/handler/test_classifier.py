@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from handler import classifier
+from handler.classifier import ImageClassifier
+from handler.errors import ArchiveError
+from handler.labels import LABELS_FILE
+from handler.settings import Settings
+from tests.handler.contexts import FakeContext, Headers
+from tests.handler.test_card import CARD
+from tests.pictures import FITTING, encode, noise, photo
+
+COLOURS = ("red", "green", "blue")
+THREE_CLASSES = replace(CARD, classes=3)
+
+
+class ColourEngine:
+    """Tells red, green and blue pictures apart; records the batches it was given."""
+
+    description: dict[str, str | int] = {"engine": "fake"}  # noqa: RUF012 - the protocol's own form
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.shapes.append(batch.shape)
+        return np.asarray(batch.mean((1, 2)) / 25, np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    THREE_CLASSES.write(tmp_path)
+    labels = {str(i): [f"n{i}", name] for i, name in enumerate(COLOURS)}
+    (tmp_path / LABELS_FILE).write_text(json.dumps(labels))
+    return tmp_path
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> ColourEngine:
+    fake = ColourEngine()
+    monkeypatch.setattr(classifier, "load_engine", lambda *_: fake)
+    return fake
+
+
+@pytest.fixture
+def handler(folder: Path, engine: ColourEngine) -> ImageClassifier:
+    built = ImageClassifier()
+    built.initialize(FakeContext(folder))
+    engine.shapes.clear()
+    return built
+
+
+def picture(colour: str) -> bytes:
+    return encode(Image.new("RGB", (30, 20), {"green": "lime"}.get(colour, colour)), "PNG")
+
+
+RED, GREEN, BLUE = map(picture, COLOURS)
+BAD = RED[:60]
+
+
+def instances(*images: bytes, **parameters: Any) -> dict[str, Any]:
+    encoded = [{"b64": base64.b64encode(image).decode()} for image in images]
+    return {"body": {"instances": encoded, "parameters": parameters}}
+
+
+Row = Mapping[str, Any]
+Ask = Callable[..., tuple[list[Any], FakeContext]]
+
+
+@pytest.fixture
+def ask(handler: ImageClassifier, folder: Path) -> Ask:
+    def ask(rows: list[dict[str, Any]], headers: list[Headers] | None = None) -> tuple[list[Any], FakeContext]:
+        context = FakeContext(folder, headers)
+        items = handler.handle(list(rows), context)
+        assert len(items) == len(rows)
+        assert set(context.statuses) == set(context.content_types) == set(range(len(rows)))
+        assert set(context.content_types.values()) == {"application/json"}
+        return [json.loads(item) for item in items], context
+
+    return ask
+
+
+def names(answer: Any) -> Any:
+    if isinstance(answer, list):
+        return [names(item) for item in answer]
+    return answer["error"]["code"] if "error" in answer else answer.get("class_name", answer.get("code"))
+
+
+def test_one_image(ask: Ask) -> None:
+    [answer], context = ask([{"body": RED}])
+    assert answer["class_id"] == "n0"
+    assert answer["class_name"] == "red"
+    assert answer["recognized"] is True
+    assert answer["probability"] == pytest.approx(1, abs=1e-3)
+    assert (context.statuses, context.phrases) == ({0: 200}, {0: "OK"})
+
+
+def test_good_and_bad_rows_keep_their_order(ask: Ask, engine: ColourEngine) -> None:
+    rows = [{"body": RED}, {"body": BAD}, {"file": GREEN}, {}, {"body": b"text"}, {"data": BLUE}]
+    answers, context = ask(rows)
+    assert [names(answer) for answer in answers] == ["red", 400, "green", 400, 415, "blue"]
+    assert list(context.statuses.values()) == [200, 400, 200, 400, 415, 200]
+    assert context.phrases[4] == "Unsupported Media Type"
+    assert engine.shapes == [(3, 224, 224, 3)]
+
+
+def test_requests_of_several_images_in_one_batch(ask: Ask, engine: ColourEngine) -> None:
+    rows = [instances(RED, BAD, BLUE), {"body": GREEN}, instances(BAD, b"text"), {"a": BLUE, "b": GREEN, "c": RED}]
+    answers, context = ask(rows)
+    assert [names(a) for a in answers] == [["red", 400, "blue"], "green", [400, 415], ["blue", "green", "red"]]
+    assert list(context.statuses.values()) == [200, 200, 400, 200]
+    assert engine.shapes == [(6, 224, 224, 3)]
+
+
+def test_the_engine_rests_where_no_image_is_good(ask: Ask, engine: ColourEngine) -> None:
+    answers, _ = ask([{"body": BAD}, {}])
+    assert [answer["code"] for answer in answers] == [400, 400]
+    assert engine.shapes == []
+
+
+def test_parameters_belong_to_their_row(ask: Ask) -> None:
+    rows = [{"body": RED}, {"body": RED, "top_k": b"2"}, {"body": RED}, instances(RED, top_k=3), {"body": RED}]
+    answers, _ = ask(rows, [{}, {}, {"Top-K": "3"}, {}, {"Top-K": "4"}])
+    assert [len(answer.get("predictions", [])) for answer in answers] == [0, 2, 3, 3, 0]
+    assert "1 to 3" in answers[4]["message"]
+
+
+def test_a_grey_picture_is_not_recognized(ask: Ask) -> None:
+    [answer], _ = ask([{"body": picture("grey"), "min_probability": "0.5"}])
+    assert (answer["recognized"], answer["class_name"]) == (False, None)
+    assert answer["probability"] == pytest.approx(1 / 3)
+
+
+def test_nothing_is_kept_between_calls(handler: ImageClassifier, ask: Ask) -> None:
+    before = dict(vars(handler))
+    first, _ = ask([{"body": RED, "top_k": b"3", "min_probability": b"1"}])
+    ask([{"body": BAD}])
+    assert vars(handler) == before
+    assert ask([{"body": RED, "top_k": b"3", "min_probability": b"1"}])[0] == first
+    assert "predictions" not in ask([{"body": RED}])[0][0]
+
+
+def test_describe_answers_the_card_and_the_engine(handler: ImageClassifier, folder: Path) -> None:
+    [card] = handler.handle([{}], FakeContext(folder, [{"describe": "True"}]))
+    assert card == THREE_CLASSES.to_dict() | {"running": {"engine": "fake"}}
+    json.dumps(card)
+
+
+@pytest.mark.parametrize("row", [{"body": RED}, {}])
+def test_an_empty_row_without_the_header_is_no_question_for_the_card(ask: Ask, row: dict[str, Any]) -> None:
+    [answer], _ = ask([row], [{} if not row else {"describe": "True"}])
+    assert "running" not in answer
+
+
+@pytest.mark.parametrize(("batch_size", "shapes"), [(4, [1, 4]), (1, [1]), (None, [1]), ("8", [1, 8])])
+def test_warm_up_has_the_shapes_to_come(folder: Path, engine: ColourEngine, batch_size: Any, shapes: list[int]) -> None:
+    ImageClassifier().initialize(FakeContext(folder, batch_size=batch_size))
+    assert sorted(engine.shapes) == [(rows, 224, 224, 3) for rows in shapes]
+
+
+def test_a_bug_is_not_an_answer(handler: ImageClassifier, folder: Path) -> None:
+    def broken(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        raise ZeroDivisionError
+
+    handler.engine = broken  # type: ignore[assignment]
+    with pytest.raises(ZeroDivisionError):
+        handler.handle([{"body": RED}], FakeContext(folder))
+
+
+def test_settings_come_from_the_archive(folder: Path, engine: ColourEngine) -> None:
+    built = ImageClassifier()
+    built.initialize(FakeContext(folder, config={"handler": {"top_k": 2, "max_images": 1}}))
+    assert built.settings == Settings(top_k=2, max_images=1)
+    context = FakeContext(folder)
+    built.handle([instances(RED, RED), {"body": RED}], context)
+    assert list(context.statuses.values()) == [413, 200]
+
+
+def test_labels_that_do_not_fit_the_card(folder: Path, engine: ColourEngine) -> None:
+    (folder / LABELS_FILE).write_text('{"0": ["n0", "red"]}')
+    with pytest.raises(ArchiveError, match=r"has 1 classes and the model 3: rebuild the archive"):
+        ImageClassifier().initialize(FakeContext(folder))
+
+
+@pytest.fixture(scope="module")
+def stand_in(stand_in_folder: Path) -> ImageClassifier:
+    built = ImageClassifier()
+    built.initialize(FakeContext(stand_in_folder, batch_size=8))
+    return built
+
+
+def test_real_photographs_get_their_true_names(stand_in: ImageClassifier, stand_in_folder: Path) -> None:
+    rows: list[Row] = [{"body": encode(photo(name), "JPEG", quality=95), "top_k": b"5"} for name in FITTING]
+    answers = [json.loads(item) for item in stand_in.handle(rows, FakeContext(stand_in_folder))]
+    for (name, fitting), answer in zip(FITTING.items(), answers, strict=True):
+        assert fitting & {candidate["class_name"] for candidate in answer["predictions"]}, name
+    best = {name: answer["predictions"][0]["class_name"] for name, answer in zip(FITTING, answers, strict=True)}
+    right = [name for name, fitting in FITTING.items() if best[name] in fitting]
+    assert len(right) >= 6, best
+
+
+def test_noise_is_not_recognized(stand_in: ImageClassifier, stand_in_folder: Path) -> None:
+    [item] = stand_in.handle(
+        [{"body": encode(noise(300, 300), "PNG"), "min_probability": b"0.9"}], FakeContext(stand_in_folder)
+    )
+    assert json.loads(item)["recognized"] is False
