@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
-from typing import BinaryIO
 
 import requests
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -26,28 +24,29 @@ def sha256_of(path: Path) -> str:
 def download(url: str, path: Path, sha256: str) -> None:
     """Fetch `url` into `path`, with a progress bar on a terminal.
 
-    `sha256` is the file's digest or the start of it, in hexadecimal. The bytes go to a temporary file beside
-    `path`, which takes the final name only once the digest fits. Raises DownloadError.
+    `sha256` is the file's digest or the start of it, in hexadecimal. The bytes go to a temporary folder beside
+    `path`, and the file is moved out of it only once the digest fits. Raises DownloadError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    partial = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            digest = _fetch(url, file)
-        if not digest.startswith(sha256.lower()):
-            raise DownloadError(
-                f"{url} has the SHA-256 {digest}, not the expected {sha256}: the file was changed or damaged on its "
-                "way. Nothing was kept; check the address and the digest."
-            )
-        partial.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            partial = Path(folder) / path.name
+            digest = _fetch(url, partial)
+            if not digest.startswith(sha256.lower()):
+                raise DownloadError(
+                    f"{url} has the SHA-256 {digest}, not the expected {sha256}: the file was changed or damaged on "
+                    "its way. Nothing was kept; check the address and the digest."
+                )
+            partial.replace(path)
     except requests.RequestException as error:
         raise DownloadError(f"{url} could not be downloaded ({_reason(error)}): check the network.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            f"{url} could not be kept as {path} ({error.strerror}): make room, or make the folder one you may write to."
+        ) from error
 
 
-def _fetch(url: str, file: BinaryIO) -> str:
+def _fetch(url: str, path: Path) -> str:
     digest = hashlib.sha256()
     columns = (
         TextColumn("{task.description}"),
@@ -59,6 +58,7 @@ def _fetch(url: str, file: BinaryIO) -> str:
     with (
         requests.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response,
         Progress(*columns, console=err, transient=True) as progress,
+        path.open("wb") as file,
     ):
         response.raise_for_status()
         size = response.headers.get("Content-Length")

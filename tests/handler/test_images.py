@@ -177,12 +177,15 @@ def test_an_orientation_there_is_not_is_ignored(orientation: int) -> None:
     assert decode(encode(noise(48, 32), "PNG", exif=exif), SETTINGS).size == (48, 32)
 
 
-@pytest.mark.parametrize(
-    "block", [b"", b"garbage", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", b"II*\0\x08\0\0\0\1\0"]
-)
+BLOCKS = [b"garbage!", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", b"II*\0\x08\0\0\0\1\0"]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of a truncated block
-def test_a_photo_with_damaged_exif_still_shows_its_picture(block: bytes) -> None:
-    assert decode(encode(noise(48, 32), "JPEG", exif=b"Exif\0\0" + block), SETTINGS).size == (48, 32)
+def test_a_photo_with_damaged_exif_still_shows_its_picture(format_name: str, block: bytes) -> None:
+    data = encode(noise(48, 32), format_name, exif=b"Exif\0\0" + block)
+    assert decode(data, SETTINGS).size == (48, 32)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (2, 3)])

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from scripts import download as module
+from scripts.download import download, sha256_of
+from scripts.errors import DownloadError
+from tests.scripts.web import Reply, Web
+
+CONTENT = bytes(range(256)) * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def short_time_outs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READ_SECONDS", 0.2)
+
+
+def refusal(url: str, folder: Path, sha256: str = SHA256) -> str:
+    """Check that nothing of a failed download is kept; returns the message."""
+    with pytest.raises(DownloadError) as caught:
+        download(url, folder / "model.pth", sha256)
+    assert list(folder.rglob("*model*")) == []
+    message = str(caught.value)
+    assert url in message
+    assert message.endswith(".")
+    return message
+
+
+@pytest.mark.parametrize("sha256", [SHA256, SHA256[:8], SHA256.upper()])
+def test_a_good_file_is_kept_whole(web: Web, tmp_path: Path, sha256: str) -> None:
+    web.on("GET /model.pth", Reply(body=CONTENT))
+    path = tmp_path / "deep" / "folder" / "model.pth"
+    download(f"{web.url}/model.pth", path, sha256)
+    assert path.read_bytes() == CONTENT
+    assert sha256_of(path) == SHA256
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_older_file_is_replaced(web: Web, tmp_path: Path) -> None:
+    web.on("GET /model.pth", Reply(body=CONTENT))
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"old")
+    download(f"{web.url}/model.pth", path, SHA256)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_wrong_digest(web: Web, tmp_path: Path) -> None:
+    web.on("GET /model.pth", Reply(body=CONTENT[:-1]))
+    message = refusal(f"{web.url}/model.pth", tmp_path)
+    assert f"not the expected {SHA256}" in message
+    assert "Nothing was kept" in message
+
+
+def test_a_wrong_digest_leaves_the_older_file_alone(web: Web, tmp_path: Path) -> None:
+    web.on("GET /model.pth", Reply(body=b"other"))
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"old")
+    with pytest.raises(DownloadError):
+        download(f"{web.url}/model.pth", path, SHA256)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("model.pth", b"old")]
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(body=CONTENT, declared=len(CONTENT) + 1), "the connection broke off before the end"),
+        (Reply(status=404), "the server answered 404"),
+        (Reply(status=503), "the server answered 503"),
+        (Reply(hangs=True), "the server did not answer in time"),
+    ],
+)
+def test_a_server_that_fails(web: Web, tmp_path: Path, reply: Reply, reason: str) -> None:
+    web.on("GET /model.pth", reply)
+    assert f"({reason}): check the network." in refusal(f"{web.url}/model.pth", tmp_path)
+
+
+def test_no_server(nobody: str, tmp_path: Path) -> None:
+    assert "could not be reached" in refusal(f"{nobody}/model.pth", tmp_path)
+
+
+def test_no_address(tmp_path: Path) -> None:
+    assert "could not be downloaded" in refusal("http://", tmp_path)
+
+
+def test_a_folder_that_cannot_be_made(web: Web, tmp_path: Path) -> None:
+    web.on("GET /model.pth", Reply(body=CONTENT))
+    (tmp_path / "file").touch()
+    with pytest.raises(DownloadError, match=r"could not be kept as .*file/model.pth \(.*\): .* write"):
+        download(f"{web.url}/model.pth", tmp_path / "file" / "model.pth", SHA256)
