@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,12 +106,21 @@ def file_name(name: str, version: str) -> str:
 
 
 def read_manifest(path: Path) -> tuple[str, str]:
-    """Read an archive's model name and version. Raises CommandError where it is no archive."""
+    """Read an archive's model name and version. Raises CommandError where it is missing, no archive or damaged.
+
+    Every member's checksum is tried: at a damaged one TorchServe gives up in silence, and waits for ever.
+    """
+    if not path.is_file():
+        raise CommandError(f"There is no archive {path}: build it with densenet archive.")
     try:
         with zipfile.ZipFile(path) as mar:
+            if member := mar.testzip():
+                raise zipfile.BadZipFile(member)
             model = json.loads(mar.read(MANIFEST))["model"]
         return model["modelName"], model["modelVersion"]
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+    except FileNotFoundError as error:
+        raise CommandError(f"There is no archive {path}: build it with densenet archive.") from error
+    except (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, OSError) as error:
         raise CommandError(
             f"{path} is not a model archive, or damaged: build it again with densenet archive."
         ) from error
