@@ -51,6 +51,11 @@ class Endpoint:
         return {key: str(value) for key, value in asdict(self).items()}
 
     @property
+    def model_store(self) -> Path:
+        """The only folder this server loads archives from."""
+        return self.folder / properties.read(self.folder / paths.SERVER_CONFIG.name)["model_store"]
+
+    @property
     def key_file(self) -> Path:
         return self.folder / KEY_FILE
 

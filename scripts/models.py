@@ -69,9 +69,12 @@ def register(
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
     """Register an archive and wait until its workers are ready; a failed one leaves nothing behind."""
-    client = connect(run_dir)
-    local = path if path.exists() else paths.MODEL_STORE / path
-    name, version = archive.read_manifest(local)
+    endpoint = Endpoint.find(run_dir)
+    client = Client(endpoint)
+    store = endpoint.model_store
+    if path.name != str(path) and path.resolve().parent != store.resolve():
+        raise CommandError(f"{path} is not in the server's model store: build it there with --model-store {store}.")
+    name, version = archive.read_manifest(store / path.name)
     if is_registered(client, name, version):
         raise CommandError(f"{name} {version} is registered already: unregister it first, or build another --version.")
     try:
