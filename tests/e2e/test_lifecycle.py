@@ -1,0 +1,238 @@
+"""Servers come and go: started, met again, stopped, refused, and started by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import psutil
+import pytest
+
+from scripts import paths, server
+from scripts.client import Client
+from scripts.endpoint import KEY_FILE, Endpoint
+from scripts.java import find_java
+from scripts.options import STAND_IN
+from tests.e2e.conftest import free_port_range
+from tests.e2e.support import Inference, command, content_of, rewrite
+from tests.pictures import FITTING
+
+PATIENCE_SECONDS = 60
+# Put at the end of a module of the archive, it shows in the answer to an empty body whose code ran.
+MARK = '\nERROR_TYPES[HTTPStatus.BAD_REQUEST] = "FromTheArchiveException"\n'
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def processes_with(text: str | Path) -> list[str]:
+    """Return the command lines on this machine that name a folder of the test's own."""
+    lines = []
+    for process in psutil.process_iter():
+        try:
+            lines.append(" ".join(process.cmdline()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return [line for line in lines if str(text) in line]
+
+
+@dataclass(frozen=True)
+class Life:
+    """All that was seen of one server, from its start to its end."""
+
+    run_dir: Path
+    port: int
+    started: CompletedProcess[str]
+    found: server.Server
+    error_type: str
+    met_again: CompletedProcess[str]
+    pid_afterwards: int
+    family: list[psutil.Process]
+    stopped: CompletedProcess[str]
+    stopped_again: CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def life(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """`serve`, `serve`, `stop`, `stop`, with the repository on the caller's PYTHONPATH."""
+    run_dir, port = tmp_path_factory.mktemp("life") / "run", free_port_range()
+    store = tmp_path_factory.mktemp("life-store")
+    rewrite(stand_in_archive, store / stand_in_archive.name, {"handler/responses.py": lambda text: text + MARK})
+    arguments = ("--port", str(port), "--model-store", store, "--run-dir", run_dir)
+    environment = {"PYTHONPATH": str(paths.ROOT)}
+    try:
+        started = command("serve", *arguments, environment=environment)
+        found = server.Server.find(run_dir)
+        assert found, started.stderr
+        java = psutil.Process(found.pid)
+        family = [java, *java.children(recursive=True)]
+        error_type = Inference(found.endpoint)(b"").json()["type"]
+        met_again = command("serve", *arguments, environment=environment)
+        again = server.Server.find(run_dir)
+        pid_afterwards = again.pid if again else 0
+    finally:
+        stopped = command("stop", "--run-dir", run_dir)
+    stopped_again = command("stop", "--run-dir", run_dir)
+    return Life(run_dir, port, started, found, error_type, met_again, pid_afterwards, family, stopped, stopped_again)
+
+
+def test_serve_prints_an_answer_and_where_everything_is(life: Life) -> None:
+    assert life.started.returncode == 0, life.started.stderr
+    printed = dict(line.split(maxsplit=1) for line in life.started.stdout.splitlines())
+    assert any(name in printed["answer"] for name in FITTING["chelsea"])
+    assert printed["predictions"] == f"http://127.0.0.1:{life.port}/predictions/{STAND_IN}"
+    assert printed["management"] == f"http://127.0.0.1:{life.port + 1}/models"
+    assert printed["metrics"] == f"http://127.0.0.1:{life.port + 2}/metrics"
+    assert printed["stop"].endswith(f"densenet stop --run-dir {life.run_dir}")
+    assert "Traceback" not in life.started.stderr
+
+
+def test_the_workers_run_the_archives_code_wherever_the_caller_stands(life: Life) -> None:
+    assert life.error_type == "FromTheArchiveException"
+
+
+def test_a_second_serve_meets_the_first(life: Life) -> None:
+    assert life.met_again.returncode == 0, life.met_again.stderr
+    assert f"Already running (pid {life.found.pid})." in life.met_again.stderr
+    assert life.met_again.stdout == life.started.stdout
+    assert life.pid_afterwards == life.found.pid
+
+
+def test_stop_leaves_nothing(life: Life) -> None:
+    assert life.stopped.returncode == 0
+    assert f"Stopped (pid {life.found.pid})." in life.stopped.stderr
+    assert len(life.family) >= 2  # Java and a worker
+    assert not [process for process in life.family if process.is_running()]
+    assert not life.found.temporary.exists()
+    assert sorted(path.name for path in life.run_dir.iterdir()) == ["config.properties", "logs"]
+
+
+def test_stop_without_a_server_is_harmless(life: Life) -> None:
+    assert life.stopped_again.returncode == 0
+    assert life.stopped_again.stderr == "No server is running.\n"
+
+
+def test_a_taken_port_is_one_sentence(model_store: Path, tmp_path: Path) -> None:
+    first = free_port_range()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first + 2))
+        other.listen()
+        done = command("serve", "--port", str(first), "--model-store", model_store, "--run-dir", tmp_path / "run")
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert f"Error: Port {first + 2} is taken by another program" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert server.Server.find(tmp_path / "run") is None
+    assert not processes_with(tmp_path)
+
+
+@pytest.fixture
+def serve_broken(tmp_path: Path) -> Iterator[Callable[[], CompletedProcess[str]]]:
+    """Run `serve` on tmp_path/store, which must fail, and prove that it left nothing."""
+    run_dir, temporary = tmp_path / "run", Path("/tmp") / f"densenet-test-{os.getpid()}"  # noqa: S108 - a short path
+    temporary.mkdir()
+    arguments = ("--port", str(free_port_range()), "--model-store", tmp_path / "store", "--run-dir", run_dir)
+
+    def serve() -> CompletedProcess[str]:
+        done = command("serve", *arguments, environment={"TMPDIR": str(temporary)})
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert server.Server.find(run_dir) is None
+        assert not (run_dir / KEY_FILE).exists()
+        assert not processes_with(run_dir)
+        assert not processes_with(temporary)
+        assert not list(temporary.glob("densenet-*"))
+        return done
+
+    (tmp_path / "store").mkdir()
+    yield serve
+    if left := server.Server.find(run_dir):
+        left.stop()
+    shutil.rmtree(temporary)
+
+
+def test_a_worker_that_cannot_start_says_why(
+    serve_broken: Callable[[], CompletedProcess[str]], stand_in_archive: Path, tmp_path: Path
+) -> None:
+    changes = {"model-config.yaml": lambda text: text.replace("handler:\n", "handler:\n  colour: blue\n")}
+    rewrite(stand_in_archive, tmp_path / "store" / "broken.mar", changes)
+
+    message = serve_broken().stderr
+
+    assert "Error: A worker cannot start:" in message
+    assert "Traceback" in message
+    assert "ArchiveError: Remove colour from the handler section of model-config.yaml" in message
+    assert "MODEL_LOG" not in message
+
+
+def test_a_damaged_archive_is_one_sentence(
+    serve_broken: Callable[[], CompletedProcess[str]], stand_in_archive: Path, tmp_path: Path
+) -> None:
+    content = bytearray(stand_in_archive.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (tmp_path / "store" / "damaged.mar").write_bytes(content)
+
+    message = serve_broken().stderr
+
+    assert "damaged.mar is not a model archive, or damaged" in message
+    assert "Traceback" not in message
+
+
+def test_torchserve_started_by_hand_serves_the_same_archive(
+    stand_in_archive: Path, photos: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The way TorchServe's own documentation starts it, with the config.properties of this repository."""
+    port = free_port_range()
+    config = (paths.ROOT / "config.properties").read_text()
+    for i, usual in enumerate(("8080", "8081", "8082", "7070", "7071")):
+        assert usual in config
+        config = config.replace(usual, str(port + i))
+    (tmp_path / "config.properties").write_text(config)
+    (tmp_path / "model_store").mkdir()
+    shutil.copy(stand_in_archive, tmp_path / "model_store")
+    temporary = server.make_temporary()
+    environment = os.environ | {
+        "JAVA_HOME": str(find_java().parent.parent),
+        "TMPDIR": str(temporary),
+        "TEMP": str(temporary),
+        "LOG_LOCATION": str(tmp_path / "logs"),
+        "METRICS_LOCATION": str(tmp_path / "logs"),
+    }
+    environment.pop("PYTHONPATH", None)
+    torchserve = str(Path(sys.executable).with_name("torchserve"))
+    start = [torchserve, "--start", "--ncs", "--ts-config", "config.properties"]
+    addresses = {kind: f"http://127.0.0.1:{port + i}" for i, kind in enumerate(("inference", "management", "metrics"))}
+    endpoint = Endpoint(**addresses, folder=tmp_path)
+
+    with (tmp_path / "console.log").open("w") as console:
+        subprocess.run(start, cwd=tmp_path, env=environment, stdout=console, stderr=console, check=True)
+    java = psutil.Process(int((temporary / ".model_server.pid").read_text()))
+    family: list[psutil.Process] = []
+    try:
+        assert eventually(lambda: server.is_ready(Client(endpoint), STAND_IN, "1.0"))
+        family = [java, *java.children(recursive=True)]
+        answer = content_of(Inference(endpoint)(photos["chelsea"]))
+    finally:
+        subprocess.run([torchserve, "--stop"], env=environment, capture_output=True, timeout=30)
+        survivors = psutil.wait_procs([java, *family], timeout=20)[1]
+        for survivor in survivors:
+            survivor.kill()
+        shutil.rmtree(temporary)
+
+    assert answer["class_name"] in FITTING["chelsea"]
+    assert not survivors
