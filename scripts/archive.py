@@ -78,7 +78,12 @@ def build(
     from scripts.export import export
     from scripts.networks import ServingModel
 
-    model_store.mkdir(parents=True, exist_ok=True)
+    try:
+        model_store.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"The model store {model_store} cannot be made ({error.strerror}): choose another --model-store."
+        ) from error
     with (
         tempfile.TemporaryDirectory(prefix="densenet-archive-") as name,
         Status(f"Reading {checkpoint.path.name}", console=err) as status,
@@ -110,8 +115,6 @@ def read_manifest(path: Path) -> tuple[str, str]:
 
     Every member's checksum is tried: at a damaged one TorchServe gives up in silence, and waits for ever.
     """
-    if not path.is_file():
-        raise CommandError(f"There is no archive {path}: build it with densenet archive.")
     try:
         with zipfile.ZipFile(path) as mar:
             if member := mar.testzip():
@@ -177,7 +180,8 @@ def run_archiver(name: str, version: str, staged: Path, folder: Path) -> Path:
     command += [str(part) for pair in arguments.items() for part in pair]
     done = subprocess.run(command, env=os.environ | {"TMPDIR": str(scratch)}, capture_output=True, text=True)
     if done.returncode:
-        raise CommandError(f"torch-model-archiver failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        last_line = (done.stderr or done.stdout).strip().rpartition("\n")[2]
+        raise CommandError(f"torch-model-archiver failed: {last_line or f'exit status {done.returncode}'}")
     return folder / f"{name}.mar"
 
 

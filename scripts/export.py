@@ -28,4 +28,8 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
         program = torch.export.export(model.eval(), (example,), dynamic_shapes=shapes)
         torch.export.save(program, folder / TORCH_FILE)
         graph = openvino.convert_model(program)
+    # OpenVINO numbers nodes by a counter of the process: without names of our own a second export would differ.
+    graph.set_friendly_name("model")
+    for index, node in enumerate(graph.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{index}")
     openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version as installed
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from handler.card import CARD_FILE
+from handler.labels import LABELS_FILE
+from scripts import archive, paths
+from scripts.archive import CREATED_ON, MANIFEST, build, check_labels, file_name, read_manifest
+from scripts.errors import CommandError, WeightsError
+from scripts.networks import ARCHITECTURES
+from scripts.weights import Checkpoint, stand_in
+from tests.conftest import unpack
+
+MODULES = {path.name for path in paths.HANDLER.glob("*.py")}
+
+
+def members(mar: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(mar) as file:
+        assert {info.compress_type for info in file.infolist()} == {zipfile.ZIP_STORED}
+        assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_the_archive_holds_all_it_needs_and_nothing_else(densenet_archive: Path) -> None:
+    found = set(members(densenet_archive))
+    package = {f"handler/{name}" for name in MODULES - {"classifier.py"}}
+    models = {"model.pt2", "model.xml", "model.bin"}
+    assert found == package | models | {MANIFEST, "classifier.py", LABELS_FILE, CARD_FILE, "model-config.yaml"}
+
+
+def test_what_is_copied_is_copied_as_it_is(densenet_archive: Path) -> None:
+    content = members(densenet_archive)
+    assert content[LABELS_FILE] == paths.LABELS.read_bytes()
+    for name in MODULES:
+        member = name if name == "classifier.py" else f"handler/{name}"
+        assert content[member] == (paths.HANDLER / name).read_bytes()
+
+
+def test_the_card(densenet_archive: Path, seeded_checkpoint: Path) -> None:
+    import hashlib
+
+    card = json.loads(members(densenet_archive)[CARD_FILE])
+    assert card["name"] == "densenet121"
+    assert card["architecture"] == "DenseNet-121"
+    assert card["version"] == "1.0"
+    assert card["classes"] == 1000
+    assert card["weights"]["source"] == "file seeded.pth"
+    assert card["weights"]["sha256"] == hashlib.sha256(seeded_checkpoint.read_bytes()).hexdigest()
+    assert card["preprocessing"]["resize"] == 255
+    assert card["built_with"]["torch"] == installed("torch")
+
+
+def test_the_stand_in_never_calls_itself_densenet(stand_in_archive: Path) -> None:
+    content = members(stand_in_archive)
+    card = json.loads(content[CARD_FILE])
+    assert (card["name"], card["architecture"]) == ("efficientnet_lite0", "EfficientNet-Lite0")
+    assert card["preprocessing"]["interpolation"] == "bicubic"
+    assert b"ensenet" not in content[CARD_FILE] + content[MANIFEST]
+
+
+def test_the_manifest(densenet_archive: Path) -> None:
+    manifest = json.loads(members(densenet_archive)[MANIFEST])
+    assert manifest["createdOn"] == CREATED_ON
+    assert manifest["model"]["handler"] == "classifier.py"
+    assert read_manifest(densenet_archive) == ("densenet121", "1.0")
+
+
+def test_equal_input_gives_equal_bytes(stand_in_archive: Path, tmp_path: Path) -> None:
+    again = build(ARCHITECTURES["efficientnet_lite0"], stand_in(), paths.LABELS, tmp_path)
+    first, second = members(stand_in_archive), members(again)
+    assert [name for name in first if first[name] != second.get(name)] == []
+    assert again.read_bytes() == stand_in_archive.read_bytes()
+    assert list(tmp_path.iterdir()) == [again]
+
+
+CLASSIFY = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import classifier
+from types import SimpleNamespace
+
+class Context(SimpleNamespace):
+    def get_all_request_header(self, index): return {}
+    def set_response_content_type(self, index, value): pass
+    def set_response_status(self, code, phrase, idx): self.code = code
+
+context = Context(system_properties={"model_dir": sys.argv[1], "gpu_id": None, "batch_size": 1}, model_yaml_config={})
+entry = classifier.ImageClassifier()
+entry.initialize(context)
+body = entry.handle([{"body": open(sys.argv[2], "rb").read()}], context)[0]
+files = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] in ("handler", "classifier")]
+print(json.dumps({"answer": json.loads(body), "code": context.code, "files": files, "ts": "ts" in sys.modules}))
+"""
+
+
+def test_the_archive_runs_by_itself(stand_in_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-c", CLASSIFY, str(stand_in_folder), str(paths.SAMPLE_PHOTO)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    assert said["code"] == 200
+    assert said["answer"]["class_name"] in ("Egyptian_cat", "tabby", "tiger_cat")
+    assert len(said["files"]) >= len(MODULES) - 1
+    assert all(Path(file).is_relative_to(stand_in_folder) for file in said["files"])
+    assert said["ts"] is False
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the export away, which takes most of a build's time."""
+    from scripts import export
+
+    def stub(_model: object, _side: int, folder: Path) -> None:
+        (folder / "model.xml").write_text("<net/>")
+
+    monkeypatch.setattr(export, "export", stub)
+
+
+STAND_IN = ARCHITECTURES["efficientnet_lite0"]
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [("1.0", "efficientnet_lite0.mar"), ("2.1", "efficientnet_lite0-2.1.mar")]
+)
+def test_the_version_is_in_the_name(quick: None, tmp_path: Path, version: str, name: str) -> None:
+    path = build(STAND_IN, stand_in(), paths.LABELS, tmp_path / "new" / "store", version)
+    assert path == tmp_path / "new" / "store" / name
+    assert path.name == file_name("efficientnet_lite0", version)
+    assert read_manifest(path) == ("efficientnet_lite0", version)
+    assert json.loads((unpack(path, tmp_path / "unpacked") / CARD_FILE).read_text())["version"] == version
+
+
+def test_a_model_of_ones_own(quick: None, tmp_path: Path) -> None:
+    import torch
+
+    from scripts.vision import torchvision
+
+    torch.save(torchvision.models.densenet121(num_classes=2).state_dict(), tmp_path / "own.pth")
+    (tmp_path / "own.json").write_text('{"0": ["a", "cat"], "1": ["b", "dog"]}')
+    archive.archive(
+        weights_from=str(tmp_path / "own.pth"), labels=tmp_path / "own.json", model_store=tmp_path, version="3.0"
+    )
+    card = json.loads(members(tmp_path / "densenet121-3.0.mar")[CARD_FILE])
+    assert card["classes"] == 2
+
+
+def test_an_unknown_model() -> None:
+    with pytest.raises(CommandError, match="no architecture resnet: choose densenet121 or efficientnet_lite0"):
+        archive.archive("resnet")
+
+
+def test_weights_of_another_architecture(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="not a checkpoint of DenseNet-121"):
+        archive.archive(weights_from=str(stand_in().path), model_store=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "There is no labels file .*labels.json: name one with --labels"),
+        ('{"0": ["a", "b"]}', "names 1 classes and the checkpoint has 3: give its own labels"),
+        ("{", "must map"),
+        ('["a", "b", "c"]', "must map"),
+    ],
+)
+def test_labels_that_do_not_fit(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(CommandError, match=message):
+        check_labels(tmp_path / "labels.json", 3)
+
+
+def test_wrong_labels_build_nothing(tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text('{"0": ["a", "b"]}')
+    with pytest.raises(CommandError, match="names 1 classes"):
+        build(STAND_IN, stand_in(), tmp_path / "labels.json", tmp_path / "store")
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_a_store_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "store").touch()
+    with pytest.raises(CommandError, match=r"store cannot be made \(.*\): choose another --model-store"):
+        build(STAND_IN, stand_in(), paths.LABELS, tmp_path / "store")
+
+
+def test_a_store_that_fills_up_keeps_the_older_archive(
+    quick: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "efficientnet_lite0.mar").write_text("old")
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(CommandError, match=r"could not be written \(No space left on device\)"):
+        archive.move_into(tmp_path / "any", tmp_path / "efficientnet_lite0.mar")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("efficientnet_lite0.mar", "old")]
+
+
+@pytest.mark.parametrize(
+    ("stderr", "said"), [("Traceback\nFileNotFoundError: no\n", "FileNotFoundError: no"), ("", "exit status 1")]
+)
+def test_an_archiver_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stderr: str, said: str) -> None:
+    def failing(*_: Any, **__: Any) -> SimpleNamespace:
+        return SimpleNamespace(returncode=1, stderr=stderr, stdout="")
+
+    monkeypatch.setattr(subprocess, "run", failing)
+    with pytest.raises(CommandError, match=f"torch-model-archiver failed: {said}"):
+        archive.run_archiver("name", "1.0", tmp_path, tmp_path)
+
+
+def test_a_missing_archive(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"There is no archive .*x.mar: build it"):
+        read_manifest(tmp_path / "x.mar")
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip"])
+def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.mar").write_bytes(content)
+    with pytest.raises(CommandError, match=r"x.mar is not a model archive, or damaged: build it again"):
+        read_manifest(tmp_path / "x.mar")
+
+
+@pytest.mark.parametrize("manifest", ["", "{}", "[]", '{"model": null}'])
+def test_an_archive_with_a_strange_manifest(tmp_path: Path, manifest: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.mar", "w") as file:
+        file.writestr(MANIFEST, manifest)
+    with pytest.raises(CommandError, match="is not a model archive"):
+        read_manifest(tmp_path / "x.mar")
+
+
+def test_a_checkpoint_is_what_the_card_repeats() -> None:
+    checkpoint = Checkpoint(Path("a.pth"), "a source", "a licence", "ab")
+    card = archive.make_card(ARCHITECTURES["densenet121"], checkpoint, 7, "2.0")
+    assert (card.weights.source, card.weights.license, card.weights.sha256) == ("a source", "a licence", "ab")
+    assert (card.classes, card.version) == (7, "2.0")
