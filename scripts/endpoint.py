@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import requests
 
@@ -18,6 +18,20 @@ Scope = Literal["inference", "management"]
 STATE_FILE = "server.json"
 KEY_FILE = "key_file.json"
 TIMEOUT_SECONDS = 10
+
+
+def read_state(run_dir: Path) -> dict[str, Any] | None:
+    """Read what `densenet serve` wrote down of the server it started with this run folder."""
+    path = run_dir / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise CommandError(
+            f"{path} is damaged ({error}): end the TorchServe that was started from there and delete that file."
+        ) from error
+    return state
 
 
 @dataclass(frozen=True)
@@ -42,9 +56,8 @@ class Endpoint:
     def find(cls, run_dir: Path) -> Self:
         """Find the server that `densenet serve` started with this run folder, or else the one that
         `torchserve --start` started by hand from the repository's root."""
-        state = run_dir / STATE_FILE
-        if state.exists():
-            return cls(**json.loads(state.read_text())["endpoint"] | {"folder": run_dir})
+        if state := read_state(run_dir):
+            return cls(**state["endpoint"] | {"folder": run_dir})
         return cls.from_properties(properties.read(paths.SERVER_CONFIG), paths.ROOT)
 
     def to_dict(self) -> dict[str, str]:
@@ -64,26 +77,26 @@ class Endpoint:
 
         Raises CommandError where there is no key file or the server does not answer.
         """
-        keys = self._keys()
-        expires = datetime.fromisoformat(keys[scope]["expiration time"])
-        if expires.tzinfo is None:
-            expires = expires.replace(tzinfo=UTC)
+        token, expires, api_key = self._keys(scope)
         if expires <= datetime.now(UTC):
-            self._renew(scope, keys["API"]["key"])
-            keys = self._keys()
-        return str(keys[scope]["key"])
+            self._renew(scope, api_key)
+            token, _, _ = self._keys(scope)
+        return token
 
-    def _keys(self) -> dict[str, dict[str, str]]:
+    def _keys(self, scope: Scope) -> tuple[str, datetime, str]:
+        """Read the token of a scope, the time it expires and the key that renews it."""
         try:
-            keys: dict[str, dict[str, str]] = json.loads(self.key_file.read_text())
+            keys = json.loads(self.key_file.read_text())
+            expires = datetime.fromisoformat(keys[scope]["expiration time"])
+            token, api_key = keys[scope]["key"], keys["API"]["key"]
         except FileNotFoundError as error:
             raise CommandError(
                 f"There is no {self.key_file}, so no server runs from there: start one with densenet serve, "
                 "or pass its --run-dir."
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise CommandError(f"{self.key_file} cannot be read ({error}): restart the server.") from error
-        return keys
+        return token, expires if expires.tzinfo else expires.replace(tzinfo=UTC), api_key
 
     def _renew(self, scope: Scope, api_key: str) -> None:
         url = f"{self.management}/token"

@@ -19,7 +19,8 @@ from scripts.options import MODEL, STAND_IN, ModelStore, RunDir
 
 def serve(
     port: Annotated[
-        int | None, typer.Option(help="First of five ports in a row, instead of those in config.properties.")
+        int | None,
+        typer.Option(min=1, max=65531, help="First of five ports in a row, instead of those in config.properties."),
     ] = None,
     model_store: ModelStore = paths.MODEL_STORE,
     run_dir: RunDir = paths.RUN_DIR,

@@ -21,7 +21,7 @@ import psutil
 from scripts import properties
 from scripts.archive import read_manifest
 from scripts.client import Client
-from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint
+from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
 from scripts.errors import CommandError
 from scripts.java import find_java
 
@@ -56,10 +56,9 @@ class Server:
     @classmethod
     def find(cls, run_dir: Path) -> Self | None:
         """Return the server that was started with this run folder, if it still runs."""
-        state_file = run_dir / STATE_FILE
-        if not state_file.exists():
+        state = read_state(run_dir)
+        if state is None:
             return None
-        state = json.loads(state_file.read_text())
         endpoint = Endpoint(**state["endpoint"] | {"folder": run_dir})
         server = cls(state["pid"], state["created"], Path(state["temporary"]), endpoint)
         return server if server.process() else None

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import typer
+from rich.console import Console
+
+from scripts import classify as module
+from scripts.classify import classify, classify_all, default_model, with_progress, write_csv, write_json, write_table
+from scripts.client import Client
+from scripts.endpoint import Endpoint
+from scripts.errors import ApiError, CommandError
+
+CAT = {"class_id": "n1", "class_name": "Egyptian_cat", "probability": 0.9}
+TABBY = {"class_id": "n2", "class_name": "tabby, [bold]", "probability": 0.08}
+UNKNOWN = {"class_id": None, "class_name": None, "probability": 0.1}
+
+ROWS: list[dict[str, Any]] = [
+    {"image": "cat.jpg", **CAT, "recognized": True},
+    {"image": "two [1].jpg", **CAT, "recognized": True, "predictions": [CAT, TABBY]},
+    {"image": "fog.jpg", **UNKNOWN, "recognized": False},
+    {"image": "mist.jpg", **UNKNOWN, "recognized": False, "predictions": [TABBY]},
+    {"image": "bad.jpg", "error": {"code": 400, "message": "Damaged [/]."}},
+]
+
+
+class FakeClient:
+    def __init__(self, served: dict[str, str] | None = None) -> None:
+        self.served = {"densenet121": "densenet121.mar"} if served is None else served
+        self.sent: list[tuple[str, bytes, dict[str, Any]]] = []
+
+    def models(self) -> dict[str, str]:
+        return self.served
+
+    def predict(self, model: str, image: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
+        self.sent.append((model, image, parameters))
+        if image == b"bad":
+            raise ApiError("Damaged.", {"code": 400, "type": "BadRequestException", "message": "Damaged."})
+        return {**CAT, "class_name": image.decode(), "recognized": True}
+
+
+def as_client(fake: FakeClient) -> Client:
+    return cast(Client, fake)
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert write_json(iter(ROWS)) == 1
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ROWS
+
+
+def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    assert write_csv(iter(ROWS)) == 1
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert rows == [
+        ["image", "rank", "class_id", "class_name", "probability", "recognized", "error"],
+        ["cat.jpg", "1", "n1", "Egyptian_cat", "0.9", "true", ""],
+        ["two [1].jpg", "1", "n1", "Egyptian_cat", "0.9", "true", ""],
+        ["two [1].jpg", "2", "n2", "tabby, [bold]", "0.08", "true", ""],
+        ["fog.jpg", "1", "", "", "0.1", "false", ""],
+        ["mist.jpg", "1", "n2", "tabby, [bold]", "0.08", "false", ""],
+        ["bad.jpg", "", "", "", "", "", "Damaged [/]."],
+    ]
+
+
+def test_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=io.StringIO(), width=100)
+    monkeypatch.setattr(module, "out", console)
+    assert write_table(iter(ROWS)) == 1
+    lines = [line.rstrip() for line in cast(io.StringIO, console.file).getvalue().splitlines()]
+    assert lines[0].split() == ["Image", "Class", "Id", "Probability"]
+    assert lines[1].split() == ["cat.jpg", "Egyptian", "cat", "n1", "90.0%"]
+    assert any("two [1].jpg" in line for line in lines)
+    assert any("tabby, [bold]" in line and "8.0%" in line for line in lines)
+    assert sum("not recognized" in line for line in lines) == 2
+    assert any("bad.jpg" in line and "Damaged [/]." in line for line in lines)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[str]:
+    for name in ("a", "bad", "c"):
+        (tmp_path / f"{name}.jpg").write_text(name)
+    return [str(tmp_path / f"{name}.jpg") for name in ("a", "bad", "c", "missing")]
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_every_image_gets_a_row_in_the_order_given(photos: list[str], concurrency: int) -> None:
+    fake = FakeClient()
+    rows = list(classify_all(as_client(fake), "m", photos, {"top_k": 2}, concurrency))
+    assert [row["image"] for row in rows] == photos
+    assert [row.get("class_name") for row in rows] == ["a", None, "c", None]
+    assert rows[1]["error"]["code"] == 400
+    assert "cannot be read" in rows[3]["error"]["message"]
+    assert all((model, parameters) == ("m", {"top_k": 2}) for model, _, parameters in fake.sent)
+
+
+@pytest.mark.parametrize(
+    ("served", "model"),
+    [
+        ({"densenet121": "", "efficientnet_lite0": ""}, "densenet121"),
+        ({"efficientnet_lite0": ""}, "efficientnet_lite0"),
+    ],
+)
+def test_the_model_that_is_asked(served: dict[str, str], model: str) -> None:
+    assert default_model(as_client(FakeClient(served)), has_management=True) == model
+
+
+@pytest.mark.parametrize(("served", "said"), [({}, "no model"), ({"a": "", "b": ""}, "a, b")])
+def test_no_obvious_model(served: dict[str, str], said: str) -> None:
+    with pytest.raises(CommandError, match=f"The server has {said}: choose one with --model"):
+        default_model(as_client(FakeClient(served)), has_management=True)
+
+
+def test_an_inference_token_may_not_list_models() -> None:
+    assert default_model(as_client(FakeClient({})), has_management=False) == "densenet121"
+
+
+@pytest.mark.parametrize(("total", "terminal"), [(2, True), (9, True), (9, False)])
+def test_progress_changes_no_row(monkeypatch: pytest.MonkeyPatch, total: int, terminal: bool) -> None:
+    console = Console(file=io.StringIO(), force_terminal=terminal)
+    monkeypatch.setattr(module, "err", console)
+    rows: Iterator[dict[str, Any]] = iter([{"image": str(i)} for i in range(total)])
+    assert [row["image"] for row in with_progress(rows, total)] == [str(i) for i in range(total)]
+    assert ("Classifying" in cast(io.StringIO, console.file).getvalue()) == (total > 3 and terminal)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
+    made = FakeClient()
+    monkeypatch.setattr(module, "Client", lambda _endpoint, _token: made)
+    monkeypatch.setattr(Endpoint, "find", lambda _run_dir: SimpleNamespace())
+    return made
+
+
+def test_the_command_writes_json_into_a_pipe(
+    fake: FakeClient, photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    classify([photos[0]], top_k=3, min_probability=0.5)
+    assert json.loads(capsys.readouterr().out)["class_name"] == "a"
+    assert fake.sent == [("densenet121", b"a", {"top_k": 3, "min_probability": 0.5})]
+
+
+def test_the_command_ends_with_1_where_an_image_failed(
+    fake: FakeClient, photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as caught:
+        classify(photos, as_csv=True)
+    assert caught.value.exit_code == 1
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(photos)
+
+
+def test_one_form_at_a_time(photos: list[str]) -> None:
+    with pytest.raises(CommandError, match="exclude each other"):
+        classify(photos, as_json=True, as_csv=True)

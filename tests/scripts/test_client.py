@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from scripts import client as module
+from scripts.client import Client
+from scripts.endpoint import Endpoint
+from scripts.errors import ApiError, CommandError
+from tests.scripts.web import Asked, Reply, Web, as_json
+
+
+@pytest.fixture
+def client(endpoint: Endpoint) -> Client:
+    return Client(endpoint)
+
+
+def test_predict_sends_the_image_and_its_parameters(client: Client, web: Web) -> None:
+    web.on("POST /predictions/densenet121", as_json({"class_name": "tabby"}))
+    answer = client.predict("densenet121", b"photo", {"top_k": 5, "min_probability": 0.5})
+    [asked] = web.asked
+    assert answer == {"class_name": "tabby"}
+    assert asked.body == b"photo"
+    assert asked.headers["Authorization"] == "Bearer inf"
+    assert (asked.headers["top-k"], asked.headers["min-probability"]) == ("5", "0.5")
+    assert asked.headers["Content-Type"] == "application/octet-stream"
+
+
+def test_a_token_given_by_hand_is_used(endpoint: Endpoint, web: Web) -> None:
+    endpoint.key_file.unlink()
+    web.on("POST /predictions/m", as_json({}))
+    Client(endpoint, "given").predict("m", b"")
+    assert web.asked[0].headers["Authorization"] == "Bearer given"
+
+
+def test_models_come_from_every_page(client: Client, web: Web) -> None:
+    def page(asked: Asked) -> Reply:
+        if asked.query == "next_page_token=1":
+            return as_json({"models": [{"modelName": "b", "modelUrl": "b.mar"}]})
+        return as_json({"models": [{"modelName": "a", "modelUrl": "a.mar"}], "nextPageToken": "1"})
+
+    web.on("GET /models", page)
+    assert client.models() == {"a": "a.mar", "b": "b.mar"}
+    assert [asked.headers["Authorization"] for asked in web.asked] == ["Bearer man"] * 2
+
+
+CALLS: list[tuple[Callable[[Client], Any], str, dict[str, list[str]]]] = [
+    (lambda c: c.register("a.mar"), "POST /models", {"url": ["a.mar"], "synchronous": ["true"]}),
+    (
+        lambda c: c.scale("a", 2, "1.0"),
+        "PUT /models/a/1.0",
+        {"min_worker": ["2"], "max_worker": ["2"], "synchronous": ["true"]},
+    ),
+    (lambda c: c.set_default("a", "1.0"), "PUT /models/a/1.0/set-default", {}),
+    (lambda c: c.unregister("a"), "DELETE /models/a", {}),
+    (lambda c: c.unregister("a", "1.0"), "DELETE /models/a/1.0", {}),
+]
+
+
+@pytest.mark.parametrize(("call", "route", "query"), CALLS)
+def test_management(
+    client: Client, web: Web, call: Callable[[Client], Any], route: str, query: dict[str, list[str]]
+) -> None:
+    web.on(route, as_json({"status": "done"}))
+    assert call(client) == {"status": "done"}
+    assert parse_qs(web.asked[0].query) == query
+
+
+def test_describe(client: Client, web: Web) -> None:
+    web.on("GET /models/a", as_json([{"modelName": "a"}]))
+    assert client.describe("a") == {"modelName": "a"}
+    assert web.asked[0].query == "customized=true"
+
+
+def test_versions(client: Client, web: Web) -> None:
+    web.on("GET /models/a/all", as_json([{"modelVersion": "1.0"}]))
+    web.on("GET /models/broken/all", as_json({"code": 500, "type": "X", "message": "Why."}, 500))
+    assert client.versions("a") == [{"modelVersion": "1.0"}]
+    assert client.versions("unknown") == []
+    with pytest.raises(ApiError, match="Why"):
+        client.versions("broken")
+
+
+def error_of(client: Client) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        client.predict("m", b"photo")
+    return caught.value
+
+
+def test_a_refusal_keeps_the_servers_own_words(client: Client, web: Web) -> None:
+    refusal = {"code": 404, "type": "ModelNotFoundException", "message": "Model not found: m"}
+    web.on("POST /predictions/m", as_json(refusal, 404))
+    error = error_of(client)
+    assert (str(error), error.error) == ("Model not found: m", refusal)
+
+
+def test_a_refused_token_says_how_to_get_another(client: Client, web: Web) -> None:
+    refusal = {"code": 400, "type": "InvalidKeyException", "message": "Token Authorization failed"}
+    web.on("POST /predictions/m", as_json(refusal, 400))
+    assert "refused the token: it has expired" in str(error_of(client))
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply(413), "larger than the server's max_request_size"),
+        (Reply(200, b"<html>"), "answered 200 without JSON: is it a TorchServe"),
+        (Reply(502), "answered 502 without JSON"),
+        (as_json(["odd"], 500), "answered 500."),
+        (as_json({}, 500), "answered 500."),
+    ],
+)
+def test_strange_answers(client: Client, web: Web, reply: Reply, message: str) -> None:
+    web.on("POST /predictions/m", reply)
+    error = error_of(client)
+    assert message in str(error)
+    assert error.error["code"] == reply.status
+    assert error.error["message"] == str(error)
+
+
+def test_no_server(endpoint: Endpoint, nobody: str) -> None:
+    with pytest.raises(CommandError, match=f"No server answers at {nobody}: start one with densenet serve"):
+        Client(Endpoint(nobody, nobody, nobody, endpoint.folder)).predict("m", b"")
+
+
+def test_a_server_that_hangs(client: Client, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.Client._call, "__defaults__", (0.2,))
+    web.on("POST /predictions/m", Reply(hangs=True))
+    with pytest.raises(CommandError, match="did not answer within 0 s: is its worker alive"):
+        client.predict("m", b"")
