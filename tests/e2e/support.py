@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 
 from scripts import paths
@@ -99,3 +101,16 @@ def rewrite(source: Path, target: Path, changes: Mapping[str, Callable[[str], st
                 content = after.encode()
             changed.writestr(name, content)
     return target
+
+
+def listening_addresses(pid: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return the address of every socket on which a process and its children listen."""
+    java = psutil.Process(pid)
+    found = []
+    for process in (java, *java.children(recursive=True)):
+        for connection in process.net_connections(kind="inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                # The JVM listens on IPv6 sockets and shows 127.0.0.1 as ::ffff:127.0.0.1.
+                address = ipaddress.ip_address(connection.laddr.ip)
+                found.append(getattr(address, "ipv4_mapped", None) or address)
+    return found

@@ -22,7 +22,7 @@ from scripts.endpoint import KEY_FILE, Endpoint
 from scripts.java import find_java
 from scripts.options import STAND_IN
 from tests.e2e.conftest import free_port_range
-from tests.e2e.support import Inference, command, content_of, rewrite
+from tests.e2e.support import Inference, command, content_of, listening_addresses, rewrite
 from tests.pictures import FITTING
 
 PATIENCE_SECONDS = 60
@@ -226,6 +226,7 @@ def test_torchserve_started_by_hand_serves_the_same_archive(
     try:
         assert eventually(lambda: server.is_ready(Client(endpoint), STAND_IN, "1.0"))
         family = [java, *java.children(recursive=True)]
+        listening = listening_addresses(java.pid)
         answer = content_of(Inference(endpoint)(photos["chelsea"]))
     finally:
         subprocess.run([torchserve, "--stop"], env=environment, capture_output=True, timeout=30)
@@ -235,4 +236,5 @@ def test_torchserve_started_by_hand_serves_the_same_archive(
         shutil.rmtree(temporary)
 
     assert answer["class_name"] in FITTING["chelsea"]
+    assert all(address.is_loopback for address in listening), listening
     assert not survivors

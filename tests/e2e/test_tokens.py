@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import stat
 
-import psutil
 import pytest
 import requests
 
 from scripts import server
 from scripts.endpoint import Endpoint
 from scripts.options import STAND_IN
+from tests.e2e.support import listening_addresses
 
 OPEN_PORTS = 5
 
@@ -73,17 +72,7 @@ def test_the_keys_are_their_owners_alone(endpoint: Endpoint) -> None:
 
 
 def test_every_port_is_of_this_machine_only(running: server.Server) -> None:
-    java = psutil.Process(running.pid)
-    sockets = [
-        connection
-        for process in (java, *java.children(recursive=True))
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    addresses = listening_addresses(running.pid)
 
-    assert len(sockets) == OPEN_PORTS
-    for listening in sockets:
-        address = ipaddress.ip_address(listening.laddr.ip)
-        # The JVM listens on IPv6 sockets and shows 127.0.0.1 as ::ffff:127.0.0.1.
-        address = getattr(address, "ipv4_mapped", None) or address
-        assert address.is_loopback, listening
+    assert len(addresses) == OPEN_PORTS
+    assert all(address.is_loopback for address in addresses), addresses
