@@ -231,6 +231,16 @@ def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
         read_manifest(tmp_path / "x.mar")
 
 
+def test_a_damaged_member(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.mar", "w") as file:
+        file.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
+        file.writestr("model.bin", b"weights")
+    content = (tmp_path / "x.mar").read_bytes()
+    (tmp_path / "x.mar").write_bytes(content.replace(b"weights", b"wEights"))
+    with pytest.raises(CommandError, match="or damaged: build it again"):
+        read_manifest(tmp_path / "x.mar")
+
+
 @pytest.mark.parametrize("manifest", ["", "{}", "[]", '{"model": null}'])
 def test_an_archive_with_a_strange_manifest(tmp_path: Path, manifest: str) -> None:
     with zipfile.ZipFile(tmp_path / "x.mar", "w") as file:

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+import typer
+
+from scripts import console
+from scripts.errors import CommandError, NoWeights
+
+BRACKETS = 'must map "0" to a pair [class id, class name], not [/] or [bold]'
+
+
+@pytest.mark.parametrize("say", [console.note, console.warn, lambda text: console.fail(CommandError(text))])
+def test_brackets_are_text_and_no_markup(say: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert callable(say)
+    say(BRACKETS)
+    captured = capsys.readouterr()
+    assert BRACKETS in captured.err
+    assert captured.out == ""
+
+
+def run(monkeypatch: pytest.MonkeyPatch, app: object, *arguments: str) -> int:
+    assert callable(app)
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        console.run(app)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def test_a_function_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def greet(name: str) -> None:
+        print("Hello", name)
+
+    assert run(monkeypatch, greet, "you") == 0
+    assert capsys.readouterr().out == "Hello you\n"
+
+
+def test_an_error_is_one_sentence_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise CommandError("Nothing works: do something.")
+
+    assert run(monkeypatch, fail) == 1
+    assert capsys.readouterr().err == "Error: Nothing works: do something.\n"
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sys, "argv", ["command"])
+    with pytest.raises(ZeroDivisionError):
+        console.run(app)
+
+
+def test_what_was_tried_is_one_paragraph() -> None:
+    error = NoWeights([("a", "not set"), ("b", "empty")], "Do this.")
+    assert str(error) == "No DenseNet-121 weights were found. Tried a: not set; b: empty. Do this."

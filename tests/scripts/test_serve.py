@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from scripts import archive, paths, serve, server
+from scripts.client import Client
+from scripts.endpoint import Endpoint
+from scripts.errors import CommandError, NoWeights
+from scripts.server import Server
+
+ANSWER = {"class_name": "tabby", "probability": 0.876}
+
+
+class FakeClient:
+    def __init__(self, models: dict[str, str]) -> None:
+        self._models = models
+
+    def models(self) -> dict[str, str]:
+        return self._models
+
+    def predict(self, model: str, image: bytes) -> dict[str, Any]:
+        assert image == paths.SAMPLE_PHOTO.read_bytes()
+        return ANSWER
+
+
+def as_client(models: dict[str, str]) -> Client:
+    return cast(Client, FakeClient(models))
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models whose archives were asked for; DenseNet's weights are nowhere."""
+    asked: list[str] = []
+
+    def build(model: str, model_store: Path) -> None:
+        asked.append(model)
+        if model == "densenet121":
+            raise NoWeights([("weights/", "empty [/]")], "Put them there.")
+        (model_store / f"{model}.mar").touch()
+
+    monkeypatch.setattr(archive, "archive", build)
+    return asked
+
+
+def test_without_weights_the_stand_in_answers_and_says_so(
+    built: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve.build_missing_archive(tmp_path)
+    said = capsys.readouterr().err
+    assert built == ["densenet121", "efficientnet_lite0"]
+    assert "No DenseNet-121 weights were found. Tried weights/: empty [/]. Put them there." in said
+    assert "the stand-in EfficientNet-Lite0 answers" in said
+
+
+def test_an_archive_that_is_there_is_taken(built: list[str], tmp_path: Path) -> None:
+    (tmp_path / "any.mar").touch()
+    serve.build_missing_archive(tmp_path)
+    assert built == []
+
+
+@pytest.mark.parametrize(("age", "warned"), [(1, True), (-60, False)])
+def test_an_archive_older_than_the_handler(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], age: int, warned: bool
+) -> None:
+    newest = max(path.stat().st_mtime for path in paths.HANDLER.iterdir())
+    newest = max(newest, paths.LABELS.stat().st_mtime)
+    path = tmp_path / "m.mar"
+    path.touch()
+    os.utime(path, (newest - age, newest - age))
+    serve.warn_if_stale([path])
+    assert ("m.mar is older than the handler" in capsys.readouterr().err) == warned
+
+
+def test_an_archive_the_server_has_not_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    serve.warn_if_not_loaded(as_client({"a": "a.mar"}), [Path("a.mar"), Path("b.mar")])
+    said = capsys.readouterr().err
+    assert "b.mar is not loaded: densenet models register b.mar loads it." in said
+    assert "a.mar is" not in said
+
+
+@pytest.mark.parametrize(
+    ("models", "asked"), [(["efficientnet_lite0", "densenet121"], "densenet121"), (["b", "a"], "b")]
+)
+def test_the_model_that_proves_the_road(models: list[str], asked: str) -> None:
+    assert serve.classify_sample(as_client(dict.fromkeys(models, ""))) == (asked, ANSWER)
+
+
+@pytest.fixture
+def fake(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Server:
+    made = Server(os.getpid(), 0.0, endpoint.folder / "temporary", endpoint)
+    monkeypatch.setattr(serve, "Client", lambda _: as_client({"efficientnet_lite0": "m.mar"}))
+    monkeypatch.setattr(server, "start", lambda *_: made)
+    monkeypatch.setattr(server, "wait_until_ready", lambda *_: None)
+    return made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "m.mar").touch()
+    return folder
+
+
+def test_serve_reports_what_a_person_needs_next(
+    fake: Server, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Server, "find", lambda _: None)
+    serve.serve(model_store=store, run_dir=fake.endpoint.folder)
+    said = capsys.readouterr().out
+    assert "cat.jpg is tabby (88%)" in said
+    assert f"{fake.endpoint.inference}/predictions/efficientnet_lite0" in said
+    assert "the stand-in answers" in said
+    assert f"stop --run-dir {fake.endpoint.folder}" in said
+
+
+def test_a_second_serve_asks_the_running_server(
+    fake: Server, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Server, "find", lambda _: fake)
+    monkeypatch.delattr(server, "start")
+    serve.serve(model_store=store, run_dir=fake.endpoint.folder)
+    captured = capsys.readouterr()
+    assert f"Already running (pid {fake.pid})." in captured.err
+    assert "is tabby" in captured.out
+
+
+@pytest.mark.parametrize("failure", [CommandError("No."), KeyboardInterrupt()])
+def test_a_server_that_cannot_answer_is_not_left_behind(
+    fake: Server, store: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise failure
+
+    stopped: list[Server] = []
+    monkeypatch.setattr(Server, "find", lambda _: None)
+    monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
+    monkeypatch.setattr(server, "wait_until_ready", fail)
+    with pytest.raises(type(failure)):
+        serve.serve(model_store=store, run_dir=fake.endpoint.folder)
+    assert stopped == [fake]
+
+
+def test_the_command_is_named_as_the_shell_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/densenet")
+    assert serve.console_script() == "densenet"
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert serve.console_script().endswith("/densenet")
+
+
+def test_paths_are_shown_from_where_the_reader_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert serve.relative(tmp_path / "a" / "b") == "a/b"
+    assert serve.relative(Path("/elsewhere")) == "/elsewhere"

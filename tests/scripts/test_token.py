@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from scripts.endpoint import Endpoint
+from scripts.errors import CommandError
+from scripts.token import token
+
+
+@pytest.mark.parametrize(("scope", "expected"), [("inference", "inf\n"), ("management", "man\n")])
+def test_a_token_alone_goes_to_standard_output(
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    scope: str,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(Endpoint, "find", lambda _: endpoint)
+    token(scope, endpoint.folder)
+    assert capsys.readouterr().out == expected
+
+
+def test_an_unknown_scope() -> None:
+    with pytest.raises(CommandError, match="There is no admin token: choose inference or management"):
+        token("admin")
