@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop test check format lock clean
+.PHONY: help setup serve stop test check format lock bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 16
@@ -50,6 +50,9 @@ lock: $(VENV)/.dev  ## choose the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header --allow-unsafe \
 		--no-emit-find-links --no-emit-index-url --output-file requirements.lock pyproject.toml
 	sed -i 's/+cpu$$//' requirements.lock  # a local build of torch stands for the published one
+
+bench: $(VENV)/.dev  ## measure this server beside every other one (half an hour)
+	$(BIN)/python -m benchmarks.run
 
 clean: $(VENV)/.serve stop  ## stop the server and remove what was built
 	rm -rf .torchserve .coverage .mypy_cache .pytest_cache .ruff_cache model_store/*.mar

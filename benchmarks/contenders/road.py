@@ -1,0 +1,36 @@
+"""Our own decoding, preprocessing and engine, for a contender to call: what the archive's handler does, without it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler.card import ModelCard
+from handler.engine import load_engine
+from handler.images import decode
+from handler.labels import LABELS_FILE, Labels
+from handler.preprocessing import preprocess
+from handler.settings import Settings
+
+
+class Road:
+    def __init__(self, archive: Path, threads: int) -> None:
+        self.settings = Settings()
+        self.card = ModelCard.read(archive)
+        self.labels = Labels.read(archive / LABELS_FILE)
+        self.engine = load_engine(archive, self.settings, threads, None)
+
+    @classmethod
+    def from_environment(cls) -> Road:
+        """Load the unpacked archive that ARCHIVE names, for THREADS threads."""
+        return cls(Path(os.environ["ARCHIVE"]), int(os.environ["THREADS"]))
+
+    def pixels(self, data: bytes) -> NDArray[np.uint8]:
+        """Encoded photo to the uint8 pixels (side, side, 3) the engine takes."""
+        return preprocess(decode(data, self.settings), self.card.preprocessing)
+
+    def classify(self, batch: list[NDArray[np.uint8]]) -> list[str]:
+        return [self.labels[int(best)][1] for best in self.engine(np.stack(batch)).argmax(axis=1)]
