@@ -54,10 +54,13 @@ class Endpoint:
 
     @classmethod
     def find(cls, run_dir: Path) -> Self:
-        """Find the server that `densenet serve` started with this run folder, or else the one that
-        `torchserve --start` started by hand from the repository's root."""
+        """Find the server that `densenet serve` started with this run folder, or else, for the default folder, the
+        one that `torchserve --start` started by hand from the repository's root. Raises CommandError.
+        """
         if state := read_state(run_dir):
             return cls(**state["endpoint"] | {"folder": run_dir})
+        if run_dir != paths.RUN_DIR:
+            raise CommandError(f"No server was started with --run-dir {run_dir}: start one with densenet serve.")
         return cls.from_properties(properties.read(paths.SERVER_CONFIG), paths.ROOT)
 
     def to_dict(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from rich.status import Status
 from scripts import archive, paths, server
 from scripts.client import Client
 from scripts.console import err, note, out, run, warn
-from scripts.errors import NoWeights
+from scripts.errors import CommandError, NoWeights
 from scripts.options import MODEL, STAND_IN, ModelStore, RunDir
 
 
@@ -77,6 +77,8 @@ def warn_if_not_loaded(client: Client, archives: list[Path]) -> None:
 def classify_sample(client: Client) -> tuple[str, dict[str, Any]]:
     """Classify the sample photo with DenseNet-121, or else the first model there is: proof that the road works."""
     names = list(client.models())
+    if not names:
+        raise CommandError("The server has no model: load one with densenet models register, or stop and serve again.")
     name = MODEL if MODEL in names else names[0]
     return name, client.predict(name, paths.SAMPLE_PHOTO.read_bytes())
 

@@ -19,22 +19,19 @@ MAX_BYTES = 33_554_432
 
 
 def expand(names: Iterable[str]) -> Iterator[str]:
-    """Turn folders (recursively, by suffix) and glob patterns into files; pass everything else on.
+    """Turn folders (recursively) and glob patterns into the image files in them; pass everything else on.
 
-    A file that was named outright is kept whatever its suffix. Raises CommandError where a folder or a pattern
-    holds no image.
+    A file that was named outright is kept whatever its suffix. What holds no image is passed on as well: reading
+    it says so in its own row.
     """
     for name in names:
         path = Path(name)
         if name == STDIN or is_url(name) or path.is_file():
             yield name
-        elif path.is_dir():
-            yield from _images_in(path.rglob("*"), f"The folder {name} holds no image")
-        elif glob.has_magic(name):
-            matches = (Path(match) for match in glob.iglob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute ones
-            yield from _images_in(matches, f"Nothing matches {name}")
-        else:
-            yield name  # reading it will say what is wrong
+            continue
+        candidates = path.rglob("*") if path.is_dir() else map(Path, glob.iglob(name, recursive=True))  # noqa: PTH207
+        found = sorted(str(file) for file in candidates if file.suffix.lower() in SUFFIXES and file.is_file())
+        yield from found or [name]
 
 
 def is_url(name: str) -> bool:
@@ -47,17 +44,12 @@ def read(name: str) -> bytes:
         return sys.stdin.buffer.read()
     if is_url(name):
         return _fetch(name)
+    if Path(name).is_dir():
+        raise CommandError(f"The folder {name} holds no image: expected files ending in {', '.join(sorted(SUFFIXES))}.")
     try:
         return Path(name).read_bytes()
     except OSError as error:
         raise CommandError(f"{name} cannot be read ({error.strerror}): check the path.") from error
-
-
-def _images_in(candidates: Iterable[Path], otherwise: str) -> list[str]:
-    found = sorted(str(path) for path in candidates if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
-        raise CommandError(f"{otherwise}: expected files ending in {', '.join(sorted(SUFFIXES))}.")
-    return found
 
 
 def _fetch(url: str) -> bytes:

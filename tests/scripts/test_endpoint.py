@@ -17,7 +17,13 @@ def test_the_server_of_a_run_folder(endpoint: Endpoint) -> None:
     assert Endpoint.find(endpoint.folder) == endpoint
 
 
-def test_without_a_state_file_the_server_of_the_repository(tmp_path: Path) -> None:
+def test_a_run_folder_without_a_server(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=f"No server was started with --run-dir {tmp_path}"):
+        Endpoint.find(tmp_path)
+
+
+def test_without_a_state_file_the_server_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "RUN_DIR", tmp_path)
     found = Endpoint.find(tmp_path)
     assert found.inference == "http://127.0.0.1:8080"
     assert found.management == "http://127.0.0.1:8081"
