@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ceiling import ONE_AT_A_TIME
-from benchmarks.results import CLIENTS, OTHER_PHOTO_CLIENTS, Outcome, Spread, Step, spread
+from benchmarks.results import CLIENTS, Outcome, Spread, Step, clients, spread
 
 LATENCIES = ("p50_ms", "p95_ms", "p99_ms")
 NONE = "-"
@@ -72,8 +72,8 @@ def _heading(run: Run) -> str:
 
 def _throughput(run: Run) -> str:
     others = [step for step in run.steps if step.photo != run.main_photo]
-    head = ["contender", *(f"{clients} clients" for clients in CLIENTS), "ours is"]
-    head += [f"{step.photo}, {OTHER_PHOTO_CLIENTS} clients" for step in others]
+    head = ["contender", *map(clients, CLIENTS), "ours is"]
+    head += [step.title for step in others]
     most = Step("closed", run.main_photo, max(CLIENTS)).key
     ours = next((o.spread(most, "requests_per_second") for o in run.outcomes if o.name == "ours"), None)
     rows = []
@@ -87,7 +87,7 @@ def _throughput(run: Run) -> str:
 
 
 def _closed(run: Run) -> str:
-    head = ["contender", *(f"{name} at {clients}" for clients in CLIENTS for name in ("p50", "p95", "p99"))]
+    head = ["contender", *(f"{name} at {n}" for n in CLIENTS for name in ("p50", "p95", "p99"))]
     rows = [
         [o.title, *(show(o.spread(Step("closed", run.main_photo, n).key, v)) for n in CLIENTS for v in LATENCIES)]
         for o in run.outcomes

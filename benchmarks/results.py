@@ -39,7 +39,7 @@ class Step:
 
     @property
     def title(self) -> str:
-        return f"{self.photo}, {self.amount}{' clients' if self.mode == 'closed' else ' % of peak'}"
+        return f"{self.photo}, {clients(self.amount) if self.mode == 'closed' else f'{self.amount} % of peak'}"
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,10 @@ class Outcome:
 def spread(values: Sequence[float | None]) -> Spread | None:
     known = [value for value in values if value is not None]
     return Spread(statistics.median(known), min(known), max(known)) if known else None
+
+
+def clients(number: int) -> str:
+    return f"{number} client{'s' if number > 1 else ''}"
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from benchmarks import lineup, load, machine, material, peers, plot, report, rounds
 from benchmarks.lineup import CEILING, LINEUP, Contender
 from benchmarks.report import Run, show
-from benchmarks.results import CLIENTS, Outcome, Sample, Step, make_steps, spread
+from benchmarks.results import CLIENTS, Outcome, Sample, Step, clients, make_steps, spread
 from benchmarks.service import Place, free_ports
 from handler.settings import available_cores
 from scripts.console import err, note, out, run, warn
@@ -91,6 +91,8 @@ def measure(results: Run, made: material.Material) -> None:
                 title = f"Round {number}/{results.rounds}, {outcome.title}"
                 before = len(outcome.samples)
                 progress.update(task, description=title)
+                if not err.is_terminal:  # where no bar is drawn
+                    note(title)
 
                 def done(sample: Sample, title: str = title) -> None:
                     progress.update(task, advance=1, description=f"{title}, {sample.step}")
@@ -119,7 +121,7 @@ def round_table(results: Run, number: int) -> Table:
     """The medians so far, for the person who waits."""
     table = Table(title=f"After round {number} of {results.rounds}: requests/s and p99 ms, {results.main_photo}")
     table.add_column("contender")
-    for heading in (*(f"{n} clients" for n in CLIENTS), "p99 at 1", f"p99 at {max(CLIENTS)}", "start s", "errors"):
+    for heading in (*map(clients, CLIENTS), "p99 at 1", f"p99 at {max(CLIENTS)}", "start s", "errors"):
         table.add_column(heading, justify="right")
     for outcome in results.outcomes:
         keys = [Step("closed", results.main_photo, n).key for n in CLIENTS]
