@@ -129,6 +129,14 @@ def test_the_engine_rests_where_no_image_is_good(ask: Ask, engine: ColourEngine)
     assert engine.shapes == []
 
 
+def test_an_instance_that_is_no_base64(ask: Ask) -> None:
+    broken = instances(RED, GREEN)
+    broken["body"]["instances"][0] = {"b64": "!"}
+    answers, context = ask([broken, {"body": BLUE}])
+    assert [names(answer) for answer in answers] == [[400, "green"], "blue"]
+    assert list(context.statuses.values()) == [200, 200]
+
+
 def test_parameters_belong_to_their_row(ask: Ask) -> None:
     rows = [{"body": RED}, {"body": RED, "top_k": b"2"}, {"body": RED}, instances(RED, top_k=3), {"body": RED}]
     answers, _ = ask(rows, [{}, {}, {"Top-K": "3"}, {}, {"Top-K": "4"}])

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scripts import paths
-from scripts.cli import app
+from scripts.cli import app, main
 
 COMMANDS = ["serve", "stop", "classify", "archive", "labels", "token", "models"]
 
@@ -18,6 +18,14 @@ def test_help_lists_every_command() -> None:
     assert result.exit_code == 0
     listed = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("│ ") and len(line.split()) > 2]
     assert [command for command in COMMANDS if command not in listed] == []
+
+
+def test_the_console_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["densenet", "--help"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    assert "Usage: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", COMMANDS)

