@@ -117,7 +117,7 @@ def _image_of(instance: Any, index: int) -> bytes | RequestError:
     if encoded.startswith("data:"):  # a data URL, as browsers make them
         encoded = encoded.partition(",")[2]
     try:
-        return base64.b64decode(encoded, validate=True)
+        return base64.b64decode("".join(encoded.split()), validate=True)  # encoders like to wrap their lines
     except (binascii.Error, ValueError) as error:
         return BadRequest(f"The b64 of instance {index} is not valid base64 ({error}): encode the photo's bytes again.")
 

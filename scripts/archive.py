@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, which only building an archi
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 CREATED_ON = "01/01/1980 00:00:00"
 FIRST_VERSION = "1.0"
+VERSION = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 MANIFEST = "MAR-INF/MANIFEST.json"
 ENTRY = "classifier.py"
 PACKAGES = ("torch", "torchvision", "openvino", "torch-model-archiver")
@@ -55,6 +57,10 @@ def archive(
 
     if model not in ARCHITECTURES:
         raise CommandError(f"There is no architecture {model}: choose {' or '.join(ARCHITECTURES)}.")
+    if not re.fullmatch(VERSION, version):
+        raise CommandError(
+            f"The version {version!r} cannot be part of an address: use letters, digits, '.', '-' and '_'."
+        )
     # The stand-in's weights come with its package and from nowhere else.
     is_stand_in = model == STAND_IN and weights_from == "auto"
     checkpoint = weights.stand_in() if is_stand_in else weights.find(weights_from, sha256)

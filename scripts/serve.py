@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.status import Status
 
 from scripts import archive, paths, server
@@ -104,7 +105,7 @@ def report(current: server.Server, name: str, answer: dict[str, Any]) -> None:
             f"the stand-in answers: DenseNet-121 has no weights here, {densenet} archive says how to add them"
         )
     for key, value in rows.items():
-        out.print(f"[bold]{key:<12}[/] {value}", highlight=False, soft_wrap=True)
+        out.print(f"[bold]{key:<12}[/] {escape(value)}", highlight=False, soft_wrap=True)
 
 
 def console_script() -> str:

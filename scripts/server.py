@@ -33,13 +33,14 @@ WORKER_DIED = "Backend worker process died."
 WORKER_STARTS = "s_name_part0="
 STOP_SECONDS = 20
 JAVA_CLASS = "org.pytorch.serve.ModelServer"
-PORT_KEYS = (
-    "inference_address",
-    "management_address",
-    "metrics_address",
-    "grpc_inference_port",
-    "grpc_management_port",
-)
+# Where TorchServe 0.12 listens unless its settings say otherwise.
+DEFAULT_ADDRESSES = {
+    "inference_address": "http://127.0.0.1:8080",
+    "management_address": "http://127.0.0.1:8081",
+    "metrics_address": "http://127.0.0.1:8082",
+    "grpc_inference_port": "7070",
+    "grpc_management_port": "7071",
+}
 # A Unix socket's path has at most 108 bytes, and TorchServe puts its workers' sockets in the temporary folder.
 LONGEST_TEMPORARY = 80
 
@@ -98,11 +99,11 @@ class Server:
 
 def start(run_dir: Path, model_store: Path, config: Path, port: int | None) -> Server:
     """Start TorchServe in the background; returns as soon as its process runs. Raises CommandError."""
-    values = properties.read(config) | {"model_store": str(model_store.resolve())}
+    values = DEFAULT_ADDRESSES | properties.read(config) | {"model_store": str(model_store.resolve())}
     if port is not None:
         values |= ports_from(port)
-    for key in PORT_KEYS:
-        check_port_is_free(values[key])
+    for key in DEFAULT_ADDRESSES:
+        check_port_is_free(key, values[key])
 
     run_dir.mkdir(parents=True, exist_ok=True)
     run_dir = run_dir.resolve()
@@ -160,8 +161,10 @@ def ports_from(port: int) -> dict[str, str]:
     return http | {"grpc_inference_port": str(port + 3), "grpc_management_port": str(port + 4)}
 
 
-def check_port_is_free(address: str) -> None:
+def check_port_is_free(key: str, address: str) -> None:
     port = int(address) if address.isdigit() else urlsplit(address).port
+    if not port:
+        raise CommandError(f"{key}={address} names no port: write it out in the settings, as in http://127.0.0.1:8080.")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -78,8 +78,8 @@ def test_the_first_thirty_lines_lead_to_an_answer(checkout: Path) -> None:
     assert "pytest" in run("make -n test", checkout)
 
 
-def test_the_answers_shown_are_the_stand_ins(stand_in_archive: Path, tmp_path: Path) -> None:
-    worker = load_worker(stand_in_archive, tmp_path)
+def test_the_answers_shown_are_the_stand_ins(stand_in_folder: Path) -> None:
+    worker = load_worker(stand_in_folder)
     photo = paths.SAMPLE_PHOTO.read_bytes()
     plain, detailed, refusal = (json.loads(block) for block in blocks("json"))
     for shown, row in ((plain, {"body": photo}), (detailed, {"body": photo, "top_k": "2"})):

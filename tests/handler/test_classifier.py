@@ -17,7 +17,7 @@ from handler.classifier import ImageClassifier
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE
 from handler.settings import Settings
-from tests.handler.contexts import FakeContext, Headers
+from tests.worker import FakeContext, Headers
 from tests.handler.test_card import CARD
 from tests.pictures import FITTING, encode, noise, photo
 

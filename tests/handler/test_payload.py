@@ -95,6 +95,10 @@ def test_a_data_url_is_read(prefix: str) -> None:
     assert read({"body": {"instances": [{"b64": prefix + b64(b"photo")["b64"]}]}}).images == (b"photo",)
 
 
+def test_wrapped_base64_is_read() -> None:
+    assert read({"body": {"instances": [{"b64": "cGhv\ndG8=\n"}]}}).images == (b"photo",)
+
+
 @pytest.mark.parametrize(
     "instance", [{"b64": "!!!"}, {"b64": "YQ"}, {"b64": "ü"}, {"b64": 3}, {"url": "x"}, "YQ==", 1, None]
 )

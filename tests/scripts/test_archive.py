@@ -158,6 +158,12 @@ def test_an_unknown_model() -> None:
         archive.archive("resnet")
 
 
+@pytest.mark.parametrize("version", ["", "../2", "2/0", "-1", "two words"])
+def test_a_version_that_fits_no_address(version: str) -> None:
+    with pytest.raises(CommandError, match="cannot be part of an address"):
+        archive.archive(version=version)
+
+
 def test_weights_of_another_architecture(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not a checkpoint of DenseNet-121"):
         archive.archive(weights_from=str(stand_in().path), model_store=tmp_path)

@@ -64,11 +64,16 @@ def taken() -> Iterator[int]:
 @pytest.mark.parametrize("form", ["{}", "http://127.0.0.1:{}"])
 def test_a_taken_port(taken: int, form: str) -> None:
     with pytest.raises(CommandError, match=f"Port {taken} is taken by another program: .* --port"):
-        check_port_is_free(form.format(taken))
+        check_port_is_free("inference_address", form.format(taken))
 
 
 def test_a_free_port(nobody: str) -> None:
-    check_port_is_free(nobody)
+    check_port_is_free("grpc_inference_port", nobody)
+
+
+def test_an_address_without_a_port() -> None:
+    with pytest.raises(CommandError, match="metrics_address=http://127.0.0.1 names no port"):
+        check_port_is_free("metrics_address", "http://127.0.0.1")
 
 
 def test_a_taken_port_starts_nothing(taken: int, tmp_path: Path) -> None:
