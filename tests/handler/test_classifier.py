@@ -17,9 +17,9 @@ from handler.classifier import ImageClassifier
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE
 from handler.settings import Settings
-from tests.worker import FakeContext, Headers
 from tests.handler.test_card import CARD
 from tests.pictures import FITTING, encode, noise, photo
+from tests.worker import FakeContext, Headers
 
 COLOURS = ("red", "green", "blue")
 THREE_CLASSES = replace(CARD, classes=3)

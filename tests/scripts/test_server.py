@@ -72,7 +72,7 @@ def test_a_free_port(nobody: str) -> None:
 
 
 def test_an_address_without_a_port() -> None:
-    with pytest.raises(CommandError, match="metrics_address=http://127.0.0.1 names no port"):
+    with pytest.raises(CommandError, match=r"metrics_address=.* names no port"):
         check_port_is_free("metrics_address", "http://127.0.0.1")
 
 
