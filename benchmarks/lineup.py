@@ -17,6 +17,9 @@ PACKAGE = "benchmarks.contenders"
 # None of them may call home while it is measured.
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "RAY_USAGE_STATS_ENABLED": "0", "LIT_DISABLE_TELEMETRY": "1"}
 CEILING = "ceiling"
+# Of each worker, where there is a worker a core. More, which is PyTorch's default, is far worse: idle OpenMP threads
+# spin, so that whatever else runs (the server's own front, wrk) stalls them; LitServe and mosec answered 2 a second.
+ONE_THREAD = {"THREADS": "1", "OMP_NUM_THREADS": "1"}
 # By default mosec gives a request up after 3 s, which eager PyTorch on a small machine needs.
 MOSEC = ("--port", "{port}", "--timeout", "60000")
 
@@ -33,13 +36,15 @@ class Contender:
     field: str = ""
 
 
-def module(name: str, path: str, *arguments: str) -> Callable[[Place], Running]:
-    """`python -m benchmarks.contenders.NAME`, one thread a worker where it uses our engine."""
+def module(
+    name: str, path: str, *arguments: str, environment: dict[str, str] = ONE_THREAD
+) -> Callable[[Place], Running]:
+    """`python -m benchmarks.contenders.NAME`."""
 
     def start(place: Place) -> Running:
         command: list[str | Path] = [place.peers / "python", "-m", f"{PACKAGE}.{name}"]
         command += [argument.format(port=place.port) for argument in arguments]
-        return service.launch(place, command, path, QUIET | {"THREADS": "1"})
+        return service.launch(place, command, path, QUIET | environment)
 
     return start
 
@@ -55,7 +60,7 @@ def bentoml(name: str) -> Callable[[Place], Running]:
         command: list[str | Path] = [place.peers / "bentoml", "serve", f"{PACKAGE}.{name}:Classifier"]
         command += ["--host", "127.0.0.1", "--port", str(place.port)]
         home = {"BENTOML_HOME": str(place.folder / "home")}
-        return service.launch(place, command, "/classify", QUIET | home | {"THREADS": "1"})
+        return service.launch(place, command, "/classify", QUIET | home | ONE_THREAD)
 
     return start
 
@@ -101,7 +106,14 @@ def ours(place: Place) -> Running:
 
 LINEUP = (
     Contender("ours", "ours", None, ours),
-    Contender("tutorial", "Flask tutorial, app.run()", "flask", module("tutorial", "/predict"), "multipart", "file"),
+    Contender(
+        "tutorial",
+        "Flask tutorial, app.run()",
+        "flask",
+        module("tutorial", "/predict", environment={}),
+        "multipart",
+        "file",
+    ),
     Contender("gunicorn", "Flask tutorial, gunicorn", "gunicorn", gunicorn, "multipart", "file"),
     Contender("torchserve", "TorchServe stock, defaults", "torchserve", torchserve(best=False)),
     Contender("torchserve-best", "TorchServe stock, tuned", "torchserve", torchserve(best=True)),

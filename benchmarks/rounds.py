@@ -28,7 +28,7 @@ CEILING_SECONDS = 90  # for loading the model and everything else but the measur
 # A load lasts until about so many answers were had, but at most STRETCH times as long as asked for.
 ANSWERS_PER_CLIENT = 2
 OPEN_REQUESTS = 30
-STRETCH = 3
+STRETCH = 2
 
 Report = Callable[[Sample], None]
 

@@ -1,6 +1,7 @@
-"""BentoML as documented: one service with a batchable API that takes pictures, eager PyTorch on every core.
+"""BentoML as documented: a service with a batchable API that takes pictures, one worker a core.
 
 https://docs.bentoml.com/en/latest/get-started/adaptive-batching.html
+https://docs.bentoml.com/en/latest/build-with-bentoml/parallelize-requests.html
 """
 
 import bentoml
@@ -8,11 +9,12 @@ import torch
 from PIL.Image import Image
 
 from benchmarks.contenders.eager import TRANSFORM, best_classes, load_model, load_names
+from handler.settings import available_cores
 
 # No `from __future__ import annotations` here: BentoML reads the annotations as types.
 
 
-@bentoml.service(traffic={"timeout": 60})
+@bentoml.service(workers=available_cores(), traffic={"timeout": 60})
 class Classifier:
     def __init__(self) -> None:
         self.model = load_model()

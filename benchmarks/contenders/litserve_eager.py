@@ -1,4 +1,4 @@
-"""LitServe as documented: one worker that batches, base64 in JSON, eager PyTorch on every core.
+"""LitServe as documented: workers that batch, one a core, base64 in JSON, eager PyTorch.
 
 https://lightning.ai/docs/litserve/speed-up-serving-by-200x
 https://lightning.ai/docs/litserve/features/batching
@@ -13,6 +13,7 @@ import litserve
 import torch
 
 from benchmarks.contenders.eager import best_classes, load_model, load_names, transform
+from handler.settings import available_cores
 
 
 class ImageClassifier(litserve.LitAPI):
@@ -38,5 +39,5 @@ class ImageClassifier(litserve.LitAPI):
 
 if __name__ == "__main__":
     api = ImageClassifier(max_batch_size=8, batch_timeout=0.01)
-    server = litserve.LitServer(api, accelerator="cpu")
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=available_cores())
     server.run(host="127.0.0.1", port=int(os.environ["PORT"]), generate_client_file=False)

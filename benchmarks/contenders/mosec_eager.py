@@ -1,5 +1,6 @@
-"""mosec as documented: a preprocessing stage ahead of a batching inference stage, base64 in JSON, eager PyTorch.
+"""mosec as documented: a preprocessing stage ahead of a batching inference stage, one worker of it a core.
 
+Base64 in JSON, eager PyTorch.
 https://mosecorg.github.io/mosec/examples/pytorch.html (ResNet50)
 """
 
@@ -11,6 +12,7 @@ import mosec
 import torch
 
 from benchmarks.contenders.eager import best_classes, load_model, load_names, transform
+from handler.settings import available_cores
 
 
 class Preprocess(mosec.Worker):
@@ -31,5 +33,5 @@ class Inference(mosec.Worker):
 if __name__ == "__main__":
     server = mosec.Server()
     server.append_worker(Preprocess)
-    server.append_worker(Inference, max_batch_size=16, max_wait_time=10)
+    server.append_worker(Inference, num=available_cores(), max_batch_size=16, max_wait_time=10)
     server.run()

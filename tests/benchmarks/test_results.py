@@ -45,6 +45,6 @@ def test_steps_begin_with_the_main_photo() -> None:
     assert make_steps(["64x64"])[0] == Step("closed", "64x64", 1)
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(None, 3), (1000, 3), (10, 6.4), (0.5, 3 * STRETCH), (0, 3 * STRETCH)])
+@pytest.mark.parametrize(("rate", "expected"), [(None, 3), (1000, 3), (12.8, 5), (0.5, 3 * STRETCH), (0, 3 * STRETCH)])
 def test_a_slow_contender_is_loaded_longer_within_bounds(rate: float | None, expected: float) -> None:
     assert math.isclose(Pace(3, (200,)).duration(64, rate), expected)
