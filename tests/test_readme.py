@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,13 @@ def checkout(seeded_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     subprocess.run(f"{MAKE} stop", shell=True, cwd=copy, env=environment(copy), check=True, capture_output=True)  # noqa: S602
 
 
-FIRST_PORT = free_port_range()
+@cache  # one range for the settings and the commands, chosen when the other tests' servers hold theirs
+def first_port() -> int:
+    return free_port_range()
 
 
 def on_free_ports(text: str) -> str:
-    return re.sub(r"\b(8080|8081|8082|7070|7071)\b", lambda match: str(FIRST_PORT + PORTS[int(match[1])]), text)
+    return re.sub(r"\b(8080|8081|8082|7070|7071)\b", lambda match: str(first_port() + PORTS[int(match[1])]), text)
 
 
 def environment(copy: Path) -> dict[str, str]:

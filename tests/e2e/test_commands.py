@@ -148,9 +148,14 @@ def test_an_image_past_the_servers_limit_is_explained(classify: Any, tmp_path: P
     assert "max_request_size" in row["error"]["message"]
 
 
-def test_a_folder_or_pattern_without_images_is_one_sentence(classify: Any, tmp_path: Path) -> None:
-    assert_one_sentence(classify(tmp_path), "holds no image")
-    assert_one_sentence(classify(tmp_path / "*.jpg"), "Nothing matches")
+def test_a_folder_or_pattern_without_images_fails_in_its_own_row(classify: Any, album: Path, tmp_path: Path) -> None:
+    done = classify(tmp_path, tmp_path / "*.jpg", album / "cat.jpg")
+
+    assert done.returncode == 1
+    folder, pattern, cat = rows(done)
+    assert "holds no image" in folder["error"]["message"]
+    assert "cannot be read" in pattern["error"]["message"]
+    assert "error" not in cat
 
 
 def test_an_unknown_model(run_dir: Path, album: Path) -> None:
