@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks.contenders.road import Road
 from benchmarks.measure import Tree
 from benchmarks.results import percentile
+from handler.settings import Threads
 
 BATCHES = (1, 4, 8)
 WARM_BATCHES = 3
@@ -45,7 +46,7 @@ class Measured:
 
 def one_at_a_time(archive: Path, cores: int, photo: Path, seconds: float) -> Measured:
     """The latency of one image: decoded, then inferred by all cores."""
-    road, data, tree = Road(archive, cores), photo.read_bytes(), Tree(os.getpid())
+    road, data, tree = Road(archive, Threads(cores, cores)), photo.read_bytes(), Tree(os.getpid())
 
     def classify() -> float:
         began = time.perf_counter()
@@ -74,7 +75,7 @@ def one_at_a_time(archive: Path, cores: int, photo: Path, seconds: float) -> Mea
 
 def decoder_ahead(batch: int, archive: Path, cores: int, photo: Path, seconds: float) -> Measured:
     """One process: a thread decodes ahead while all cores infer."""
-    road, data, tree = Road(archive, cores), photo.read_bytes(), Tree(os.getpid())
+    road, data, tree = Road(archive, Threads(cores, cores)), photo.read_bytes(), Tree(os.getpid())
     ready: queue.Queue[object] = queue.Queue(maxsize=2 * batch)
     stopped = threading.Event()
 
@@ -135,7 +136,7 @@ def _classify_in_turn(
     barrier: Barrier,
     counts: multiprocessing.Queue[tuple[int, float]],
 ) -> None:
-    road, data = Road(archive, 1), photo.read_bytes()
+    road, data = Road(archive, Threads(1, 1)), photo.read_bytes()
     for _ in range(WARM_BATCHES):
         road.classify([road.pixels(data)] * batch)
     barrier.wait(START_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -41,7 +42,7 @@ class ImageClassifier:
                 f"{LABELS_FILE} has {len(self.labels)} classes and the model {self.card.classes}: rebuild the archive."
             )
         threads = threads_per_worker(self.settings, config)
-        self.decoders = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
+        self.decoders = ThreadPoolExecutor(threads.batch, thread_name_prefix="decoder")
         self.engine: Engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
         self._warm_up(int(context.system_properties.get("batch_size") or 1))
 
@@ -98,6 +99,10 @@ class ImageClassifier:
         )
 
     def _warm_up(self, batch_size: int) -> None:
+        # TorchServe's worker logs a line for every batch through the root logger; its metrics need only `ts`.
+        logging.getLogger().setLevel(logging.WARNING)
+        logging.getLogger("ts").setLevel(logging.INFO)
+        logging.getLogger("handler").setLevel(logging.INFO)
         side = self.card.preprocessing.crop
         for rows in {1, batch_size}:
             self.engine(np.zeros((rows, side, side, 3), np.uint8))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.errors import ArchiveError
-from handler.settings import Settings
+from handler.settings import Settings, Threads
 
 OPENVINO_FILE = "model.xml"
 TORCH_FILE = "model.pt2"
@@ -31,7 +31,7 @@ class Engine(Protocol):
         """Infer a batch (N, side, side, 3), uint8 RGB; returns logits (N, classes), float32."""
 
 
-def load_engine(folder: Path, settings: Settings, threads: int, gpu_id: int | None) -> Engine:
+def load_engine(folder: Path, settings: Settings, threads: Threads, gpu_id: int | None) -> Engine:
     """Choose and load: PyTorch where TorchServe assigned a GPU, else OpenVINO, else PyTorch on the CPU.
 
     Raises ArchiveError where the settings ask for OpenVINO and it is not installed.
@@ -46,43 +46,54 @@ def load_engine(folder: Path, settings: Settings, threads: int, gpu_id: int | No
     if settings.engine == "openvino" or (settings.engine == "auto" and has_openvino and not on_gpu):
         engine = OpenVinoEngine(folder, settings, threads)
     else:
-        engine = TorchEngine(folder, f"cuda:{gpu_id}" if on_gpu else "cpu", threads)
+        engine = TorchEngine(folder, f"cuda:{gpu_id}" if on_gpu else "cpu", threads.batch)
     logger.info("Engine: %s", engine.description)
     return engine
 
 
 class OpenVinoEngine:
-    """OpenVINO on the CPU; it chooses bf16 by itself where the processor has it."""
+    """OpenVINO on the CPU; it chooses bf16 by itself where the processor has it.
 
-    def __init__(self, folder: Path, settings: Settings, threads: int) -> None:
-        import openvino
-        from openvino import properties
+    The model is compiled twice where there are several workers: an image that comes alone means that the others
+    idle, so it gets all cores, while under load each worker keeps to its share.
+    """
 
-        config: dict[str, Any] = {
-            properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
-            properties.inference_num_threads(): threads,
-            # Pinned threads of two workers would share the first cores and leave the others idle.
-            properties.hint.enable_cpu_pinning(): False,
-        }
-        if settings.precision == "f32":
-            config[properties.hint.inference_precision()] = openvino.Type.f32
-        compiled = openvino.Core().compile_model(folder / OPENVINO_FILE, "CPU", config)
-        self._request = compiled.create_infer_request()
-        precision = compiled.get_property(properties.hint.inference_precision()).get_type_name()
+    def __init__(self, folder: Path, settings: Settings, threads: Threads) -> None:
+        compiled = {count: _compile(folder, settings, count) for count in {threads.alone, threads.batch}}
+        self._alone = compiled[threads.alone].create_infer_request()
+        self._batch = compiled[threads.batch].create_infer_request()
+        precision = compiled[threads.batch].get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.description: dict[str, str | int] = {
             "engine": "openvino",
             "precision": precision,
             "device": "cpu",
-            "threads": threads,
+            "threads": threads.batch,
+            "threads_alone": threads.alone,
         }
 
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.concatenate([self._infer(part) for part in slices(batch)])
 
     def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        outputs = self._request.infer({0: batch}, share_inputs=True, share_outputs=True)
-        logits: NDArray[np.float32] = outputs[0]  # a view into the request's buffer; the caller copies
+        request = self._alone if len(batch) == 1 else self._batch
+        outputs = request.infer({0: batch}, share_inputs=True, share_outputs=True)
+        logits: NDArray[np.float32] = outputs[0]  # a view into the request's buffer, which the next batch overwrites
         return logits.copy()
+
+
+def _compile(folder: Path, settings: Settings, threads: int) -> Any:
+    import openvino
+    from openvino import properties
+
+    config: dict[str, Any] = {
+        properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
+        properties.inference_num_threads(): threads,
+        # Pinned threads of two workers would share the first cores and leave the others idle.
+        properties.hint.enable_cpu_pinning(): False,
+    }
+    if settings.precision == "f32":
+        config[properties.hint.inference_precision()] = openvino.Type.f32
+    return openvino.Core().compile_model(folder / OPENVINO_FILE, "CPU", config)
 
 
 class TorchEngine:

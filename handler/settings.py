@@ -13,6 +13,7 @@ from handler.errors import ArchiveError
 Precision = Literal["auto", "f32"]
 EngineName = Literal["auto", "openvino", "torch"]
 
+MOST_DEFAULT_WORKERS = 4
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -74,7 +75,23 @@ def available_cores() -> int:
     return max(1, cores)
 
 
-def threads_per_worker(settings: Settings, config: Mapping[str, Any]) -> int:
+@dataclass(frozen=True)
+class Threads:
+    """Inference threads of one worker: for a batch, while the other workers are busy, and for an image alone."""
+
+    batch: int
+    alone: int
+
+
+def default_workers() -> int:
+    """One worker a core decodes and infers at the same time; past four, memory grows faster than throughput."""
+    return min(available_cores(), MOST_DEFAULT_WORKERS)
+
+
+def threads_per_worker(settings: Settings, config: Mapping[str, Any]) -> Threads:
     """Share the cores among the workers; more threads than cores slow every worker down."""
-    workers = max(1, int(config.get("maxWorkers") or 1))
-    return settings.threads or max(1, available_cores() // workers)
+    if settings.threads:
+        return Threads(settings.threads, settings.threads)
+    cores = available_cores()
+    workers = max(1, int(config.get("maxWorkers") or default_workers()))
+    return Threads(max(1, cores // workers), cores)

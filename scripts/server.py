@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from scripts import properties
+from handler.settings import default_workers
+from scripts import paths, properties
 from scripts.archive import read_manifest
 from scripts.client import Client
 from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
@@ -99,7 +100,8 @@ class Server:
 
 def start(run_dir: Path, model_store: Path, config: Path, port: int | None) -> Server:
     """Start TorchServe in the background; returns as soon as its process runs. Raises CommandError."""
-    values = DEFAULT_ADDRESSES | properties.read(config) | {"model_store": str(model_store.resolve())}
+    computed = {"default_workers_per_model": str(default_workers())}
+    values = DEFAULT_ADDRESSES | computed | properties.read(config) | {"model_store": str(model_store.resolve())}
     if port is not None:
         values |= ports_from(port)
     for key in DEFAULT_ADDRESSES:
@@ -133,7 +135,15 @@ def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:
     # Before the archive on the workers' path: with the repository on it they would run the repository's handler.
     environment.pop("PYTHONPATH", None)
     torchserve = Path(sys.executable).parent / "torchserve"
-    command: list[str | Path] = [torchserve, "--start", "--ncs", "--ts-config", config]
+    command: list[str | Path] = [
+        torchserve,
+        "--start",
+        "--ncs",
+        "--ts-config",
+        config,
+        "--log-config",
+        paths.LOG_CONFIG,
+    ]
     with (run_dir / "logs" / "console.log").open("w") as console:
         subprocess.run(
             command, cwd=run_dir, env=environment, stdout=console, stderr=console, start_new_session=True, check=False

@@ -13,11 +13,11 @@ from handler.engine import load_engine
 from handler.images import decode
 from handler.labels import LABELS_FILE, Labels
 from handler.preprocessing import preprocess
-from handler.settings import Settings
+from handler.settings import Settings, Threads, available_cores
 
 
 class Road:
-    def __init__(self, archive: Path, threads: int) -> None:
+    def __init__(self, archive: Path, threads: Threads) -> None:
         self.settings = Settings()
         self.card = ModelCard.read(archive)
         self.labels = Labels.read(archive / LABELS_FILE)
@@ -25,8 +25,9 @@ class Road:
 
     @classmethod
     def from_environment(cls) -> Road:
-        """Load the unpacked archive that ARCHIVE names, for THREADS threads."""
-        return cls(Path(os.environ["ARCHIVE"]), int(os.environ["THREADS"]))
+        """Load the unpacked archive that ARCHIVE names: THREADS threads for a batch, all cores for one alone."""
+        threads = Threads(batch=int(os.environ["THREADS"]), alone=available_cores())
+        return cls(Path(os.environ["ARCHIVE"]), threads)
 
     def pixels(self, data: bytes) -> NDArray[np.uint8]:
         """Encoded photo to the uint8 pixels (side, side, 3) the engine takes."""

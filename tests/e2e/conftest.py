@@ -47,7 +47,11 @@ def model_store(densenet_archive: Path, stand_in_archive: Path, tmp_path_factory
 @pytest.fixture(scope="session")
 def running(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     run_dir = tmp_path_factory.mktemp("server")
-    started = server.start(run_dir, model_store, paths.SERVER_CONFIG, free_port_range())
+    verbose = run_dir / "log4j2.xml"  # with a line for each batch, which a test counts
+    verbose.write_text(paths.LOG_CONFIG.read_text().replace('"org.pytorch.serve.wlm" level="warn"', '"unused"'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "LOG_CONFIG", verbose)
+        started = server.start(run_dir, model_store, paths.SERVER_CONFIG, free_port_range())
     try:
         server.wait_until_ready(started, server.archives_in(model_store), lambda _: None)
         yield started

@@ -44,8 +44,7 @@ def test_good_and_bad_requests_share_batches(
     alone = {name: probabilities(content_of(ask(inference, image))) for name, image in photos.items()}
     images = photos | {name: image for name, (image, _, _) in BAD.items()}
     names = list(itertools.islice(itertools.cycle(images), REQUESTS))
-    log = running.logs / "ts_log.log"
-    batches_before, requests_before = wait_for_quiet(log)
+    batches_before, requests_before = wait_for_quiet(running.logs)
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         answers = list(pool.map(lambda name: ask(inference, images[name]), names))
@@ -58,17 +57,18 @@ def test_good_and_bad_requests_share_batches(
         else:
             # bf16 sums in another order when a batch is larger.
             assert probabilities(content_of(answer)) == pytest.approx(alone[name], abs=1e-3)
-    batches, done = wait_for_quiet(log, requests_before + REQUESTS)
+    batches, done = wait_for_quiet(running.logs, requests_before + REQUESTS)
     assert done - requests_before == REQUESTS
     assert batches - batches_before < REQUESTS, "every request was a batch of its own: this test proved nothing"
 
 
-def wait_for_quiet(log: Path, least: int = 0) -> tuple[int, int]:
+def wait_for_quiet(logs: Path, least: int = 0) -> tuple[int, int]:
     """Return TorchServe's own count of batches and of predictions, once its log has caught up."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     counts, before = (0, 0), (-1, -1)
     while (counts != before or counts[1] < least) and time.monotonic() < deadline:
         time.sleep(0.2)
         before = counts
-        counts = lines_with(log, "Backend response time:"), lines_with(log, '"POST /predictions/')
+        batches = lines_with(logs / "ts_log.log", "Backend response time:")
+        counts = batches, lines_with(logs / "access_log.log", '"POST /predictions/')
     return counts

@@ -8,7 +8,7 @@ import yaml
 
 from handler import settings
 from handler.errors import ArchiveError
-from handler.settings import Settings, available_cores, threads_per_worker
+from handler.settings import Settings, Threads, available_cores, default_workers, threads_per_worker
 from scripts import paths
 
 
@@ -102,16 +102,23 @@ def test_without_affinity_the_processors_count(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     ("threads", "config", "expected"),
     [
-        (0, {}, 8),
-        (0, {"maxWorkers": 2}, 4),
-        (0, {"maxWorkers": 3}, 2),
-        (0, {"maxWorkers": 20}, 1),
-        (0, {"maxWorkers": 0}, 8),
-        (5, {"maxWorkers": 2}, 5),
+        (0, {}, Threads(batch=2, alone=8)),  # four workers
+        (0, {"maxWorkers": 1}, Threads(batch=8, alone=8)),
+        (0, {"maxWorkers": 2}, Threads(batch=4, alone=8)),
+        (0, {"maxWorkers": 3}, Threads(batch=2, alone=8)),
+        (0, {"maxWorkers": 20}, Threads(batch=1, alone=8)),
+        (0, {"maxWorkers": 0}, Threads(batch=2, alone=8)),
+        (5, {"maxWorkers": 2}, Threads(batch=5, alone=5)),
     ],
 )
 def test_workers_share_the_cores(
-    monkeypatch: pytest.MonkeyPatch, threads: int, config: dict[str, Any], expected: int
+    monkeypatch: pytest.MonkeyPatch, threads: int, config: dict[str, Any], expected: Threads
 ) -> None:
     monkeypatch.setattr(settings, "available_cores", lambda: 8)
     assert threads_per_worker(Settings(threads=threads), config) == expected
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (4, 4), (64, 4)])
+def test_a_worker_a_core_up_to_four(monkeypatch: pytest.MonkeyPatch, cores: int, workers: int) -> None:
+    monkeypatch.setattr(settings, "available_cores", lambda: cores)
+    assert default_workers() == workers

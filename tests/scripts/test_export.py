@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from handler.engine import MAX_BATCH, OPENVINO_FILE, TORCH_FILE, Engine, OpenVinoEngine, TorchEngine
-from handler.settings import Settings
+from handler.settings import Settings, Threads
 from scripts.export import export
 from scripts.networks import ARCHITECTURES, ServingModel
 
@@ -36,7 +36,7 @@ def test_both_files_say_what_the_model_says_for_any_batch(folder: Path, rows: in
     with torch.inference_mode():
         expected, _ = tiny_model().eval()(torch.from_numpy(batch))
     engines: list[Engine] = [
-        OpenVinoEngine(folder, Settings(precision="f32"), 1),
+        OpenVinoEngine(folder, Settings(precision="f32"), Threads(1, 1)),
         TorchEngine(folder, "cpu", torch.get_num_threads()),
     ]
     for engine in engines:
