@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -37,6 +39,8 @@ def bench(
     output: Annotated[Path, typer.Option(help="Where latest.json, .md, .png and .svg go.")] = RESULTS,
 ) -> None:
     """Measure throughput, latency, CPU time, memory and start of every server that could serve this model."""
+    # A contender lives in a process group of its own: ended without clean-up, the benchmark would leave it behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     names = lineup.choose(contenders)
     chosen_sizes = [size.strip() for size in sizes.split(",")]
     load.check_tools()

@@ -12,6 +12,7 @@ import pytest
 
 from handler.card import CARD_FILE
 from handler.labels import LABELS_FILE
+from handler.settings import default_workers
 from scripts import server
 from scripts.archive import MANIFEST
 from scripts.client import Client
@@ -79,7 +80,8 @@ def test_list(models: Models) -> None:
     first_versions = {model["name"]: model for model in listed if model["version"] == "1.0"}
     for name in (MODEL, STAND_IN):
         model = first_versions[name]
-        assert (model["archive"], model["workers"], model["ready"]) == (f"{name}.mar", 1, 1)
+        workers = default_workers()
+        assert (model["archive"], model["workers"], model["ready"]) == (f"{name}.mar", workers, workers)
 
 
 def test_describe_shows_where_the_model_came_from_and_what_runs_it(models: Models, seeded_checkpoint: Path) -> None:
@@ -89,7 +91,7 @@ def test_describe_shows_where_the_model_came_from_and_what_runs_it(models: Model
     assert card["architecture"] == "DenseNet-121"
     assert card["weights"]["sha256"] == sha256_of(seeded_checkpoint)
     assert card["preprocessing"]["crop"] == 224
-    assert set(card["running"]) == {"engine", "precision", "device", "threads"}
+    assert set(card["running"]) == {"engine", "precision", "device", "threads", "threads_alone"}
     assert described["workers"][0]["status"] == "READY"
 
 

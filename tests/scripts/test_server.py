@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from handler.settings import default_workers
 from scripts import paths, properties, server
 from scripts.archive import MANIFEST
 from scripts.client import Client
@@ -290,9 +291,10 @@ def test_start(fake_torchserve: Callable[[bool], None], tmp_path: Path, nobody: 
         assert Server.find(run_dir) == started
         assert started.endpoint.inference == nobody
         said = (run_dir / "logs" / "console.log").read_text()
-        assert f"--start --ncs --ts-config {run_dir}/config.properties None" in said
+        assert f"--start --ncs --ts-config {run_dir}/config.properties --log-config {paths.LOG_CONFIG} None" in said
         written = properties.read(run_dir / "config.properties")
         assert written["model_store"] == str(tmp_path)
+        assert written["default_workers_per_model"] == str(default_workers())
         assert written["grpc_management_port"] == str(first + 4)
     finally:
         started.stop()
