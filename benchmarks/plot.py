@@ -47,6 +47,8 @@ def draw(run: Run, folder: Path) -> list[Path]:
         axis.grid(which="both", alpha=0.2)
         for scale in (axis.xaxis, axis.yaxis):
             scale.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda number, _: f"{number:g}"))
+            scale.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        axis.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     axes[0].set_ylabel("latency, ms")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)
