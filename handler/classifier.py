@@ -45,6 +45,7 @@ class ImageClassifier:
         self.decoders = ThreadPoolExecutor(threads.batch, thread_name_prefix="decoder")
         self.engine: Engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
         self._warm_up(int(context.system_properties.get("batch_size") or 1))
+        _quieten_worker()
 
     def handle(self, rows: list[Mapping[str, Any]], context: Context) -> list[Any]:
         """Answer a batch with exactly one item a row: JSON bytes, with status and content type of their own."""
@@ -99,13 +100,16 @@ class ImageClassifier:
         )
 
     def _warm_up(self, batch_size: int) -> None:
-        # TorchServe's worker logs a line for every batch through the root logger; its metrics need only `ts`.
-        logging.getLogger().setLevel(logging.WARNING)
-        logging.getLogger("ts").setLevel(logging.INFO)
-        logging.getLogger("handler").setLevel(logging.INFO)
         side = self.card.preprocessing.crop
         for rows in {1, batch_size}:
             self.engine(np.zeros((rows, side, side, 3), np.uint8))
+
+
+def _quieten_worker() -> None:
+    """Silence the line TorchServe's worker logs for every batch, through the root logger; its metrics need `ts`."""
+    logging.getLogger().setLevel(logging.WARNING)
+    for name in ("ts", "handler"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _asks_for_card(rows: list[Mapping[str, Any]], context: Context) -> bool:

@@ -33,7 +33,6 @@ TRACEBACK_SECONDS = 0.5
 WORKER_DIED = "Backend worker process died."
 WORKER_STARTS = "s_name_part0="
 STOP_SECONDS = 20
-JAVA_CLASS = "org.pytorch.serve.ModelServer"
 # Where TorchServe 0.12 listens unless its settings say otherwise.
 DEFAULT_ADDRESSES = {
     "inference_address": "http://127.0.0.1:8080",
@@ -118,7 +117,11 @@ def start(run_dir: Path, model_store: Path, config: Path, port: int | None) -> S
     )
 
     temporary = make_temporary()
-    process = launch(effective, run_dir, temporary)
+    try:
+        process = launch(effective, run_dir, temporary)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     server = Server(process.pid, process.create_time(), temporary, Endpoint.from_properties(values, run_dir))
     server.save()
     return server

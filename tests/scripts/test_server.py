@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -307,9 +306,7 @@ def test_a_torchserve_that_fails(
     fake_torchserve(False)
     temporary = Path(tempfile.mkdtemp(prefix="ds-"))
     monkeypatch.setattr(server, "make_temporary", lambda: temporary)
-    try:
-        with pytest.raises(CommandError, match="TorchServe did not start: started --start"):
-            server.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
-        assert not (tmp_path / "run" / STATE_FILE).exists()
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with pytest.raises(CommandError, match="TorchServe did not start: started --start"):
+        server.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
+    assert not (tmp_path / "run" / STATE_FILE).exists()
+    assert not temporary.exists()
