@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 from torch.export import Dim
 
-from handler.engine import MAX_BATCH, OPENVINO_FILE, TORCH_FILE
+from handler.batches import MAX_BATCH
+from handler.openvino_engine import OPENVINO_FILE
+from handler.torch_engine import TORCH_FILE
 from scripts.networks import ServingModel
 
 

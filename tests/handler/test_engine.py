@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.util import find_spec as real_find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +9,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from handler import engine
-from handler.engine import MAX_BATCH, Engine, OpenVinoEngine, load_engine, slices
+from handler import batches, engine
+from handler.engine import Engine, load_engine
 from handler.errors import ArchiveError
 from handler.labels import softmax
+from handler.openvino_engine import OpenVinoEngine
 from handler.preprocessing import preprocess
 from handler.settings import EngineName, Settings, Threads
 from scripts.networks import ARCHITECTURES
@@ -23,14 +23,6 @@ from tests.pictures import FITTING, noise, photo
 THREADS = Threads(batch=1, alone=2)
 SPEC = ARCHITECTURES["densenet121"].preprocessing
 ENGINES: list[EngineName] = ["openvino", "torch"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def restored_threads() -> Iterator[None]:
-    """TorchEngine sets the number for the whole process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +81,10 @@ def test_a_large_batch_is_sliced_and_gives_the_same(
     model = load_engine(stand_in_folder, Settings(engine=kind, precision="f32"), THREADS, None)
     images = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), np.uint8)
     whole = model(images)
-    monkeypatch.setattr(engine, "MAX_BATCH", 2)
+    monkeypatch.setattr(batches, "MAX_BATCH", 2)
     sliced = model(images)
     assert sliced.shape == (5, 1000)
     np.testing.assert_allclose(sliced, whole, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"), [(0, []), (1, [1]), (MAX_BATCH, [MAX_BATCH]), (2 * MAX_BATCH + 1, [MAX_BATCH, MAX_BATCH, 1])]
-)
-def test_slices(rows: int, expected: list[int]) -> None:
-    assert [len(part) for part in slices(np.zeros((rows, 1, 1, 3), np.uint8))] == expected
 
 
 def test_automatic_precision_names_the_same_classes(stand_in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,15 +114,15 @@ def test_openvino_that_was_asked_for_and_is_missing(monkeypatch: pytest.MonkeyPa
     ("wanted", "installed", "gpu_id", "available", "chosen"),
     [
         ("auto", True, None, False, "openvino"),
-        ("auto", False, None, False, "torch on cpu"),
+        ("auto", False, None, False, "cpu in torch"),
         ("openvino", True, None, False, "openvino"),
-        ("torch", True, None, False, "torch on cpu"),
-        ("torch", False, None, False, "torch on cpu"),
-        ("auto", True, 1, True, "torch on cuda:1"),
-        ("torch", True, 1, True, "torch on cuda:1"),
+        ("torch", True, None, False, "cpu in torch"),
+        ("torch", False, None, False, "cpu in torch"),
+        ("auto", True, 1, True, "cuda:1 in torch"),
+        ("torch", True, 1, True, "cuda:1 in torch"),
         ("openvino", True, 1, True, "openvino"),
         ("auto", True, 1, False, "openvino"),
-        ("torch", True, 1, False, "torch on cpu"),
+        ("torch", True, 1, False, "cpu in torch"),
         ("auto", True, None, True, "openvino"),
     ],
 )
@@ -152,13 +137,17 @@ def test_the_engine_chosen(
     def openvino_engine(*_: object) -> SimpleNamespace:
         return SimpleNamespace(description={"engine": "openvino"})
 
-    def torch_engine(_folder: Path, device: str, _threads: Threads) -> SimpleNamespace:
-        return SimpleNamespace(description={"engine": f"torch on {device}"})
+    def torch_engine(*_: object) -> SimpleNamespace:
+        return SimpleNamespace(description={"engine": "cpu in torch"})
+
+    def cuda_engine(*arguments: object) -> SimpleNamespace:
+        return SimpleNamespace(description={"engine": f"{arguments[-1]} in torch"})
 
     pretend_openvino(monkeypatch, installed)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(engine, "OpenVinoEngine", openvino_engine)
     monkeypatch.setattr(engine, "TorchEngine", torch_engine)
+    monkeypatch.setattr(engine, "CudaEngine", cuda_engine)
     assert load_engine(Path(), Settings(engine=wanted), THREADS, gpu_id).description["engine"] == chosen
 
 

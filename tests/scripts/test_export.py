@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handler.engine import MAX_BATCH, OPENVINO_FILE, TORCH_FILE, Engine, OpenVinoEngine, TorchEngine
+from handler.batches import MAX_BATCH
+from handler.engine import Engine
+from handler.openvino_engine import OPENVINO_FILE, OpenVinoEngine
 from handler.settings import Settings, Threads
+from handler.torch_engine import TORCH_FILE, TorchEngine
 from scripts.export import export
 from scripts.networks import ARCHITECTURES, ServingModel
 
@@ -37,7 +40,7 @@ def test_both_files_say_what_the_model_says_for_any_batch(folder: Path, rows: in
         expected, _ = tiny_model().eval()(torch.from_numpy(batch))
     engines: list[Engine] = [
         OpenVinoEngine(folder, Settings(precision="f32"), Threads(1, 1)),
-        TorchEngine(folder, "cpu", torch.get_num_threads()),
+        TorchEngine(folder, torch.get_num_threads()),
     ]
     for engine in engines:
         np.testing.assert_allclose(engine(batch), expected, atol=1e-4)

@@ -1,0 +1,44 @@
+"""The exported graph in PyTorch, as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.export.passes import move_to_device_pass
+
+from handler.batches import slices
+
+TORCH_FILE = "model.pt2"
+
+
+class TorchEngine:
+    """PyTorch on the CPU in f32, where OpenVINO is not installed."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._model = load_module(folder, torch.device("cpu"))
+        self.description: dict[str, str | int] = {
+            "engine": "torch",
+            "precision": "f32",
+            "device": "cpu",
+            "threads": threads,
+        }
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.concatenate([self._infer(part) for part in slices(batch)])
+
+    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits, _ = self._model(torch.from_numpy(batch))
+        result: NDArray[np.float32] = logits.numpy()
+        return result
+
+
+def load_module(folder: Path, device: torch.device) -> nn.Module:
+    """Load the graph: uint8 (N, side, side, 3) to logits (N, classes) and feature map, N at most MAX_BATCH."""
+    program = torch.export.load(folder / TORCH_FILE)
+    return move_to_device_pass(program, device).module()

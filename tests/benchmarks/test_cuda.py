@@ -1,0 +1,104 @@
+"""What of the GPU's benchmark needs no GPU, and one short run where there is one."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from benchmarks import cuda
+from benchmarks.cuda import NO_GPU, Figures, draw, eager, flop_per_image, measure, over_rounds, rate
+from benchmarks.results import Spread
+from handler.torch_engine import load_module
+from scripts import paths
+
+CPU = torch.device("cpu")
+
+
+def make_figures() -> Figures:
+    return Figures(
+        gpu="A card",
+        torch="2.13.0",
+        commit="abc1234",
+        model="densenet121",
+        engine={"engine": "torch", "precision": "f16", "device": "cuda:0", "threads": 2},
+        gflop_per_image=5.67,
+        matmul_tflop_per_second=Spread(567.0, 560.0, 570.0),
+        limit=100_000.0,
+        rates={
+            "engine": {1: Spread(500.0, 490.0, 510.0), 32: Spread(12_500.0, 12_000.0, 13_000.0)},
+            "eager f32": {1: Spread(50.0, 49.0, 51.0), 32: Spread(1_500.0, 1_400.0, 1_600.0)},
+        },
+    )
+
+
+def test_without_a_gpu_it_says_so_and_is_content() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.cuda", "no-such.mar"],
+        cwd=paths.ROOT,
+        env={"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", NO_GPU + "\n")
+
+
+def test_a_rate_counts_images_after_one_batch_that_warms_up() -> None:
+    sizes = []
+
+    def infer(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        sizes.append(batch.shape)
+        return np.zeros((len(batch), 2), np.float32)
+
+    assert rate(infer, 3, 8, 0.0) > 0
+    assert sizes == [(3, 8, 8, 3)] * 2
+
+
+def test_rounds_are_spread_around_their_median() -> None:
+    assert over_rounds([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
+
+
+def test_densenet_needs_5_7_gflop(densenet_folder: Path) -> None:
+    assert flop_per_image(load_module(densenet_folder, CPU), 224) == pytest.approx(5.67e9, rel=0.01)
+
+
+def test_eager_slices_a_large_batch(stand_in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handler.batches.MAX_BATCH", 2)
+    assert eager(load_module(stand_in_folder, CPU), CPU)(np.zeros((3, 224, 224, 3), np.uint8)).shape == (3, 1000)
+
+
+def test_the_table_compares_with_eager_and_with_the_card() -> None:
+    written = io.StringIO()
+    Console(file=written, width=120).print(draw(make_figures()))
+    text = written.getvalue()
+    assert "densenet121 in f16 on A card" in text
+    assert "567 (560-570) TFLOP/s" in text
+    assert "100,000 images/s" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["32", "12,500", "(12,000-13,000)", "1,500", "(1,400-1,600)", "12.5%"] in rows
+
+
+def test_a_pipe_gets_json(
+    densenet_archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "measure", lambda *_: make_figures())
+    cuda.cuda(densenet_archive)
+    found = json.loads(capsys.readouterr().out)
+    assert found["rates"]["engine"]["32"] == {"median": 12_500.0, "min": 12_000.0, "max": 13_000.0}
+    assert found["limit"] == 100_000.0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="This machine has no GPU that PyTorch can use.")
+def test_a_short_run_on_a_gpu(densenet_folder: Path) -> None:
+    figures = measure(densenet_folder, torch.device("cuda", 0), rounds=1, seconds=0.0)
+    assert figures.gflop_per_image == pytest.approx(5.67, rel=0.01)
+    assert set(figures.rates["engine"]) == set(figures.rates["eager f32"]) == {1, 8, 32, 128}
