@@ -73,7 +73,8 @@ class ImageClassifier:
         if isinstance(image, RequestError):
             return image
         try:
-            return preprocess(decode(image, self.settings), self.card.preprocessing)
+            spec = self.card.preprocessing
+            return preprocess(decode(image, self.settings, spec.resize), spec)
         except RequestError as error:
             return error
 

@@ -20,6 +20,10 @@ SIGNATURE = re.compile(
     rb"\xff\xd8|\x89PNG|GIF8|BM.{4}\0\0\0\0|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|.{4}ftypavi[fs]", re.DOTALL
 )
 
+# A JPEG decoded at a part of its size keeps at least so many times the length that it will be resized to, so that
+# the resize, and not the decoder's coarser filter, decides what is left of the detail (docs/decisions.md).
+HEADROOM = 2
+
 # EXIF 2.32, tag 0x0112: how the stored picture has to be turned to stand upright.
 ORIENTATION = 0x0112
 UPRIGHT = {
@@ -33,8 +37,11 @@ UPRIGHT = {
 }
 
 
-def decode(data: bytes | bytearray, settings: Settings) -> Image.Image:
+def decode(data: bytes | bytearray, settings: Settings, resize: int) -> Image.Image:
     """Decode one file to an upright 8-bit RGB image; an animation gives its first frame.
+
+    `resize` is the length in pixels that the shorter side will be brought to. With `jpeg_decode: scaled` a JPEG
+    comes at 1/2, 1/4 or 1/8 of its size, where that leaves its shorter side HEADROOM times as long or more.
 
     Raises BadRequest where the file is empty or damaged, UnsupportedMediaType where it is no image of an
     accepted format, and PayloadTooLarge, before decoding, past `max_image_bytes` or `max_image_pixels`.
@@ -53,6 +60,8 @@ def decode(data: bytes | bytearray, settings: Settings) -> Image.Image:
                 f"The image has {width:,} x {height:,} pixels and the limit is {settings.max_image_pixels:,} "
                 "in all: send a smaller picture."
             )
+        if settings.jpeg_decode == "scaled":
+            _scale_down(image, HEADROOM * resize)
         image.load()
         return _to_rgb(_turn_upright(image))
     except RequestError:
@@ -79,6 +88,18 @@ def _open(data: bytes | bytearray) -> Image.Image:
                 f"file, as {ACCEPTED}."
             ) from error
         raise UnsupportedMediaType(f"This is not an image of an accepted format: send {ACCEPTED}.") from error
+
+
+def _scale_down(image: Image.Image, least: int) -> None:
+    """Have a JPEG decoded at a part of its size, the shorter side not under `least` pixels.
+
+    Sides that are no multiple of the divisor would be rounded up, and the resize would then shift the picture.
+    """
+    for divisor in (8, 4, 2):
+        width, height = (side / divisor for side in image.size)
+        if min(width, height) >= least and width.is_integer() and height.is_integer():
+            image.draft(None, (int(width), int(height)))
+            return
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:

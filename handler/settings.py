@@ -12,6 +12,8 @@ from handler.errors import ArchiveError
 
 Precision = Literal["auto", "f32"]
 EngineName = Literal["auto", "openvino", "torch"]
+JpegDecode = Literal["exact", "scaled"]
+CHOICES = {"engine": EngineName, "precision": Precision, "jpeg_decode": JpegDecode}
 
 MOST_DEFAULT_WORKERS = 4
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
@@ -26,6 +28,7 @@ class Settings:
     max_images: int = 32
     max_image_bytes: int = 20_000_000
     max_image_pixels: int = 50_000_000
+    jpeg_decode: JpegDecode = "exact"
     engine: EngineName = "auto"
     precision: Precision = "auto"
     threads: int = 0
@@ -36,8 +39,8 @@ class Settings:
             if field.name == "min_probability":
                 valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
                 expected = "a number from 0 to 1"
-            elif field.name in ("engine", "precision"):
-                choices = get_args(EngineName if field.name == "engine" else Precision)
+            elif field.name in CHOICES:
+                choices = get_args(CHOICES[field.name])
                 valid, expected = value in choices, f"one of {', '.join(choices)}"
             else:
                 least = 0 if field.name == "threads" else 1

@@ -31,7 +31,8 @@ class Road:
 
     def pixels(self, data: bytes) -> NDArray[np.uint8]:
         """Encoded photo to the uint8 pixels (side, side, 3) the engine takes."""
-        return preprocess(decode(data, self.settings), self.card.preprocessing)
+        spec = self.card.preprocessing
+        return preprocess(decode(data, self.settings, spec.resize), spec)
 
     def classify(self, batch: list[NDArray[np.uint8]]) -> list[str]:
         return [self.labels[int(best)][1] for best in self.engine(np.stack(batch)).argmax(axis=1)]

@@ -11,15 +11,16 @@ from PIL import Image, ImageOps
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from handler.images import decode
 from handler.settings import Settings
-from tests.pictures import encode, noise, png, png_chunk
+from tests.pictures import encode, noise, photo, png, png_chunk
 
 SETTINGS = Settings()
+RESIZE = 255
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 DAMAGED = "send the whole file"
 
 
 def pixel(data: bytes, x: int = 0, y: int = 0) -> object:
-    image = decode(data, SETTINGS)
+    image = decode(data, SETTINGS, RESIZE)
     assert image.mode == "RGB"
     return image.getpixel((x, y))
 
@@ -27,7 +28,7 @@ def pixel(data: bytes, x: int = 0, y: int = 0) -> object:
 def refusal(data: bytes, kind: type[RequestError], settings: Settings = SETTINGS) -> str:
     """Check how an image is refused and that the message is one sentence that says what to do."""
     with pytest.raises(kind) as caught:
-        decode(data, settings)
+        decode(data, settings, RESIZE)
     message = str(caught.value)
     assert type(caught.value) is kind
     assert ": send " in message
@@ -40,7 +41,7 @@ def refusal(data: bytes, kind: type[RequestError], settings: Settings = SETTINGS
 @pytest.mark.parametrize("wrap", [bytes, bytearray])
 def test_every_accepted_format(format_name: str, wrap: type[bytes]) -> None:
     image = Image.new("RGB", (40, 30), (200, 100, 50))
-    decoded = decode(wrap(encode(image, format_name)), SETTINGS)
+    decoded = decode(wrap(encode(image, format_name)), SETTINGS, RESIZE)
     assert (decoded.mode, decoded.size) == ("RGB", (40, 30))
     np.testing.assert_allclose(np.asarray(decoded).mean((0, 1)), (200, 100, 50), atol=4)
 
@@ -48,7 +49,7 @@ def test_every_accepted_format(format_name: str, wrap: type[bytes]) -> None:
 @pytest.mark.parametrize("options", [{"format": "PNG"}, {"format": "WEBP", "lossless": True}, {"format": "TIFF"}])
 def test_lossless_formats_keep_every_pixel(options: dict[str, object]) -> None:
     image = noise()
-    decoded = decode(encode(image, **options), SETTINGS)  # type: ignore[arg-type]
+    decoded = decode(encode(image, **options), SETTINGS, RESIZE)  # type: ignore[arg-type]
     np.testing.assert_array_equal(np.asarray(decoded), np.asarray(image))
 
 
@@ -57,7 +58,7 @@ def test_the_multi_picture_format_of_phones_gives_its_first_picture() -> None:
     data = encode(first, "MPO", save_all=True, append_images=[second])
     with Image.open(io.BytesIO(data)) as opened:
         assert opened.format == "MPO"
-    assert decode(data, SETTINGS).size == (32, 32)
+    assert decode(data, SETTINGS, RESIZE).size == (32, 32)
     np.testing.assert_allclose(np.asarray(pixel(data)), RED, atol=3)
 
 
@@ -167,14 +168,14 @@ def test_every_orientation_ends_upright(orientation: int, format_name: str) -> N
     with Image.open(io.BytesIO(data)) as stored:
         upright = ImageOps.exif_transpose(stored).convert("RGB")
     assert upright.size == ((32, 48) if orientation > 4 else (48, 32))
-    np.testing.assert_array_equal(np.asarray(decode(data, SETTINGS)), np.asarray(upright))
+    np.testing.assert_array_equal(np.asarray(decode(data, SETTINGS, RESIZE)), np.asarray(upright))
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_an_orientation_there_is_not_is_ignored(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert decode(encode(noise(48, 32), "PNG", exif=exif), SETTINGS).size == (48, 32)
+    assert decode(encode(noise(48, 32), "PNG", exif=exif), SETTINGS, RESIZE).size == (48, 32)
 
 
 BLOCKS = [b"garbage!", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", b"II*\0\x08\0\0\0\1\0"]
@@ -185,12 +186,12 @@ BLOCKS = [b"garbage!", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", b"I
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of a truncated block
 def test_a_photo_with_damaged_exif_still_shows_its_picture(format_name: str, block: bytes) -> None:
     data = encode(noise(48, 32), format_name, exif=b"Exif\0\0" + block)
-    assert decode(data, SETTINGS).size == (48, 32)
+    assert decode(data, SETTINGS, RESIZE).size == (48, 32)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (2, 3)])
 def test_odd_sizes(size: tuple[int, int]) -> None:
-    assert decode(encode(noise(*size), "PNG"), SETTINGS).size == size
+    assert decode(encode(noise(*size), "PNG"), SETTINGS, RESIZE).size == size
 
 
 JPEG, PNG = encode(noise(200, 200), "JPEG"), encode(noise(), "PNG")
@@ -262,7 +263,7 @@ def test_random_bytes_behind_a_magic_number(magic: bytes) -> None:
     for seed in range(20):
         data = magic + np.random.default_rng(seed).bytes(600)
         with pytest.raises((BadRequest, PayloadTooLarge)) as caught:
-            decode(data, SETTINGS)
+            decode(data, SETTINGS, RESIZE)
         assert ": send " in str(caught.value)
 
 
@@ -276,7 +277,7 @@ def test_no_damage_costs_more_than_its_own_request() -> None:
             damaged = good.copy()
             damaged[generator.integers(0, min(len(good), 400), 6)] = generator.integers(0, 256, 6)
             with contextlib.suppress(RequestError):
-                assert decode(damaged.tobytes(), SETTINGS).mode == "RGB"
+                assert decode(damaged.tobytes(), SETTINGS, RESIZE).mode == "RGB"
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
@@ -305,12 +306,91 @@ def huge_png(width: int, height: int) -> bytes:
 
 def test_the_limit_of_pixels_itself_is_allowed() -> None:
     data = encode(noise(20, 10), "PNG")
-    assert decode(data, Settings(max_image_pixels=200)).size == (20, 10)
+    assert decode(data, Settings(max_image_pixels=200), RESIZE).size == (20, 10)
     assert "20 x 10 pixels and the limit is 199 " in refusal(data, PayloadTooLarge, Settings(max_image_pixels=199))
 
 
 def test_the_limit_of_bytes_itself_is_allowed() -> None:
     data = encode(noise(), "PNG")
-    assert decode(data, Settings(max_image_bytes=len(data))).size == (64, 48)
+    assert decode(data, Settings(max_image_bytes=len(data)), RESIZE).size == (64, 48)
     refused = refusal(data, PayloadTooLarge, Settings(max_image_bytes=len(data) - 1))
     assert f"has {len(data):,} bytes" in refused
+
+
+SCALED = Settings(jpeg_decode="scaled")
+SMALL = 16  # a resize that makes small pictures large ones
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded"),
+    [
+        ((64, 96), (32, 48)),
+        ((128, 160), (32, 40)),
+        ((96, 128), (48, 64)),  # a quarter would be under twice the resize
+        ((256, 320), (32, 40)),
+        ((1024, 1024), (128, 128)),  # the decoder has nothing under an eighth
+        ((260, 320), (65, 80)),  # an eighth is no whole number of pixels
+        ((62, 96), (62, 96)),
+        ((257, 320), (257, 320)),
+        ((1, 5000), (1, 5000)),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_a_scaled_decode_keeps_twice_the_resize(
+    size: tuple[int, int], decoded: tuple[int, int], options: dict[str, object]
+) -> None:
+    data = encode(noise(*size), "JPEG", **options)
+    assert decode(data, SCALED, SMALL).size == decoded
+    assert decode(data, SETTINGS, SMALL).size == size
+
+
+@pytest.mark.parametrize("size", [(62, 96), (257, 320), (1, 5000)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_where_nothing_is_scaled_every_pixel_is_the_same(size: tuple[int, int], mode: str) -> None:
+    data = encode(noise(*size).convert(mode), "JPEG")
+    assert decode(data, SCALED, SMALL).tobytes() == decode(data, SETTINGS, SMALL).tobytes()
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_only_jpeg_is_scaled(format_name: str) -> None:
+    assert decode(encode(noise(256, 320), format_name), SCALED, SMALL).size == (256, 320)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_scaled_photo_ends_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(photo("chelsea").resize((320, 256)), "JPEG", exif=exif)
+    scaled, exact = (decode(data, settings, SMALL) for settings in (SCALED, SETTINGS))
+    assert scaled.size == ((32, 40) if orientation > 4 else (40, 32))
+    reduced = exact.reduce(8)
+    np.testing.assert_allclose(np.asarray(scaled, float), np.asarray(reduced, float), atol=8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L", "YCbCr"])
+def test_the_colours_of_a_scaled_photo(mode: str) -> None:
+    colour = (90, 90, 90) if mode == "L" else RED
+    decoded = decode(encode(Image.new("RGB", (256, 256), colour).convert(mode), "JPEG", quality=95), SCALED, SMALL)
+    assert (decoded.mode, decoded.size) == ("RGB", (32, 32))
+    np.testing.assert_allclose(np.asarray(decoded).reshape(-1, 3), np.tile(colour, (32 * 32, 1)), atol=3)
+
+
+def test_a_scaled_multi_picture() -> None:
+    first, second = Image.new("RGB", (256, 256), RED), Image.new("RGB", (16, 16), "blue")
+    decoded = decode(encode(first, "MPO", save_all=True, append_images=[second]), SCALED, SMALL)
+    assert decoded.size == (32, 32)
+    np.testing.assert_allclose(np.asarray(decoded.getpixel((0, 0))), RED, atol=3)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+@pytest.mark.parametrize("settings", [SETTINGS, SCALED])
+def test_a_large_photo_cut_short(settings: Settings, options: dict[str, object]) -> None:
+    data = encode(noise(256, 320), "JPEG", **options)
+    with pytest.raises(BadRequest, match=DAMAGED):
+        decode(data[: len(data) // 2], settings, SMALL)
+
+
+def test_the_limit_of_pixels_is_that_of_the_photo_as_stored() -> None:
+    settings = Settings(jpeg_decode="scaled", max_image_pixels=256 * 320 - 1)
+    with pytest.raises(PayloadTooLarge, match="256 x 320 pixels"):
+        decode(encode(noise(256, 320), "JPEG"), settings, SMALL)

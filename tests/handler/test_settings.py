@@ -58,6 +58,8 @@ def test_unknown_keys_are_named(unknown: dict[Any, Any], named: str) -> None:
         ("engine", ["torch"]),
         ("precision", "f16"),
         ("precision", None),
+        ("jpeg_decode", "fast"),
+        ("jpeg_decode", 2),
     ],
 )
 def test_bad_values_are_named_with_what_was_expected(key: str, value: Any) -> None:
@@ -67,7 +69,14 @@ def test_bad_values_are_named_with_what_was_expected(key: str, value: Any) -> No
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("threads", 0), ("min_probability", 0), ("min_probability", 1), ("engine", "torch"), ("precision", "f32")],
+    [
+        ("threads", 0),
+        ("min_probability", 0),
+        ("min_probability", 1),
+        ("engine", "torch"),
+        ("precision", "f32"),
+        ("jpeg_decode", "scaled"),
+    ],
 )
 def test_good_values(key: str, value: Any) -> None:
     assert getattr(Settings.from_config({"handler": {key: value}}), key) == value
