@@ -22,8 +22,9 @@ from rich.status import Status
 from handler.card import ModelCard, Weights
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE, Labels
-from scripts import paths
+from scripts import integrity, paths
 from scripts.console import err, note, run
+from scripts.download import sha256_of
 from scripts.errors import CommandError
 from scripts.options import MODEL, STAND_IN, ModelStore
 
@@ -51,7 +52,7 @@ def archive(
     model_store: ModelStore = paths.MODEL_STORE,
     version: Annotated[str, typer.Option(help="The model's version.")] = FIRST_VERSION,
 ) -> None:
-    """Build MODEL.mar from weights, labels and the handler."""
+    """Build MODEL.mar, and its digest MODEL.mar.sha256, from weights, labels and the handler."""
     from scripts import weights
     from scripts.networks import ARCHITECTURES
 
@@ -117,12 +118,15 @@ def file_name(name: str, version: str) -> str:
 
 
 def read_manifest(path: Path) -> tuple[str, str]:
-    """Read an archive's model name and version. Raises CommandError where it is missing, no archive or damaged.
+    """Read an archive's model name and version, once it is proved to be whole, unchanged and safe to unpack.
 
     Every member's checksum is tried: at a damaged one TorchServe gives up in silence, and waits for ever.
+    Raises CommandError where the archive is missing, none, damaged, changed, or would be unpacked elsewhere.
     """
     try:
+        integrity.check_digest(path)
         with zipfile.ZipFile(path) as mar:
+            integrity.check_members(path, mar)
             if member := mar.testzip():
                 raise zipfile.BadZipFile(member)
             model = json.loads(mar.read(MANIFEST))["model"]
@@ -207,17 +211,23 @@ def normalize(source: Path, target: Path) -> None:
 
 
 def move_into(source: Path, target: Path) -> Path:
-    """Move a file that may lie on another file system so that `target` is never half-written."""
-    partial = target.with_name(f".{target.name}.partial")
+    """Move an archive that may lie on another file system, and its digest beside it, so that neither is half-written.
+
+    Both are on the disk before either takes its place: all that can fail then leaves the older pair as it was.
+    """
+    partial, partial_digest = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "sha256"))
     try:
+        partial_digest.write_text(integrity.digest_line(sha256_of(source), target))
         shutil.copyfile(source, partial)
         partial.replace(target)
+        partial_digest.replace(integrity.digest_file(target))
     except OSError as error:
         raise CommandError(
             f"{target} could not be written ({error.strerror}): choose another --model-store."
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+        partial_digest.unlink(missing_ok=True)
     return target
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.status import Status
 
-from scripts import archive, paths, server
+from scripts import archive, integrity, paths, server
 from scripts.client import Client
 from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError, NoWeights
@@ -31,6 +31,7 @@ def serve(
     build_missing_archive(model_store)
     archives = server.archives_in(model_store)
     warn_if_stale(archives)
+    warn_if_unpinned(archives)
 
     if running := server.Server.find(run_dir):
         note(f"Already running (pid {running.pid}).")
@@ -66,6 +67,14 @@ def warn_if_stale(archives: list[Path]) -> None:
     stale = [path.name for path in archives if path.stat().st_mtime < newest]
     if stale:
         warn(f"{', '.join(stale)} is older than the handler or the labels here: densenet archive builds it anew.")
+
+
+def warn_if_unpinned(archives: list[Path]) -> None:
+    """An archive from elsewhere, or from before digests were written, is served all the same."""
+    for path in archives:
+        if not integrity.digest_file(path).exists():
+            name = path.name
+            warn(f"{name} is served unchecked: in {path.parent}, sha256sum {name} > {name}.sha256 pins it.")
 
 
 def warn_if_not_loaded(client: Client, archives: list[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -98,9 +99,21 @@ class Server:
 
 
 def start(run_dir: Path, model_store: Path, config: Path, port: int | None) -> Server:
-    """Start TorchServe in the background; returns as soon as its process runs. Raises CommandError."""
+    """Start TorchServe in the background on the model store's archives, each checked first, and nothing else there.
+
+    Returns as soon as its process runs. Raises CommandError.
+    """
+    models = checked_archives(model_store)
     computed = {"default_workers_per_model": str(default_workers())}
-    values = DEFAULT_ADDRESSES | computed | properties.read(config) | {"model_store": str(model_store.resolve())}
+    values = (
+        DEFAULT_ADDRESSES
+        | computed
+        | properties.read(config)
+        | {
+            "model_store": str(model_store.resolve()),
+            "load_models": models,
+        }
+    )
     if port is not None:
         values |= ports_from(port)
     for key in DEFAULT_ADDRESSES:
@@ -125,6 +138,16 @@ def start(run_dir: Path, model_store: Path, config: Path, port: int | None) -> S
     server = Server(process.pid, process.create_time(), temporary, Endpoint.from_properties(values, run_dir))
     server.save()
     return server
+
+
+def checked_archives(model_store: Path) -> str:
+    """List a model store's archives as `load_models` takes them, each proved to be sound. Raises CommandError."""
+    archives = archives_in(model_store)
+    for path in archives:
+        if re.search("[,=]", path.name):
+            raise CommandError(f"{path} cannot be loaded under that name: rename it, without commas and equals signs.")
+        read_manifest(path)
+    return ",".join(path.name for path in archives)
 
 
 def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -18,6 +19,7 @@ from scripts.archive import MANIFEST
 from scripts.client import Client
 from scripts.download import sha256_of
 from scripts.errors import ApiError, CommandError
+from scripts.integrity import digest_file, digest_line
 from scripts.options import MODEL, STAND_IN
 from tests.e2e.support import Inference, command, content_of, rewrite
 
@@ -196,6 +198,30 @@ def test_a_damaged_archive_is_refused(models: Models, model_store: Path, stored:
     stored.write_bytes(content)
 
     assert_refused(models("register", stored), "is not a model archive, or damaged")
+
+
+def test_a_changed_archive_is_refused(models: Models, client: Client, model_store: Path, stored: Path) -> None:
+    """Sound in itself: only the digest written for another content gives it away."""
+    rewrite(model_store / f"{STAND_IN}.mar", stored, {MANIFEST: with_name("changed")})
+    digest = digest_file(stored)
+    digest.write_text(digest_line(sha256_of(model_store / f"{STAND_IN}.mar"), stored))
+    try:
+        assert_refused(models("register", stored), "was changed or damaged after it was built")
+    finally:
+        digest.unlink()
+    assert "changed" not in client.models()
+
+
+def test_an_archive_that_would_be_unpacked_elsewhere_is_refused(
+    models: Models, client: Client, running: server.Server, stored: Path
+) -> None:
+    with zipfile.ZipFile(stored, "w") as file:
+        file.writestr(MANIFEST, json.dumps({"model": {"modelName": "slips", "modelVersion": "1.0"}}))
+        file.writestr("../slipped.py", "")
+
+    assert_refused(models("register", stored), "would be unpacked outside its folder")
+    assert "slips" not in client.models()
+    assert not list(running.temporary.rglob("slipped.py"))
 
 
 @pytest.mark.parametrize(

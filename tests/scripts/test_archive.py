@@ -17,6 +17,7 @@ from handler.labels import LABELS_FILE
 from scripts import archive, paths
 from scripts.archive import CREATED_ON, MANIFEST, build, check_labels, file_name, read_manifest
 from scripts.errors import CommandError, WeightsError
+from scripts.integrity import digest_file
 from scripts.networks import ARCHITECTURES
 from scripts.weights import Checkpoint, stand_in
 from tests.conftest import unpack
@@ -80,7 +81,7 @@ def test_equal_input_gives_equal_bytes(stand_in_archive: Path, tmp_path: Path) -
     first, second = members(stand_in_archive), members(again)
     assert [name for name in first if first[name] != second.get(name)] == []
     assert again.read_bytes() == stand_in_archive.read_bytes()
-    assert list(tmp_path.iterdir()) == [again]
+    assert sorted(tmp_path.iterdir()) == [again, digest_file(again)]
 
 
 CLASSIFY = """
@@ -208,9 +209,12 @@ def test_a_store_that_fills_up_keeps_the_older_archive(
 
     (tmp_path / "efficientnet_lite0.mar").write_text("old")
     monkeypatch.setattr(shutil, "copyfile", full)
+    (tmp_path / "built").mkdir()
+    (tmp_path / "built" / "any").touch()
     with pytest.raises(CommandError, match=r"could not be written \(No space left on device\)"):
-        archive.move_into(tmp_path / "any", tmp_path / "efficientnet_lite0.mar")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("efficientnet_lite0.mar", "old")]
+        archive.move_into(tmp_path / "built" / "any", tmp_path / "efficientnet_lite0.mar")
+    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert [(path.name, path.read_text()) for path in files] == [("efficientnet_lite0.mar", "old")]
 
 
 @pytest.mark.parametrize(

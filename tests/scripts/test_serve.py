@@ -11,6 +11,7 @@ from scripts import archive, paths, serve, server
 from scripts.client import Client
 from scripts.endpoint import Endpoint
 from scripts.errors import CommandError, NoWeights
+from scripts.integrity import digest_file
 from scripts.server import Server
 
 ANSWER = {"class_name": "tabby", "probability": 0.876}
@@ -74,6 +75,16 @@ def test_an_archive_older_than_the_handler(
     os.utime(path, (newest - age, newest - age))
     serve.warn_if_stale([path])
     assert ("m.mar is older than the handler" in capsys.readouterr().err) == warned
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_an_archive_without_a_digest(tmp_path: Path, capsys: pytest.CaptureFixture[str], pinned: bool) -> None:
+    path = tmp_path / "m.mar"
+    path.touch()
+    if pinned:
+        digest_file(path).touch()
+    serve.warn_if_unpinned([path])
+    assert ("sha256sum m.mar > m.mar.sha256 pins it" in capsys.readouterr().err) != pinned
 
 
 def test_an_archive_the_server_has_not_loaded(capsys: pytest.CaptureFixture[str]) -> None:

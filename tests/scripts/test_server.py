@@ -20,6 +20,7 @@ from scripts.archive import MANIFEST
 from scripts.client import Client
 from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint
 from scripts.errors import CommandError
+from scripts.integrity import digest_file
 from scripts.server import Server, check_port_is_free, is_ready, make_temporary, ports_from, worker_traceback
 from tests.scripts.web import Web, as_json
 
@@ -106,6 +107,35 @@ def test_archives(tmp_path: Path) -> None:
     for name in ("b.mar", "a.mar", "c.zip", ".a.mar.partial"):
         (tmp_path / name).touch()
     assert [path.name for path in server.archives_in(tmp_path)] == ["a.mar", "b.mar"]
+
+
+def write_archive(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(MANIFEST, json.dumps({"model": {"modelName": path.stem, "modelVersion": "1.0"}}))
+    return path
+
+
+def test_only_checked_archives_are_loaded(tmp_path: Path) -> None:
+    write_archive(tmp_path / "b.mar")
+    write_archive(tmp_path / "a.mar")
+    (tmp_path / "c.tar.gz").touch()
+    (tmp_path / "folder").mkdir()
+    assert server.checked_archives(tmp_path) == "a.mar,b.mar"
+
+
+@pytest.mark.parametrize("name", ["a,b.mar", "a=b.mar"])
+def test_a_name_that_load_models_would_split(tmp_path: Path, name: str) -> None:
+    write_archive(tmp_path / name)
+    with pytest.raises(CommandError, match="rename it"):
+        server.checked_archives(tmp_path)
+
+
+def test_a_changed_archive_starts_nothing(tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "a.mar")
+    digest_file(path).write_text(f"{'0' * 64}  a.mar\n")
+    with pytest.raises(CommandError, match="was changed or damaged after it was built"):
+        server.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_temporary_folder_has_room_for_a_sockets_name() -> None:
