@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop test check format lock bench clean
+.PHONY: help setup serve stop test fuzz check format lock bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 16
@@ -23,6 +23,7 @@ $(VENV)/.serve: pyproject.toml requirements.lock
 
 $(VENV)/.dev: $(VENV)/.serve
 	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --only-binary atheris --editable '.[fuzz]' || echo 'atheris cannot be installed here: its test will be skipped'
 	@touch $@
 
 setup: $(VENV)/.serve  ## install what serving needs into .venv
@@ -35,6 +36,9 @@ stop: $(VENV)/.serve  ## stop the server
 
 test: $(VENV)/.dev  ## run every test, with coverage
 	$(BIN)/pytest --cov --cov-report=term
+
+fuzz: $(VENV)/.dev  ## look for input that breaks the handler, for SECONDS=600
+	FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/fuzz
 
 check: $(VENV)/.dev  ## format, lint, types, then every test: what CI runs
 	$(BIN)/ruff format --check
@@ -55,4 +59,4 @@ bench: $(VENV)/.dev  ## measure this server beside every other one (half an hour
 	$(BIN)/python -m benchmarks.run
 
 clean: $(VENV)/.serve stop  ## stop the server and remove what was built
-	rm -rf .torchserve .coverage .mypy_cache .pytest_cache .ruff_cache model_store/*.mar model_store/*.mar.sha256
+	rm -rf .torchserve .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache model_store/*.mar model_store/*.mar.sha256

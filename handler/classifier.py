@@ -17,10 +17,12 @@ from handler.context import Context
 from handler.engine import Engine, load_engine
 from handler.errors import ArchiveError, RequestError
 from handler.images import decode
+from handler.inference_protocols import InferenceProtocols
 from handler.labels import LABELS_FILE, Labels, softmax
-from handler.payload import ImageRequest, parse
+from handler.payload import Image, ImageRequest
 from handler.preprocessing import preprocess
-from handler.responses import CONTENT_TYPE, Response, answer, refuse, respond
+from handler.protocols import OwnProtocol, RequestProtocol
+from handler.responses import Response, answer
 from handler.settings import Settings, threads_per_worker
 
 
@@ -41,6 +43,8 @@ class ImageClassifier:
             raise ArchiveError(
                 f"{LABELS_FILE} has {len(self.labels)} classes and the model {self.card.classes}: rebuild the archive."
             )
+        self.own_protocol = OwnProtocol(self.settings, self.card.classes)
+        self.inference_protocols = InferenceProtocols(self.settings, self.card)
         threads = threads_per_worker(self.settings, config)
         self.decoders = ThreadPoolExecutor(threads.batch, thread_name_prefix="decoder")
         self.engine: Engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
@@ -52,26 +56,27 @@ class ImageClassifier:
         if _asks_for_card(rows, context):
             return [self.card.to_dict() | {"running": self.engine.description}]
 
-        requests = [self._parse(row, context.get_all_request_header(i)) for i, row in enumerate(rows)]
+        headers = [context.get_all_request_header(i) for i in range(len(rows))]
+        protocols = [self._protocol(row_headers) for row_headers in headers]
+        requests = [_parse(*parts) for parts in zip(protocols, rows, headers, strict=True)]
         images = [image for request in requests if isinstance(request, ImageRequest) for image in request.images]
         pixels = list(self.decoders.map(self._preprocess, images))
         outcomes = self._infer(pixels)
-        responses = [self._respond(request, outcomes) for request in requests]
+        responses = [self._respond(*parts, outcomes) for parts in zip(protocols, requests, strict=True)]
 
         for i, response in enumerate(responses):
-            context.set_response_content_type(i, CONTENT_TYPE)
+            context.set_response_content_type(i, response.content_type)
+            for name, value in response.headers.items():
+                context.set_response_header(i, name, value)
             context.set_response_status(code=int(response.status), phrase=response.status.phrase, idx=i)
         return [response.body for response in responses]
 
-    def _parse(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> ImageRequest | RequestError:
-        try:
-            return parse(row, headers, self.settings, len(self.labels))
-        except RequestError as error:
-            return error
+    def _protocol(self, headers: Mapping[str, Any]) -> RequestProtocol:
+        return self.inference_protocols if InferenceProtocols.are_spoken(headers) else self.own_protocol
 
-    def _preprocess(self, image: bytes | bytearray | RequestError) -> NDArray[np.uint8] | RequestError:
-        if isinstance(image, RequestError):
-            return image
+    def _preprocess(self, image: Image) -> NDArray[np.uint8] | RequestError:
+        if not isinstance(image, bytes | bytearray):
+            return image  # ready pixels, or an error
         try:
             spec = self.card.preprocessing
             return preprocess(decode(image, self.settings, spec.resize), spec)
@@ -85,25 +90,36 @@ class ImageClassifier:
         return (image if isinstance(image, RequestError) else next(probabilities) for image in pixels)
 
     def _respond(
-        self, request: ImageRequest | RequestError, outcomes: Iterator[NDArray[np.float64] | RequestError]
+        self,
+        protocol: RequestProtocol,
+        request: ImageRequest | RequestError,
+        outcomes: Iterator[NDArray[np.float64] | RequestError],
     ) -> Response:
         """Take the outcomes of this request's images, and no more, from the batch's."""
         if isinstance(request, RequestError):
-            return refuse(request)
+            return protocol.refuse(request)
         parameters = request.parameters
-        return respond(
-            [
-                outcome
-                if isinstance(outcome, RequestError)
-                else answer(self.labels.top_k(outcome, parameters.top_k), parameters)
-                for outcome in islice(outcomes, len(request.images))
-            ]
-        )
+        results = [
+            outcome
+            if isinstance(outcome, RequestError)
+            else answer(self.labels.top_k(outcome, parameters.top_k), parameters)
+            for outcome in islice(outcomes, len(request.images))
+        ]
+        return protocol.respond(request, results)
 
     def _warm_up(self, batch_size: int) -> None:
         side = self.card.preprocessing.crop
         for rows in {1, batch_size}:
             self.engine(np.zeros((rows, side, side, 3), np.uint8))
+
+
+def _parse(
+    protocol: RequestProtocol, row: Mapping[str, Any], headers: Mapping[str, Any]
+) -> ImageRequest | RequestError:
+    try:
+        return protocol.parse(row, headers)
+    except RequestError as error:
+        return error
 
 
 def _quieten_worker() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 from handler.errors import RequestError
 from handler.labels import Prediction
-from handler.payload import Parameters
+from handler.parameters import Parameters
 
 CONTENT_TYPE = "application/json"
+
+# What became of one image: the fields of its answer, or why it has none.
+Result = dict[str, Any] | RequestError
 
 # TorchServe names the type of an error after its Java class; clients that read it keep working.
 ERROR_TYPES = {
@@ -23,8 +27,12 @@ ERROR_TYPES = {
 
 @dataclass(frozen=True)
 class Response:
+    """What one row is answered; `headers` are those beside the content type."""
+
     status: HTTPStatus
     body: bytes
+    content_type: str = CONTENT_TYPE
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def answer(predictions: list[Prediction], parameters: Parameters) -> dict[str, Any]:
@@ -49,7 +57,7 @@ def describe_error(error: RequestError) -> dict[str, Any]:
     return {"code": int(error.status), "type": ERROR_TYPES[error.status], "message": str(error)}
 
 
-def respond(results: list[dict[str, Any] | RequestError]) -> Response:
+def respond(results: list[Result]) -> Response:
     """Put the results of one request together: an object for one image, a list for several.
 
     The status is 200 as long as one image got its answer, and otherwise that of the first error.
@@ -59,15 +67,16 @@ def respond(results: list[dict[str, Any] | RequestError]) -> Response:
         return refuse(errors[0])
     items = [{"error": describe_error(r)} if isinstance(r, RequestError) else r for r in results]
     status = errors[0].status if len(errors) == len(results) else HTTPStatus.OK
-    return Response(status, _encode(items[0] if len(items) == 1 else items))
+    return Response(status, encode(items[0] if len(items) == 1 else items))
 
 
 def refuse(error: RequestError) -> Response:
     """Answer a request that cannot be served as a whole."""
-    return Response(error.status, _encode(describe_error(error)))
+    return Response(error.status, encode(describe_error(error)))
 
 
-def _encode(content: Any) -> bytes:
+def encode(content: Any) -> bytes:
+    """Write JSON in the fewest bytes, names in their own letters."""
     # A message may quote half a surrogate pair, which JSON allows a client to send and UTF-8 cannot hold.
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 

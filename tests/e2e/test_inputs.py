@@ -69,7 +69,7 @@ def test_json_with_several_images(inference: Inference, photos: dict[str, bytes]
 
 @pytest.mark.parametrize(
     "path",
-    [f"/predictions/{STAND_IN}/1.0", f"/models/{STAND_IN}/invoke", f"/v1/models/{STAND_IN}:predict"],
+    [f"/predictions/{STAND_IN}/1.0", f"/models/{STAND_IN}/invoke"],
 )
 def test_other_addresses_of_the_same_model(inference: Inference, cat: bytes, path: str) -> None:
     assert is_a_cat(content_of(inference(cat, path=path, headers={"Content-Type": "image/jpeg"})))

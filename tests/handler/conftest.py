@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+from handler import classifier
+from handler.classifier import ImageClassifier
+from tests.colours import ColourEngine, write_folder
+from tests.worker import FakeContext
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -12,3 +18,23 @@ def restored_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> ColourEngine:
+    fake = ColourEngine()
+    monkeypatch.setattr(classifier, "load_engine", lambda *_: fake)
+    return fake
+
+
+@pytest.fixture
+def handler(folder: Path, engine: ColourEngine) -> ImageClassifier:
+    built = ImageClassifier()
+    built.initialize(FakeContext(folder))
+    engine.shapes.clear()
+    return built

@@ -3,70 +3,20 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
-from handler import classifier
 from handler.classifier import ImageClassifier
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE
 from handler.settings import Settings
-from tests.handler.test_card import CARD
+from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, picture
 from tests.pictures import FITTING, encode, noise, photo
 from tests.worker import FakeContext, Headers
-
-COLOURS = ("red", "green", "blue")
-THREE_CLASSES = replace(CARD, classes=3)
-
-
-class ColourEngine:
-    """Tells red, green and blue pictures apart; records the batches it was given."""
-
-    description: dict[str, str | int] = {"engine": "fake"}  # noqa: RUF012 - the protocol's own form
-
-    def __init__(self) -> None:
-        self.shapes: list[tuple[int, ...]] = []
-
-    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.shapes.append(batch.shape)
-        return np.asarray(batch.mean((1, 2)) / 25, np.float32)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    THREE_CLASSES.write(tmp_path)
-    labels = {str(i): [f"n{i}", name] for i, name in enumerate(COLOURS)}
-    (tmp_path / LABELS_FILE).write_text(json.dumps(labels))
-    return tmp_path
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> ColourEngine:
-    fake = ColourEngine()
-    monkeypatch.setattr(classifier, "load_engine", lambda *_: fake)
-    return fake
-
-
-@pytest.fixture
-def handler(folder: Path, engine: ColourEngine) -> ImageClassifier:
-    built = ImageClassifier()
-    built.initialize(FakeContext(folder))
-    engine.shapes.clear()
-    return built
-
-
-def picture(colour: str) -> bytes:
-    return encode(Image.new("RGB", (30, 20), {"green": "lime"}.get(colour, colour)), "PNG")
-
-
-RED, GREEN, BLUE = map(picture, COLOURS)
-BAD = RED[:60]
 
 
 def instances(*images: bytes, **parameters: Any) -> dict[str, Any]:

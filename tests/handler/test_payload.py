@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError
-from handler.payload import ImageRequest, Parameters, parse
+from handler.parameters import Parameters
+from handler.payload import ImageRequest, parse
 from handler.settings import Settings
 
 SETTINGS = Settings(max_images=3)

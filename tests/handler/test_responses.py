@@ -8,7 +8,7 @@ import pytest
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from handler.labels import Prediction
-from handler.payload import Parameters
+from handler.parameters import Parameters
 from handler.responses import answer, refuse, respond
 
 CAT = Prediction("n02124075", "Egyptian_cat", 0.87654321)

@@ -1,0 +1,86 @@
+"""What a client may choose for one request: top_k and min_probability."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from handler.errors import BadRequest
+from handler.settings import Settings
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a client may choose for one request."""
+
+    top_k: int
+    min_probability: float
+
+
+def parameter_name(name: str) -> str | None:
+    """Recognise a parameter in any spelling: top_k, Top-K, TOP_K."""
+    plain = name.lower().replace("-", "_")
+    return plain if plain in ("top_k", "min_probability") else None
+
+
+def in_headers(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Pick the parameters out of a request's headers; a form's part headers are mappings and no part of it."""
+    return {name: value for name, value in headers.items() if isinstance(value, str) and parameter_name(name)}
+
+
+def check_names(parameters: Mapping[str, Any]) -> None:
+    """Raises BadRequest where a client asks for something that does not exist, as a misspelt name does."""
+    unknown = sorted(str(name) for name in parameters if parameter_name(name) is None)
+    if unknown:
+        names = _cut(", ".join(unknown))
+        raise BadRequest(f"Unknown parameter {names}: top_k and min_probability are the ones there are.")
+
+
+def choose(given: Mapping[str, Any], settings: Settings, classes: int) -> Parameters:
+    """Put the parameters given and the defaults together; of one given twice the last counts. Raises BadRequest."""
+    top_k, min_probability = settings.top_k, settings.min_probability
+    for name, value in given.items():
+        text = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
+        if parameter_name(name) == "top_k":
+            top_k = _top_k(text, classes)
+        else:
+            min_probability = _min_probability(text)
+    return Parameters(min(top_k, classes), min_probability)
+
+
+def _top_k(value: Any, classes: int) -> int:
+    expected = f"top_k must be a whole number from 1 to {classes}; it is {shown(value)}."
+    if isinstance(value, bool | float):
+        raise BadRequest(expected)
+    try:
+        top_k = int(value)
+    except (TypeError, ValueError) as error:
+        raise BadRequest(expected) from error
+    if not 1 <= top_k <= classes:
+        raise BadRequest(expected)
+    return top_k
+
+
+def _min_probability(value: Any) -> float:
+    expected = f"min_probability must be a number from 0 to 1; it is {shown(value)}."
+    if isinstance(value, bool):
+        raise BadRequest(expected)
+    try:
+        min_probability = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadRequest(expected) from error
+    if not 0 <= min_probability <= 1:  # also refuses nan
+        raise BadRequest(expected)
+    return min_probability
+
+
+def shown(value: Any) -> str:
+    """Quote a client's value in a message; reprlib, unlike repr, does not follow a nested one to its end."""
+    return _cut(reprlib.repr(value))
+
+
+def _cut(text: str) -> str:
+    """Shorten a client's words to a length a person reads."""
+    return text if len(text) <= 40 else f"{text[:37]}..."

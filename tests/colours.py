@@ -1,0 +1,47 @@
+"""A model that tells red, green and blue apart, in no time: what surrounds it can be tested without a real one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from handler.labels import LABELS_FILE
+from tests.handler.test_card import CARD
+from tests.pictures import encode
+
+COLOURS = ("red", "green", "blue")
+THREE_CLASSES = replace(CARD, classes=3)
+
+
+class ColourEngine:
+    """Tells red, green and blue pictures apart; records the batches it was given."""
+
+    description: dict[str, str | int] = {"engine": "fake"}  # noqa: RUF012 - the protocol's own form
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.shapes.append(batch.shape)
+        return np.asarray(batch.mean((1, 2)) / 25, np.float32)
+
+
+def picture(colour: str) -> bytes:
+    return encode(Image.new("RGB", (30, 20), {"green": "lime"}.get(colour, colour)), "PNG")
+
+
+RED, GREEN, BLUE = map(picture, COLOURS)
+BAD = RED[:60]
+
+
+def write_folder(folder: Path) -> Path:
+    """Lay out what the handler reads of an unpacked archive."""
+    THREE_CLASSES.write(folder)
+    labels = {str(i): [f"n{i}", name] for i, name in enumerate(COLOURS)}
+    (folder / LABELS_FILE).write_text(json.dumps(labels))
+    return folder

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from handler.errors import BadRequest
+from handler.parameters import Parameters, check_names, choose, in_headers, shown
+from handler.settings import Settings
+
+
+def test_only_parameters_are_taken_from_headers() -> None:
+    headers = {"Top-K": "5", "Host": "x", "min_probability": "0.5", "top_k": {"content-type": ""}}
+    assert in_headers(headers) == {"Top-K": "5", "min_probability": "0.5"}
+
+
+def test_defaults_come_from_the_settings_and_fit_the_model() -> None:
+    assert choose({}, Settings(top_k=5, min_probability=0.1), classes=3) == Parameters(3, 0.1)
+
+
+def test_of_a_parameter_given_twice_the_last_counts() -> None:
+    assert choose({"Top-K": "2", "top_k": 3}, Settings(), classes=3).top_k == 3
+
+
+def test_a_misspelt_parameter_is_refused() -> None:
+    check_names({"Top-K": 1, "MIN_PROBABILITY": 0})
+    with pytest.raises(BadRequest, match="Unknown parameter topk: top_k and min_probability"):
+        check_names({"topk": 1, "top_k": 1})
+
+
+def test_values_are_quoted_in_short() -> None:
+    assert len(shown("x" * 10_000)) <= 40
+    assert len(shown([[[[[10**4000] * 1000]]]])) <= 40
