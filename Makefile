@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop test fuzz check format lock bench clean
+.PHONY: help setup serve stop test test-faults fuzz check format lock bench clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 16
 
 $(VENV)/.serve: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
@@ -36,6 +36,9 @@ stop: $(VENV)/.serve  ## stop the server
 
 test: $(VENV)/.dev  ## run every test, with coverage
 	$(BIN)/pytest --cov --cov-report=term
+
+test-faults: $(VENV)/.dev  ## overload, soak, kill and starve a server for minutes (make test does it for seconds)
+	$(BIN)/pytest -m faults --full --junit-xml=build/faults.xml
 
 fuzz: $(VENV)/.dev  ## look for input that breaks the handler, for SECONDS=600
 	FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/fuzz

@@ -27,6 +27,7 @@ from scripts.console import err, note, run
 from scripts.download import sha256_of
 from scripts.errors import CommandError
 from scripts.options import MODEL, STAND_IN, ModelStore
+from scripts.space import check_space
 
 if TYPE_CHECKING:  # torch takes seconds to import, which only building an archive has to wait for
     from scripts.networks import Architecture
@@ -39,6 +40,7 @@ FIRST_VERSION = "1.0"
 VERSION = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 MANIFEST = "MAR-INF/MANIFEST.json"
 ENTRY = "classifier.py"
+COPIES = 10  # of the checkpoint's bytes that lie in the temporary folder at most: two forms, four stages, and some air
 PACKAGES = ("torch", "torchvision", "openvino", "torch-model-archiver")
 
 
@@ -91,11 +93,15 @@ def build(
         raise CommandError(
             f"The model store {model_store} cannot be made ({error.strerror}): choose another --model-store."
         ) from error
+    if not os.access(model_store, os.W_OK):
+        raise CommandError(f"The model store {model_store} cannot be written to: choose another --model-store.")
     with (
         tempfile.TemporaryDirectory(prefix="densenet-archive-") as name,
         Status(f"Reading {checkpoint.path.name}", console=err) as status,
     ):
         folder = Path(name)
+        needed = COPIES * checkpoint.path.stat().st_size
+        check_space(folder, needed, "Building the archive", "set TMPDIR to another folder")
         backbone, head = weights.build(checkpoint.path, architecture)
         check_labels(labels, head.out_features)
         staged = folder / "staged"

@@ -10,10 +10,12 @@ import requests
 
 from scripts.endpoint import Endpoint, Scope
 from scripts.errors import ApiError, CommandError
+from scripts.patience import patient_session
 
 TIMEOUT_SECONDS = 60
 # Loading a model takes as long as startupTimeout in model-config.yaml lets it.
 REGISTER_SECONDS = 130
+PREDICTIONS = "/predictions/"
 REFUSED_KEY = "InvalidKeyException"
 
 
@@ -30,7 +32,7 @@ class Client:
         """Classify one image; returns the decoded JSON answer. Raises ApiError or CommandError."""
         headers = {"Content-Type": "application/octet-stream"}
         headers |= {name.replace("_", "-"): str(value) for name, value in (parameters or {}).items()}
-        return self._call("inference", "POST", f"/predictions/{model}", data=image, headers=headers)
+        return self._call("inference", "POST", f"{PREDICTIONS}{model}", data=image, headers=headers)
 
     def models(self) -> dict[str, str]:
         """Map each registered model to the file it came from."""
@@ -87,7 +89,7 @@ class Client:
     @property
     def _session(self) -> requests.Session:
         if not hasattr(self._sessions, "session"):
-            self._sessions.session = requests.Session()
+            self._sessions.session = patient_session(f"{self._endpoint.inference}{PREDICTIONS}")
         session: requests.Session = self._sessions.session
         return session
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from scripts.errors import CommandError
+
+# The file system's refusals, which no command can foresee everywhere it writes.
+NOT_OURS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 out = Console()
 err = Console(stderr=True)
@@ -40,3 +44,12 @@ def run(app: typer.Typer | Callable[..., Any]) -> None:
         app(standalone_mode=True)
     except CommandError as error:
         sys.exit(fail(error))
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        sys.exit(
+            fail(
+                CommandError(f"Nothing can be written{where} ({error.strerror}): make room, or choose another folder.")
+            )
+        )

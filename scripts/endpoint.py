@@ -86,6 +86,10 @@ class Endpoint:
             token, _, _ = self._keys(scope)
         return token
 
+    def replace_token(self, scope: Scope) -> None:
+        """Have TorchServe make a new token, so that it refuses the one in use. Raises CommandError."""
+        self._renew(scope, self._keys(scope)[2])
+
     def _keys(self, scope: Scope) -> tuple[str, datetime, str]:
         """Read the token of a scope, the time it expires and the key that renews it."""
         try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,11 @@ from scripts import archive, integrity, paths, server
 from scripts.client import Client
 from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError, NoWeights
-from scripts.options import MODEL, STAND_IN, ModelStore, RunDir
+from scripts.java import find_java
+from scripts.options import MODEL, STAND_IN, ModelStore, RunDir, Timeout
+from scripts.stop import stop_gently
+
+POLL_SECONDS = 0.5
 
 
 def serve(
@@ -26,14 +32,21 @@ def serve(
     model_store: ModelStore = paths.MODEL_STORE,
     run_dir: RunDir = paths.RUN_DIR,
     config: Annotated[Path, typer.Option(help="TorchServe's settings.")] = paths.SERVER_CONFIG,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop the server on SIGTERM.")] = False,
+    timeout: Timeout = 60,
 ) -> None:
     """Start TorchServe on every archive of the model store, building one first where there is none."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: nothing is left behind
+    find_java()  # before an archive is built, which takes minutes
     build_missing_archive(model_store)
     archives = server.archives_in(model_store)
     warn_if_stale(archives)
     warn_if_unpinned(archives)
 
-    if running := server.Server.find(run_dir):
+    running = server.Server.find(run_dir)
+    if running and foreground:
+        raise CommandError(f"A server runs already (pid {running.pid}): end it with densenet stop first.")
+    if running:
         note(f"Already running (pid {running.pid}).")
         warn_if_not_loaded(Client(running.endpoint), archives)
         report(running, *classify_sample(Client(running.endpoint)))
@@ -46,6 +59,23 @@ def serve(
     except BaseException:  # a server that cannot answer is not left behind, nor one whose start was interrupted
         started.stop()
         raise
+    if foreground:
+        supervise(started, timeout)
+
+
+def supervise(started: server.Server, timeout: float) -> None:
+    """Stay until SIGTERM or Ctrl-C and stop the server gently then; what a container or systemd needs.
+
+    Raises CommandError where TorchServe ends by itself.
+    """
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    while not asked.wait(POLL_SECONDS):
+        if not started.process():
+            started.stop()
+            raise CommandError(f"TorchServe ended by itself: {relative(started.logs)} tells more.")
+    stop_gently(started, timeout)
 
 
 def build_missing_archive(model_store: Path) -> None:

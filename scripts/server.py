@@ -26,6 +26,7 @@ from scripts.client import Client
 from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
 from scripts.errors import CommandError
 from scripts.java import find_java
+from scripts.space import check_space, unpacked_size
 
 READY_SECONDS = 110
 POLL_SECONDS = 0.2
@@ -44,6 +45,7 @@ DEFAULT_ADDRESSES = {
 }
 # A Unix socket's path has at most 108 bytes, and TorchServe puts its workers' sockets in the temporary folder.
 LONGEST_TEMPORARY = 80
+LOG_BYTES = 20_000_000  # room for the first hours; scripts/log4j2.xml bounds the rest
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,19 @@ class Server:
     endpoint: Endpoint
 
     @classmethod
-    def find(cls, run_dir: Path) -> Self | None:
-        """Return the server that was started with this run folder, if it still runs."""
+    def read(cls, run_dir: Path) -> Self | None:
+        """Return the server that was last started with this run folder and not stopped."""
         state = read_state(run_dir)
         if state is None:
             return None
         endpoint = Endpoint(**state["endpoint"] | {"folder": run_dir})
-        server = cls(state["pid"], state["created"], Path(state["temporary"]), endpoint)
-        return server if server.process() else None
+        return cls(state["pid"], state["created"], Path(state["temporary"]), endpoint)
+
+    @classmethod
+    def find(cls, run_dir: Path) -> Self | None:
+        """Return the server that was started with this run folder, if it still runs."""
+        server = cls.read(run_dir)
+        return server if server and server.process() else None
 
     def save(self) -> None:
         state = {
@@ -119,11 +126,14 @@ def start(run_dir: Path, model_store: Path, config: Path, port: int | None) -> S
     for key in DEFAULT_ADDRESSES:
         check_port_is_free(key, values[key])
 
+    if left := Server.read(run_dir):
+        left.stop()  # it ended by itself, and its unpacked models are still there
     run_dir.mkdir(parents=True, exist_ok=True)
     run_dir = run_dir.resolve()
     logs = run_dir / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir()
+    check_space(run_dir, LOG_BYTES, "The log", "choose another --run-dir")
     effective = run_dir / "config.properties"
     properties.write(
         effective, f"Made by densenet serve from {config.resolve()}: change that file, not this one.", values
@@ -131,6 +141,8 @@ def start(run_dir: Path, model_store: Path, config: Path, port: int | None) -> S
 
     temporary = make_temporary()
     try:
+        needed = unpacked_size(archives_in(model_store))
+        check_space(temporary, needed, "Unpacking the archives", "set TMPDIR to another folder")
         process = launch(effective, run_dir, temporary)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

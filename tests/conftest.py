@@ -11,6 +11,10 @@ from scripts import archive, paths
 from scripts.vision import torchvision
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="faults: minutes instead of seconds (make test-faults)")
+
+
 @pytest.fixture(scope="session")
 def seeded_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DenseNet-121 of 1000 classes with seeded random weights, as a state_dict on disk."""

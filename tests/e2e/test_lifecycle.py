@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -126,21 +125,6 @@ def test_stop_without_a_server_is_harmless(life: Life) -> None:
     assert life.stopped_again.stderr == "No server is running.\n"
 
 
-def test_a_taken_port_is_one_sentence(model_store: Path, tmp_path: Path) -> None:
-    first = free_port_range()
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", first + 2))
-        other.listen()
-        done = command("serve", "--port", str(first), "--model-store", model_store, "--run-dir", tmp_path / "run")
-
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert f"Error: Port {first + 2} is taken by another program" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert server.Server.find(tmp_path / "run") is None
-    assert not processes_with(tmp_path)
-
-
 @pytest.fixture
 def serve_broken(tmp_path: Path) -> Iterator[Callable[[], CompletedProcess[str]]]:
     """Run `serve` on tmp_path/store, which must fail, and prove that it left nothing."""
@@ -178,19 +162,6 @@ def test_a_worker_that_cannot_start_says_why(
     assert "Traceback" in message
     assert "ArchiveError: Remove colour from the handler section of model-config.yaml" in message
     assert "MODEL_LOG" not in message
-
-
-def test_a_damaged_archive_is_one_sentence(
-    serve_broken: Callable[[], CompletedProcess[str]], stand_in_archive: Path, tmp_path: Path
-) -> None:
-    content = bytearray(stand_in_archive.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    (tmp_path / "store" / "damaged.mar").write_bytes(content)
-
-    message = serve_broken().stderr
-
-    assert "damaged.mar is not a model archive, or damaged" in message
-    assert "Traceback" not in message
 
 
 def test_torchserve_started_by_hand_serves_the_same_archive(

@@ -7,10 +7,17 @@ from urllib.parse import parse_qs
 import pytest
 
 from scripts import client as module
+from scripts import patience
 from scripts.client import Client
 from scripts.endpoint import Endpoint
 from scripts.errors import ApiError, CommandError
 from tests.scripts.web import Asked, Reply, Web, as_json
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FACTOR_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "JITTER_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -121,6 +128,43 @@ def test_strange_answers(client: Client, web: Web, reply: Reply, message: str) -
     assert error.error["message"] == str(error)
 
 
+def busy(*statuses: int) -> Callable[[Asked], Reply]:
+    """Answer with one status after another, and well from then on."""
+    left = iter(statuses)
+
+    def reply(_: Asked) -> Reply:
+        status = next(left, 200)
+        return as_json({} if status == 200 else {"code": status, "type": "X", "message": "Passing."}, status)
+
+    return reply
+
+
+def test_a_prediction_is_tried_again_while_the_server_is_busy_or_has_lost_a_worker(client: Client, web: Web) -> None:
+    web.on("POST /predictions/m", busy(503, 500, 507))
+    assert client.predict("m", b"photo") == {}
+    assert [asked.body for asked in web.asked] == [b"photo"] * 4
+
+
+def test_a_server_that_stays_busy_is_believed(client: Client, web: Web) -> None:
+    web.on("POST /predictions/m", busy(*[503] * 99))
+    assert error_of(client).error["code"] == 503
+    assert len(web.asked) == 1 + patience.ATTEMPTS
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 415])
+def test_a_bad_request_is_sent_once(client: Client, web: Web, status: int) -> None:
+    web.on("POST /predictions/m", busy(status))
+    assert error_of(client).error["code"] == status
+    assert len(web.asked) == 1
+
+
+def test_a_management_call_is_sent_once(client: Client, web: Web) -> None:
+    web.on("POST /models", busy(500))
+    with pytest.raises(ApiError, match="Passing"):
+        client.register("a.mar")
+    assert len(web.asked) == 1
+
+
 def test_no_server(endpoint: Endpoint, nobody: str) -> None:
     with pytest.raises(CommandError, match=f"No server answers at {nobody}: start one with densenet serve"):
         Client(Endpoint(nobody, nobody, nobody, endpoint.folder)).predict("m", b"")
@@ -131,3 +175,4 @@ def test_a_server_that_hangs(client: Client, web: Web, monkeypatch: pytest.Monke
     web.on("POST /predictions/m", Reply(hangs=True))
     with pytest.raises(CommandError, match="did not answer within 0 s: is its worker alive"):
         client.predict("m", b"")
+    assert len(web.asked) == 1  # it may still wait in the queue

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import sys
 
 import pytest
@@ -45,6 +46,27 @@ def test_an_error_is_one_sentence_and_status_1(
 
     assert run(monkeypatch, fail) == 1
     assert capsys.readouterr().err == "Error: Nothing works: do something.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "Nothing can be written (No space left on device): make room",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), "Nothing can be written at /a (Permission denied)"),
+        (OSError(errno.EROFS, "Read-only file system", "/b"), "Nothing can be written at /b (Read-only file system)"),
+    ],
+)
+def test_what_the_file_system_refuses_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError, said: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert run(monkeypatch, fail) == 1
+    assert capsys.readouterr().err.startswith(f"Error: {said}")
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -155,6 +157,58 @@ def test_a_server_that_cannot_answer_is_not_left_behind(
     with pytest.raises(type(failure)):
         serve.serve(model_store=store, run_dir=fake.endpoint.folder)
     assert stopped == [fake]
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Give the test run its own signal handlers back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_sigterm_while_starting_leaves_nothing(fake: Server, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[Server] = []
+    monkeypatch.setattr(Server, "find", lambda _: None)
+    monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
+    monkeypatch.setattr(server, "wait_until_ready", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as caught:
+        serve.serve(model_store=store, run_dir=fake.endpoint.folder)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert stopped == [fake]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_in_the_foreground_a_signal_stops_the_server(
+    fake: Server, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    stopped: list[tuple[Server, float]] = []
+    monkeypatch.setattr(serve, "stop_gently", lambda *arguments: stopped.append(arguments))
+
+    def process(_: Server) -> bool:
+        signal.raise_signal(number)
+        return True
+
+    monkeypatch.setattr(Server, "process", process)
+    serve.supervise(fake, 5)
+    assert stopped == [(fake, 5)]
+
+
+def test_in_the_foreground_the_end_of_torchserve_is_a_failure(fake: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[Server] = []
+    monkeypatch.setattr(serve, "POLL_SECONDS", 0)
+    monkeypatch.setattr(Server, "process", lambda _: None)
+    monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
+    with pytest.raises(CommandError, match=r"TorchServe ended by itself: .*logs tells more"):
+        serve.supervise(fake, 5)
+    assert stopped == [fake]
+
+
+def test_the_foreground_is_for_a_server_of_its_own(fake: Server, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Server, "find", lambda _: fake)
+    with pytest.raises(CommandError, match=f"A server runs already .pid {fake.pid}.: end it"):
+        serve.serve(model_store=store, run_dir=fake.endpoint.folder, foreground=True)
 
 
 def test_the_command_is_named_as_the_shell_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,26 @@ def running(process: subprocess.Popen[bytes], endpoint: Endpoint) -> Server:
     return made
 
 
+def test_a_start_removes_what_a_server_left_that_ended_by_itself(
+    running: Server, process: subprocess.Popen[bytes], fake_torchserve: Callable[[bool], None], nobody: str
+) -> None:
+    process.kill()
+    process.wait()
+    fake_torchserve(True)
+    folder = running.endpoint.folder
+    started = server.start(folder, folder, paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
+    started.stop()
+    assert started.temporary != running.temporary
+    assert not running.temporary.exists()
+
+
+def test_a_damaged_archive_starts_nothing(tmp_path: Path, nobody: str) -> None:
+    (tmp_path / "m.mar").write_bytes(b"PK half of it")
+    with pytest.raises(CommandError, match=r"m\.mar is not a model archive, or damaged"):
+        server.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_running_server_is_found_again(running: Server) -> None:
     assert Server.find(running.endpoint.folder) == running
 

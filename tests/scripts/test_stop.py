@@ -4,9 +4,21 @@ from pathlib import Path
 
 import pytest
 
+from scripts import stop as module
 from scripts.endpoint import Endpoint
+from scripts.errors import CommandError
 from scripts.server import Server
 from scripts.stop import stop
+
+
+@pytest.fixture
+def stopped(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> list[Server]:
+    """The servers that were stopped; one is there, and its process runs."""
+    ended: list[Server] = []
+    monkeypatch.setattr(Server, "read", lambda _: Server(7, 0.0, endpoint.folder, endpoint))
+    monkeypatch.setattr(Server, "process", lambda _: True)
+    monkeypatch.setattr(Server, "stop", lambda self: ended.append(self))
+    return ended
 
 
 def test_where_no_server_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -14,13 +26,42 @@ def test_where_no_server_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "No server is running." in capsys.readouterr().err
 
 
-def test_a_running_server(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_a_server_left_that_ended_by_itself_goes(
+    stopped: list[Server], endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stopped: list[Server] = []
-    running = Server(7, 0.0, endpoint.folder, endpoint)
-    monkeypatch.setattr(Server, "find", lambda _: running)
-    monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
+    monkeypatch.setattr(Server, "process", lambda _: None)
     stop(endpoint.folder)
-    assert stopped == [running]
-    assert "Stopped (pid 7)." in capsys.readouterr().err
+    assert len(stopped) == 1
+    assert "No server is running." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_running_server_is_drained_first(
+    stopped: list[Server],
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    in_time: bool,
+) -> None:
+    def drain(drained: Endpoint, seconds: float) -> bool:
+        assert (drained, seconds, stopped) == (endpoint, 5, [])
+        return in_time
+
+    monkeypatch.setattr(module, "drain", drain)
+    stop(endpoint.folder, timeout=5)
+    said = capsys.readouterr().err
+    assert len(stopped) == 1
+    assert "Stopped (pid 7)." in said
+    assert ("not answered within 5 s: they are cut off" in said) != in_time
+
+
+def test_a_server_that_does_not_answer_is_stopped_all_the_same(
+    stopped: list[Server], endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def drain(*_: object) -> bool:
+        raise CommandError("No answer.")
+
+    monkeypatch.setattr(module, "drain", drain)
+    stop(endpoint.folder)
+    assert len(stopped) == 1
+    assert "No answer. Requests that it has accepted are cut off." in capsys.readouterr().err

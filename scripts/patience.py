@@ -1,0 +1,54 @@
+"""Try a prediction again when the server is only busy or has lost a worker: asking twice changes nothing there."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import ConnectionPool
+from urllib3.exceptions import ReadTimeoutError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import Retry
+
+# 500 and 507 for a worker that died, 503 for a full queue.
+PASSING = (500, 503, 507)
+# After 0, 1, 2, 4 and 8 s, each but the first up to 1 s later, so that clients refused together come back apart:
+# 15 s and more, in which a worker is back.
+ATTEMPTS, FACTOR_SECONDS, JITTER_SECONDS = 5, 0.5, 1.0
+
+
+class PatientRetry(Retry):
+    """A request that ran into its time-out is not sent again: it may still wait in the server's queue."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        if isinstance(error, ReadTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+def patient_retry() -> PatientRetry:
+    return PatientRetry(
+        total=ATTEMPTS,
+        allowed_methods=None,
+        status_forcelist=PASSING,
+        backoff_factor=FACTOR_SECONDS,
+        backoff_jitter=JITTER_SECONDS,
+        raise_on_status=False,
+    )
+
+
+def patient_session(address: str) -> requests.Session:
+    """Return a session that retries under this address, with growing pauses, and nowhere else."""
+    session = requests.Session()
+    session.mount(address, HTTPAdapter(max_retries=patient_retry()))
+    return session

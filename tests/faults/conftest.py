@@ -1,0 +1,117 @@
+"""One server for the faults it survives, on a small disk of its own, and how hard it is tried."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scripts import paths, server
+from scripts.client import Client
+from scripts.options import STAND_IN
+from tests import pictures
+from tests.e2e.conftest import free_port_range
+from tests.faults.load import Target
+
+
+@dataclass(frozen=True)
+class Sizes:
+    overload_seconds: float
+    overload_growth: float  # the share by which memory may grow while it lasts; a JVM takes some seconds to settle
+    soak_requests: int
+    soak_settled: int  # requests after which memory is measured for the first time
+    soak_growth: float  # the share by which it may grow from then on
+    album: int  # photos that `densenet classify` sends while a worker is killed
+
+
+SHORT = Sizes(overload_seconds=3, overload_growth=0.3, soak_requests=400, soak_settled=200, soak_growth=0.15, album=120)
+FULL = Sizes(
+    overload_seconds=60, overload_growth=0.1, soak_requests=20_000, soak_settled=2_000, soak_growth=0.05, album=1_000
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+
+
+@pytest.fixture(scope="session")
+def sizes(pytestconfig: pytest.Config) -> Sizes:
+    return FULL if pytestconfig.getoption("full") else SHORT
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
+    """Mount a file system of this size on a folder; tells whether this user may."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    mounted = bool(shutil.which("mount")) and not subprocess.run(command, capture_output=True).returncode
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A file system of 1 MB, under a path that is short enough for a worker's socket."""
+    with tempfile.TemporaryDirectory(prefix="disk-") as folder, small_disk(Path(folder), 1) as mounted:
+        if not mounted:
+            pytest.skip("only root may mount a small file system")
+        yield Path(folder)
+
+
+@pytest.fixture(scope="package")
+def server_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, bool]]:
+    """The folder of the shared server, and whether it is a small file system of its own."""
+    folder = tmp_path_factory.mktemp("faults") / "run"
+    with small_disk(folder, 40) as mounted:
+        yield folder, mounted
+
+
+@pytest.fixture(scope="package")
+def running(
+    server_disk: tuple[Path, bool], stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[server.Server]:
+    """The stand-in's server, from a model store that is read-only where this user may mount one."""
+    store = tmp_path_factory.mktemp("faults-store") / "store"
+    with small_disk(store, 100) as mounted:
+        shutil.copy(stand_in_archive, store)
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,ro", store], check=True)
+        started = server.start(server_disk[0], store, paths.SERVER_CONFIG, free_port_range())
+        try:
+            server.wait_until_ready(started, server.archives_in(store), lambda _: None)
+            yield started
+        finally:
+            started.stop()
+
+
+@pytest.fixture
+def client(running: server.Server) -> Client:
+    return Client(running.endpoint)
+
+
+@pytest.fixture
+def target(running: server.Server) -> Target:
+    return Target(running.endpoint)
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """A real photograph, small: what is tried here is the server and not its decoder."""
+    return pictures.encode(pictures.photo("chelsea").resize((96, 64)), quality=90)
+
+
+def workers(client: Client) -> list[int]:
+    """Return the process ids of the workers that are ready."""
+    described = client.versions(STAND_IN)
+    return sorted(worker["pid"] for one in described for worker in one["workers"] if worker["status"] == "READY")

@@ -1,0 +1,165 @@
+"""Clients that are slow or break the protocol disturb nobody else."""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from scripts.client import Client
+from tests.faults.conftest import workers
+from tests.faults.load import Target, closed_loop, seconds_of, statuses
+
+MANY = 40
+REQUESTS = 24
+# Within one run: a machine shared with others makes any request wait a little, a blocked server all of them for ever.
+GENEROUS = 3.0
+
+
+def connect(target: Target) -> socket.socket:
+    return socket.create_connection(target.address, timeout=20)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the server closes or sends nothing for a second."""
+    connection.settimeout(1)
+    received = b""
+    try:
+        while chunk := connection.recv(65536):
+            received += chunk
+    except (TimeoutError, ConnectionResetError):
+        pass
+    return received
+
+
+@contextmanager
+def a_byte_a_second(target: Target, photo: bytes) -> Iterator[None]:
+    """Send the headers and then a byte a second, on many connections, as long as the others are measured."""
+    stop = threading.Event()
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connect(target)) for _ in range(MANY)]
+        message = target.message(photo)
+        for i, connection in enumerate(slow):
+            connection.sendall(message[: i * 10])  # some have not even finished their first line
+
+        def drip() -> None:
+            position = MANY * 10
+            while not stop.wait(1):
+                for connection in slow:
+                    connection.sendall(message[position : position + 1])
+                position += 1
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+@contextmanager
+def hang_ups(target: Target, photo: bytes) -> Iterator[None]:
+    """Announce a photo, send half of it and go, over and over."""
+    half = target.message(photo)[: -len(photo) // 2]
+    with repeatedly(lambda: _send_and_go(target, half)):
+        yield
+
+
+@contextmanager
+def lost_interest(target: Target, photo: bytes) -> Iterator[None]:
+    """Send a whole request and go without waiting for its answer, ten times."""
+    for _ in range(10):
+        _send_and_go(target, target.message(photo))
+    yield
+
+
+@contextmanager
+def too_long_a_length(target: Target, photo: bytes) -> Iterator[None]:
+    """Announce more bytes than ever come."""
+    with ExitStack() as stack:
+        for _ in range(MANY):
+            stack.enter_context(connect(target)).sendall(target.message(photo, len(photo) + 1000))
+        yield
+
+
+@contextmanager
+def too_short_a_length(target: Target, photo: bytes) -> Iterator[None]:
+    """Announce fewer bytes than come: the rest looks like another request, and like nonsense."""
+    with repeatedly(lambda: _send_and_go(target, target.message(photo, 100))):
+        yield
+
+
+@contextmanager
+def repeatedly(act: Callable[[], None]) -> Iterator[None]:
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(0.02):
+            act()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _send_and_go(target: Target, message: bytes) -> None:
+    with connect(target) as connection:
+        connection.sendall(message)
+
+
+def median_beside(target: Target, photo: bytes) -> float:
+    """Ask as an ordinary client does; returns the median time of an answer, all of which must be good."""
+    answers = closed_loop(lambda: target.ask(photo), 4, count=REQUESTS)
+    assert statuses(answers) == {200: REQUESTS}
+    return statistics.median(seconds_of(answers))
+
+
+@pytest.mark.parametrize("clients", [a_byte_a_second, hang_ups, lost_interest, too_long_a_length, too_short_a_length])
+def test_others_are_not_slowed(
+    clients: Callable[[Target, bytes], AbstractContextManager[None]],
+    target: Target,
+    photo: bytes,
+    client: Client,
+    record_property: Any,
+) -> None:
+    pids = workers(client)
+    alone = median_beside(target, photo)
+
+    with clients(target, photo):
+        beside = median_beside(target, photo)
+
+    record_property("median alone, beside", (alone, beside))
+    assert beside < alone * GENEROUS
+    assert workers(client) == pids
+
+
+def test_a_slow_client_is_answered_in_the_end(target: Target, photo: bytes) -> None:
+    message = target.message(photo)
+    with connect(target) as connection:
+        for part in (message[:30], message[30:-100], message[-100:-1], message[-1:]):
+            connection.sendall(part)
+            time.sleep(0.2)
+        assert read_all(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_pipelined_requests_are_all_answered(target: Target, photo: bytes) -> None:
+    with connect(target) as connection:
+        connection.sendall(target.message(photo) * 3)
+        assert read_all(connection).count(b"HTTP/1.1 200") == 3
+
+
+def test_a_photo_cut_by_its_length_is_refused(target: Target, photo: bytes) -> None:
+    with connect(target) as connection:
+        connection.sendall(target.message(photo, 100))
+        assert read_all(connection).startswith(b"HTTP/1.1 400")

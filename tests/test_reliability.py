@@ -1,0 +1,36 @@
+"""docs/reliability.md claims nothing without a test."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from scripts import paths
+
+TEXT = (paths.ROOT / "docs" / "reliability.md").read_text()
+NAMED = sorted(set(re.findall(r"`(test_\w+)::(test_\w+)`", TEXT)))
+
+
+def names_in(module: str) -> set[str]:
+    tree = ast.parse((paths.ROOT / "tests" / "faults" / f"{module}.py").read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
+@pytest.mark.parametrize(("module", "test"), NAMED)
+def test_a_test_that_is_named_exists(module: str, test: str) -> None:
+    assert test in names_in(module)
+
+
+def test_every_fault_that_is_tried_is_described() -> None:
+    modules = {path.stem for path in (paths.ROOT / "tests" / "faults").glob("test_*.py")}
+    assert {(module, test) for module in modules for test in names_in(module)} == set(NAMED)
+
+
+def test_every_fault_names_its_test() -> None:
+    tables = re.findall(r"^\| Fault \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    assert len(tables) == TEXT.count("| Fault |")
+    rows = "".join(tables).splitlines()
+    assert rows
+    assert not [row for row in rows if not re.search(r"`test_\w+::test_\w+` \|$", row)]
