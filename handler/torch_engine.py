@@ -11,6 +11,7 @@ from torch import nn
 from torch.export.passes import move_to_device_pass
 
 from handler.batches import slices
+from handler.pickles import refuse_pickles
 
 TORCH_FILE = "model.pt2"
 
@@ -39,6 +40,10 @@ class TorchEngine:
 
 
 def load_module(folder: Path, device: torch.device) -> nn.Module:
-    """Load the graph: uint8 (N, side, side, 3) to logits (N, classes) and feature map, N at most MAX_BATCH."""
+    """Load the graph: uint8 (N, side, side, 3) to logits (N, classes) and feature map, N at most MAX_BATCH.
+
+    Raises ArchiveError where the file holds pickled objects.
+    """
+    refuse_pickles(folder / TORCH_FILE)
     program = torch.export.load(folder / TORCH_FILE)
     return move_to_device_pass(program, device).module()

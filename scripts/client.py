@@ -10,13 +10,14 @@ import requests
 
 from scripts.endpoint import Endpoint, Scope
 from scripts.errors import ApiError, CommandError
-from scripts.patience import patient_session
+from scripts.patience import patient_retry
 
 TIMEOUT_SECONDS = 60
 # Loading a model takes as long as startupTimeout in model-config.yaml lets it.
 REGISTER_SECONDS = 130
 PREDICTIONS = "/predictions/"
 REFUSED_KEY = "InvalidKeyException"
+MODEL_API_OFF = "MethodNotAllowedException"
 
 
 class Client:
@@ -82,6 +83,11 @@ class Client:
             response = self._session.request(method, base + path, headers=headers, timeout=timeout, **options)
         except requests.Timeout as error:
             raise CommandError(f"{base} did not answer within {timeout:.0f} s: is its worker alive?") from error
+        except requests.exceptions.SSLError as error:
+            certificate = self._endpoint.certificate
+            raise CommandError(
+                f"{base} does not show the certificate {certificate}: restart the server if that was renewed."
+            ) from error
         except requests.ConnectionError as error:
             raise CommandError(f"No server answers at {base}: start one with densenet serve.") from error
         return _content_of(response, base)
@@ -89,9 +95,11 @@ class Client:
     @property
     def _session(self) -> requests.Session:
         if not hasattr(self._sessions, "session"):
-            self._sessions.session = patient_session(f"{self._endpoint.inference}{PREDICTIONS}")
-        session: requests.Session = self._sessions.session
-        return session
+            session = self._endpoint.session()
+            session.mount(self._endpoint.inference + PREDICTIONS, self._endpoint.adapter(max_retries=patient_retry()))
+            self._sessions.session = session
+        kept: requests.Session = self._sessions.session
+        return kept
 
     def _token(self, scope: Scope) -> str:
         with self._lock:
@@ -116,6 +124,10 @@ def _content_of(response: requests.Response, base: str) -> Any:
     if refusal.get("type") == REFUSED_KEY:
         message = (
             f"{base} refused the token: it has expired or belongs to another server. Get a new one: densenet token."
+        )
+    elif refusal.get("type") == MODEL_API_OFF:
+        message = (
+            "The server takes no models while it runs: densenet stop, then densenet serve --model-api, changes that."
         )
     raise ApiError(message, {"code": response.status_code, "type": refusal.get("type", "Error"), "message": message})
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from scripts import paths, properties
 from scripts.errors import CommandError
+from scripts.tls import PinnedCertificate
 
 Scope = Literal["inference", "management"]
 
@@ -36,12 +38,13 @@ def read_state(run_dir: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The addresses of one server and the folder in which it keeps its tokens."""
+    """The addresses of one server, the folder in which it keeps its tokens, and its certificate where it has one."""
 
     inference: str
     management: str
     metrics: str
     folder: Path
+    certificate: str = ""
 
     @classmethod
     def from_properties(cls, values: dict[str, str], folder: Path) -> Self:
@@ -50,6 +53,7 @@ class Endpoint:
             management=values["management_address"],
             metrics=values["metrics_address"],
             folder=folder,
+            certificate=str(folder / values["certificate_file"]) if "certificate_file" in values else "",
         )
 
     @classmethod
@@ -90,6 +94,16 @@ class Endpoint:
         """Have TorchServe make a new token, so that it refuses the one in use. Raises CommandError."""
         self._renew(scope, self._keys(scope)[2])
 
+    def session(self) -> requests.Session:
+        """Open a session that trusts this server's certificate and no other. Raises CommandError."""
+        session = requests.Session()
+        session.mount("https://", self.adapter())
+        return session
+
+    def adapter(self, **options: Any) -> HTTPAdapter:
+        """Return what carries requests to this server. Raises CommandError."""
+        return PinnedCertificate(Path(self.certificate), **options) if self.certificate else HTTPAdapter(**options)
+
     def _keys(self, scope: Scope) -> tuple[str, datetime, str]:
         """Read the token of a scope, the time it expires and the key that renews it."""
         try:
@@ -109,7 +123,8 @@ class Endpoint:
         url = f"{self.management}/token"
         headers = {"Authorization": f"Bearer {api_key}"}
         try:
-            response = requests.get(url, params={"type": scope}, headers=headers, timeout=TIMEOUT_SECONDS)
+            with self.session() as session:
+                response = session.get(url, params={"type": scope}, headers=headers, timeout=TIMEOUT_SECONDS)
             response.raise_for_status()
         except requests.RequestException as error:
             raise CommandError(

@@ -5,10 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-import requests
-from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import ConnectionPool
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import ReadTimeoutError, SSLError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
@@ -20,7 +18,10 @@ ATTEMPTS, FACTOR_SECONDS, JITTER_SECONDS = 5, 0.5, 1.0
 
 
 class PatientRetry(Retry):
-    """A request that ran into its time-out is not sent again: it may still wait in the server's queue."""
+    """A request that ran into its time-out is not sent again: it may still wait in the server's queue.
+
+    Nor is one that a server with another certificate would get: it stays another.
+    """
 
     def increment(
         self,
@@ -31,12 +32,13 @@ class PatientRetry(Retry):
         _pool: ConnectionPool | None = None,
         _stacktrace: TracebackType | None = None,
     ) -> Self:
-        if isinstance(error, ReadTimeoutError):
+        if isinstance(error, ReadTimeoutError | SSLError):
             raise error
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
 def patient_retry() -> PatientRetry:
+    """Return how a prediction is tried again: with growing pauses, whatever method it used."""
     return PatientRetry(
         total=ATTEMPTS,
         allowed_methods=None,
@@ -45,10 +47,3 @@ def patient_retry() -> PatientRetry:
         backoff_jitter=JITTER_SECONDS,
         raise_on_status=False,
     )
-
-
-def patient_session(address: str) -> requests.Session:
-    """Return a session that retries under this address, with growing pauses, and nowhere else."""
-    session = requests.Session()
-    session.mount(address, HTTPAdapter(max_retries=patient_retry()))
-    return session

@@ -34,6 +34,11 @@ def serve(
     config: Annotated[Path, typer.Option(help="TorchServe's settings.")] = paths.SERVER_CONFIG,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop the server on SIGTERM.")] = False,
     timeout: Timeout = 60,
+    model_api: Annotated[
+        bool, typer.Option("--model-api", help="Let management tokens register models, and with them any code.")
+    ] = False,
+    tls_cert: Annotated[Path | None, typer.Option(help="Serve https with this certificate (PEM, RSA).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's private key (PEM, PKCS #8).")] = None,
 ) -> None:
     """Start TorchServe on every archive of the model store, building one first where there is none."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: nothing is left behind
@@ -43,15 +48,18 @@ def serve(
     warn_if_stale(archives)
     warn_if_unpinned(archives)
 
+    changes = changes_of(model_api, tls_cert, tls_key)
     running = server.Server.find(run_dir)
     if running and foreground:
         raise CommandError(f"A server runs already (pid {running.pid}): end it with densenet stop first.")
     if running:
         note(f"Already running (pid {running.pid}).")
+        if changes:
+            warn("It keeps the settings it was started with: densenet stop, then serve again for others.")
         warn_if_not_loaded(Client(running.endpoint), archives)
         report(running, *classify_sample(Client(running.endpoint)))
         return
-    started = server.start(run_dir, model_store, config, port)
+    started = server.start(run_dir, model_store, config, port, changes)
     try:
         with Status("Starting TorchServe", console=err) as status:
             server.wait_until_ready(started, archives, status.update)
@@ -76,6 +84,13 @@ def supervise(started: server.Server, timeout: float) -> None:
             started.stop()
             raise CommandError(f"TorchServe ended by itself: {relative(started.logs)} tells more.")
     stop_gently(started, timeout)
+
+
+def changes_of(model_api: bool, certificate: Path | None, key: Path | None) -> dict[str, str]:
+    """Say in TorchServe's settings what the options mean."""
+    changes = {"enable_model_api": "true"} if model_api else {}
+    files = {"certificate_file": certificate, "private_key_file": key}
+    return changes | {name: str(path.absolute()) for name, path in files.items() if path}
 
 
 def build_missing_archive(model_store: Path) -> None:
@@ -111,7 +126,7 @@ def warn_if_not_loaded(client: Client, archives: list[Path]) -> None:
     loaded = set(client.models().values())
     for path in archives:
         if path.name not in loaded:
-            warn(f"{path.name} is not loaded: densenet models register {path.name} loads it.")
+            warn(f"{path.name} is not loaded: densenet stop and densenet serve load it, or densenet models register.")
 
 
 def classify_sample(client: Client) -> tuple[str, dict[str, Any]]:
@@ -129,6 +144,7 @@ def report(current: server.Server, name: str, answer: dict[str, Any]) -> None:
     densenet = console_script()
     photo = relative(paths.SAMPLE_PHOTO)
     url = f"{endpoint.inference}/predictions/{name}"
+    curl = f"curl --cacert {relative(Path(endpoint.certificate))}" if endpoint.certificate else "curl"
     rows = {
         "answer": f"{photo} is {answer['class_name'] or 'not recognized'} ({answer['probability']:.0%})",
         "predictions": url,
@@ -136,7 +152,7 @@ def report(current: server.Server, name: str, answer: dict[str, Any]) -> None:
         "metrics": f"{endpoint.metrics}/metrics",
         "tokens": f"{relative(endpoint.key_file)}; {densenet} token{flag} prints a valid one",
         "logs": relative(current.logs),
-        "try": f'curl -H "Authorization: Bearer $({densenet} token{flag})" -T {photo} {url}',
+        "try": f'{curl} -H "Authorization: Bearer $({densenet} token{flag})" -T {photo} {url}',
         "stop": f"{densenet} stop{flag}",
     }
     if name == STAND_IN:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from handler.settings import default_workers
-from scripts import paths, properties
+from scripts import paths, properties, tls
 from scripts.archive import read_manifest
 from scripts.client import Client
 from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
@@ -105,10 +105,12 @@ class Server:
             (self.endpoint.folder / name).unlink(missing_ok=True)
 
 
-def start(run_dir: Path, model_store: Path, config: Path, port: int | None) -> Server:
+def start(
+    run_dir: Path, model_store: Path, config: Path, port: int | None, changes: Mapping[str, str] | None = None
+) -> Server:
     """Start TorchServe in the background on the model store's archives, each checked first, and nothing else there.
 
-    Returns as soon as its process runs. Raises CommandError.
+    `changes` are settings that win over those of `config`. Returns as soon as the process runs. Raises CommandError.
     """
     models = checked_archives(model_store)
     computed = {"default_workers_per_model": str(default_workers())}
@@ -123,6 +125,7 @@ def start(run_dir: Path, model_store: Path, config: Path, port: int | None) -> S
     )
     if port is not None:
         values |= ports_from(port)
+    values = tls.secure(values | dict(changes or {}), config.parent)
     for key in DEFAULT_ADDRESSES:
         check_port_is_free(key, values[key])
 
@@ -170,8 +173,10 @@ def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:
         "LOG_LOCATION": str(run_dir / "logs"),
         "METRICS_LOCATION": str(run_dir / "logs"),
     }
-    # Before the archive on the workers' path: with the repository on it they would run the repository's handler.
-    environment.pop("PYTHONPATH", None)
+    # PYTHONPATH comes before the archive on the workers' path: with the repository on it they would run the
+    # repository's handler. TS_CONFIG_FILE wins over --ts-config: another server's settings, perhaps without tokens.
+    for name in ("PYTHONPATH", "TS_CONFIG_FILE"):
+        environment.pop(name, None)
     torchserve = Path(sys.executable).parent / "torchserve"
     command: list[str | Path] = [
         torchserve,
@@ -184,7 +189,14 @@ def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:
     ]
     with (run_dir / "logs" / "console.log").open("w") as console:
         subprocess.run(
-            command, cwd=run_dir, env=environment, stdout=console, stderr=console, start_new_session=True, check=False
+            command,
+            cwd=run_dir,
+            env=environment,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+            umask=0o077,  # TorchServe writes its tokens first and closes the file to others afterwards
+            check=False,
         )
     pid_file = temporary / ".model_server.pid"
     if not pid_file.exists():

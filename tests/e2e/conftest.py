@@ -51,7 +51,8 @@ def running(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     verbose.write_text(paths.LOG_CONFIG.read_text().replace('"org.pytorch.serve.wlm" level="warn"', '"unused"'))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "LOG_CONFIG", verbose)
-        started = server.start(run_dir, model_store, paths.SERVER_CONFIG, free_port_range())
+        changes = {"enable_model_api": "true"}
+        started = server.start(run_dir, model_store, paths.SERVER_CONFIG, free_port_range(), changes)
     try:
         server.wait_until_ready(started, server.archives_in(model_store), lambda _: None)
         yield started

@@ -3,10 +3,11 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+from typing import Any, cast
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, _avif, _webp
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from handler.images import decode
@@ -69,6 +70,57 @@ def gif_of(frames: int) -> bytes:
 
 def test_an_animation_gives_its_first_frame() -> None:
     assert pixel(gif_of(500)) == RED
+
+
+def animation(format_name: str) -> bytes:
+    """A file of 300 frames, the first of them red and nothing but noise after it."""
+    noises = [noise(32, 32, seed) for seed in range(299)]
+    return encode(Image.new("RGB", (32, 32), RED), format_name, save_all=True, append_images=noises)
+
+
+@pytest.mark.parametrize("format_name", ["GIF", "PNG", "TIFF"])
+def test_frames_after_the_first_are_not_read(format_name: str) -> None:
+    """However many there are, and whatever they hold: here their bytes are garbage."""
+    data = animation(format_name)
+    garbage = data[: len(data) // 10] + b"\xff" * (len(data) - len(data) // 10)
+    assert pixel(garbage) == RED
+
+
+@pytest.mark.parametrize(
+    ("format_name", "plugin", "decoder", "method"),
+    [
+        ("WEBP", _webp, "WebPAnimDecoder", "get_next"),
+        ("AVIF", _avif, "AvifDecoder", "get_frame"),
+    ],
+)
+def test_frames_after_the_first_are_not_decoded(
+    monkeypatch: pytest.MonkeyPatch, format_name: str, plugin: Any, decoder: str, method: str
+) -> None:
+    """These two formats keep an index of all frames, which must be whole, so the calls of Pillow are counted."""
+    real, asked = getattr(plugin, decoder), list[str]()
+
+    class Recorder:
+        def __init__(self, *arguments: Any) -> None:
+            self._real = real(*arguments)
+
+        def __getattr__(self, name: str) -> Any:
+            asked.append(name)
+            return getattr(self._real, name)
+
+    monkeypatch.setattr(plugin, decoder, Recorder)
+    red, green, blue = cast(tuple[int, int, int], pixel(animation(format_name)))
+    assert asked.count(method) == 1
+    assert red > 200 > 50 > max(green, blue)
+
+
+def test_a_page_of_any_size_after_the_first_is_not_read() -> None:
+    """The second page says that it is 60,000 x 60,000 pixels large."""
+    data = encode(Image.new("RGB", (20, 20), RED), "TIFF", save_all=True, append_images=[Image.new("RGB", (37, 37))])
+    sizes = [struct.pack("<HHII", tag, 4, 1, 37) for tag in (256, 257)]  # ImageWidth and ImageLength as LONG
+    for size in sizes:
+        assert data.count(size) == 1
+        data = data.replace(size, size[:8] + struct.pack("<I", 60000))
+    assert pixel(data) == RED
 
 
 @pytest.mark.parametrize(

@@ -176,3 +176,10 @@ def test_a_server_that_hangs(client: Client, web: Web, monkeypatch: pytest.Monke
     with pytest.raises(CommandError, match="did not answer within 0 s: is its worker alive"):
         client.predict("m", b"")
     assert len(web.asked) == 1  # it may still wait in the queue
+
+
+def test_models_that_are_fixed(client: Client, web: Web) -> None:
+    refusal = {"code": 405, "type": "MethodNotAllowedException", "message": "Requested method is not allowed."}
+    web.on("POST /models", as_json(refusal, 405))
+    with pytest.raises(ApiError, match="takes no models while it runs: densenet stop, then densenet serve --model-api"):
+        client.register("a.mar")

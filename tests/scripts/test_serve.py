@@ -92,7 +92,7 @@ def test_an_archive_without_a_digest(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_an_archive_the_server_has_not_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     serve.warn_if_not_loaded(as_client({"a": "a.mar"}), [Path("a.mar"), Path("b.mar")])
     said = capsys.readouterr().err
-    assert "b.mar is not loaded: densenet models register b.mar loads it." in said
+    assert "b.mar is not loaded: densenet stop and densenet serve load it" in said
     assert "a.mar is" not in said
 
 
@@ -141,6 +141,25 @@ def test_a_second_serve_asks_the_running_server(
     captured = capsys.readouterr()
     assert f"Already running (pid {fake.pid})." in captured.err
     assert "is tabby" in captured.out
+
+
+@pytest.mark.parametrize("model_api", [True, False])
+def test_a_running_server_keeps_its_settings(
+    fake: Server, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model_api: bool
+) -> None:
+    monkeypatch.setattr(Server, "find", lambda _: fake)
+    serve.serve(model_store=store, run_dir=fake.endpoint.folder, model_api=model_api)
+    assert ("keeps the settings it was started with" in capsys.readouterr().err) == model_api
+
+
+def test_options_become_torchserves_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert serve.changes_of(False, None, None) == {}
+    assert serve.changes_of(True, Path("a.pem"), Path("/a.key")) == {
+        "enable_model_api": "true",
+        "certificate_file": str(tmp_path / "a.pem"),
+        "private_key_file": "/a.key",
+    }
 
 
 @pytest.mark.parametrize("failure", [CommandError("No."), KeyboardInterrupt()])

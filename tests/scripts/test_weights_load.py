@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,28 @@ def test_a_truncated_file(tmp_path: Path, suffix: str, kept: float) -> None:
 )
 def test_what_is_refused(tmp_path: Path, content: Any, why: str) -> None:
     assert_refused(saved(content, tmp_path / "model.pth"), DENSENET, why)
+
+
+class Mine:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, suffix: str, wrapped: bool) -> None:
+    mine = Mine(tmp_path / "ran")
+    path = saved({**TINY, "mine": mine} if wrapped else mine, tmp_path / f"model{suffix}")
+    assert_refused(path, DENSENET, "holds pickled objects and not only tensors")
+    assert not (tmp_path / "ran").exists()
+
+    torch.load(path, weights_only=False)  # the mine is live: unpickled, it goes off
+    assert (tmp_path / "ran").exists()
 
 
 def test_a_missing_file_of_a_source_that_vanished(tmp_path: Path) -> None:
