@@ -23,7 +23,7 @@ from tests.faults.load import Target
 @dataclass(frozen=True)
 class Sizes:
     overload_seconds: float
-    # The share by which memory may grow while it lasts: the JVM fills the heap it starts with before it collects.
+    # The share by which memory may grow while it lasts: a JVM that gets little processor time holds more bodies.
     overload_growth: float
     soak_requests: int
     soak_settled: int  # requests after which memory is measured for the first time
@@ -33,7 +33,7 @@ class Sizes:
 
 SHORT = Sizes(overload_seconds=3, overload_growth=0.3, soak_requests=400, soak_settled=200, soak_growth=0.15, album=120)
 FULL = Sizes(
-    overload_seconds=60, overload_growth=1.0, soak_requests=20_000, soak_settled=2_000, soak_growth=0.05, album=1_000
+    overload_seconds=60, overload_growth=0.5, soak_requests=20_000, soak_settled=2_000, soak_growth=0.05, album=1_000
 )
 
 
