@@ -128,11 +128,15 @@ def _scale_to_8_bits(image: Image.Image) -> Image.Image:
     Such files do not say how bright white is: it is the least of 1 (floats only), 255, 65535 that holds the
     brightest pixel, or else that pixel itself.
     """
-    pixels = np.nan_to_num(np.asarray(image, dtype=np.float64)).clip(min=0)
-    brightest = pixels.max()
+    pixels = np.array(image, dtype=np.float32)
+    np.nan_to_num(pixels, copy=False)
+    np.maximum(pixels, 0, out=pixels)
+    brightest = float(pixels.max())
     if image.mode.startswith("I;16"):
         white = 65535.0
     else:
         levels = ([1.0] if image.mode == "F" else []) + [255.0, 65535.0, brightest]
         white = next(level for level in levels if brightest <= level)
-    return Image.fromarray(np.rint(pixels * (255 / white)).astype(np.uint8))
+    pixels /= white
+    pixels *= 255
+    return Image.fromarray(np.rint(pixels, out=pixels).astype(np.uint8))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import tracemalloc
 from typing import Any, cast
 
 import numpy as np
@@ -446,3 +447,16 @@ def test_the_limit_of_pixels_is_that_of_the_photo_as_stored() -> None:
     settings = Settings(jpeg_decode="scaled", max_image_pixels=256 * 320 - 1)
     with pytest.raises(PayloadTooLarge, match="256 x 320 pixels"):
         decode(encode(noise(256, 320), "JPEG"), settings, SMALL)
+
+
+def test_grey_of_16_bits_needs_little_more_memory_than_its_pixels() -> None:
+    """50 megapixels of one grey are a PNG of 100 kB: what each pixel takes on its way is what a small file can cost."""
+    pixels = 1_000_000
+    data = encode(Image.fromarray(np.zeros((1000, 1000), np.uint16)), "PNG")
+    tracemalloc.start()
+    try:
+        decode(data, SETTINGS, RESIZE)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * pixels
