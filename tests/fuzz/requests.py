@@ -97,7 +97,7 @@ def infers(draw: st.DrawFn) -> tuple[dict[str, Any], bytes]:
         datatype, shape = "UINT8", [count, *PIXELS]
         binary = bytes([draw(st.integers(0, 255))]) * (count * 224 * 224 * 3)
         data = list(binary)
-        if data and draw(st.booleans()):
+        if draw(st.booleans()) and data:
             data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(-9, 300) | anything)
     tensor: dict[str, Any] = {"name": "image", "datatype": datatype, "shape": shape}
     if draw(st.booleans()):
