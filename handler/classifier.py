@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from http import HTTPStatus
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from handler.errors import ArchiveError, RequestError
 from handler.images import decode
 from handler.inference_protocols import InferenceProtocols
 from handler.labels import LABELS_FILE, Labels, softmax
+from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
 from handler.payload import Image, ImageRequest
 from handler.preprocessing import preprocess
 from handler.protocols import OwnProtocol, RequestProtocol
-from handler.responses import Response, answer
+from handler.responses import Response, Result, answer
 from handler.settings import Settings, threads_per_worker
+
+logger = logging.getLogger("handler.classifier")  # TorchServe imports this file as `classifier`
 
 
 class ImageClassifier:
@@ -45,6 +49,7 @@ class ImageClassifier:
             )
         self.own_protocol = OwnProtocol(self.settings, self.card.classes)
         self.inference_protocols = InferenceProtocols(self.settings, self.card)
+        self.metrics = Metrics(context.metrics, self.card)
         threads = threads_per_worker(self.settings, config)
         self.decoders = ThreadPoolExecutor(threads.batch, thread_name_prefix="decoder")
         self.engine: Engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
@@ -60,19 +65,28 @@ class ImageClassifier:
         protocols = [self._protocol(row_headers) for row_headers in headers]
         requests = [_parse(*parts) for parts in zip(protocols, rows, headers, strict=True)]
         images = [image for request in requests if isinstance(request, ImageRequest) for image in request.images]
-        pixels = list(self.decoders.map(self._preprocess, images))
-        outcomes = self._infer(pixels)
-        responses = [self._respond(*parts, outcomes) for parts in zip(protocols, requests, strict=True)]
+        outcomes = self._infer(self._decode(images))
+        results = [self._results(request, outcomes) for request in requests]
+        self.metrics.count(chain.from_iterable(results))
+        responses = [_respond(*parts) for parts in zip(protocols, requests, results, strict=True)]
 
         for i, response in enumerate(responses):
             context.set_response_content_type(i, response.content_type)
             for name, value in response.headers.items():
                 context.set_response_header(i, name, value)
             context.set_response_status(code=int(response.status), phrase=response.status.phrase, idx=i)
+            if response.status != HTTPStatus.OK:
+                logger.info("request_id=%s status=%d", context.get_request_id(i), response.status)
         return [response.body for response in responses]
 
     def _protocol(self, headers: Mapping[str, Any]) -> RequestProtocol:
         return self.inference_protocols if InferenceProtocols.are_spoken(headers) else self.own_protocol
+
+    def _decode(self, images: list[Image]) -> list[NDArray[np.uint8] | RequestError]:
+        if not images:
+            return []
+        with self.metrics.timed(DECODE):
+            return list(self.decoders.map(self._preprocess, images))
 
     def _preprocess(self, image: Image) -> NDArray[np.uint8] | RequestError:
         if not isinstance(image, bytes | bytearray):
@@ -86,26 +100,28 @@ class ImageClassifier:
     def _infer(self, pixels: list[NDArray[np.uint8] | RequestError]) -> Iterator[NDArray[np.float64] | RequestError]:
         """Infer the good images as one batch; yields a row of probabilities or the error, in the order given."""
         batch = [image for image in pixels if not isinstance(image, RequestError)]
-        probabilities = iter(softmax(self.engine(np.stack(batch)))) if batch else iter(())
+        probabilities = iter(self._run(batch)) if batch else iter(())
         return (image if isinstance(image, RequestError) else next(probabilities) for image in pixels)
 
-    def _respond(
-        self,
-        protocol: RequestProtocol,
-        request: ImageRequest | RequestError,
-        outcomes: Iterator[NDArray[np.float64] | RequestError],
-    ) -> Response:
+    def _run(self, batch: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        with self.metrics.timed(INFERENCE):
+            probabilities = softmax(self.engine(np.stack(batch)))
+        self.metrics.add(BATCH, len(batch))
+        return probabilities
+
+    def _results(
+        self, request: ImageRequest | RequestError, outcomes: Iterator[NDArray[np.float64] | RequestError]
+    ) -> list[Result]:
         """Take the outcomes of this request's images, and no more, from the batch's."""
         if isinstance(request, RequestError):
-            return protocol.refuse(request)
+            return [request]
         parameters = request.parameters
-        results = [
+        return [
             outcome
             if isinstance(outcome, RequestError)
             else answer(self.labels.top_k(outcome, parameters.top_k), parameters)
             for outcome in islice(outcomes, len(request.images))
         ]
-        return protocol.respond(request, results)
 
     def _warm_up(self, batch_size: int) -> None:
         side = self.card.preprocessing.crop
@@ -120,6 +136,10 @@ def _parse(
         return protocol.parse(row, headers)
     except RequestError as error:
         return error
+
+
+def _respond(protocol: RequestProtocol, request: ImageRequest | RequestError, results: list[Result]) -> Response:
+    return protocol.refuse(request) if isinstance(request, RequestError) else protocol.respond(request, results)
 
 
 def _quieten_worker() -> None:

@@ -11,5 +11,6 @@ WEIGHTS = ROOT / "weights"
 MODEL_STORE = ROOT / "model_store"
 SERVER_CONFIG = ROOT / "config.properties"
 LOG_CONFIG = ROOT / "scripts" / "log4j2.xml"
+METRICS_CONFIG = ROOT / "scripts" / "metrics.yaml"
 RUN_DIR = ROOT / ".torchserve"  # logs, tokens and state of the server that `densenet serve` started
 SAMPLE_PHOTO = ROOT / "docs" / "cat.jpg"

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.status import Status
 
-from scripts import archive, integrity, paths, server
+from scripts import archive, integrity, paths, properties, server
 from scripts.client import Client
 from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError, NoWeights
@@ -39,6 +39,7 @@ def serve(
     ] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="Serve https with this certificate (PEM, RSA).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's private key (PEM, PKCS #8).")] = None,
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="Write each line of the logs as JSON.")] = False,
 ) -> None:
     """Start TorchServe on every archive of the model store, building one first where there is none."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: nothing is left behind
@@ -48,7 +49,7 @@ def serve(
     warn_if_stale(archives)
     warn_if_unpinned(archives)
 
-    changes = changes_of(model_api, tls_cert, tls_key)
+    changes = changes_of(model_api, tls_cert, tls_key) | (json_lines(config) if json_logs else {})
     running = server.Server.find(run_dir)
     if running and foreground:
         raise CommandError(f"A server runs already (pid {running.pid}): end it with densenet stop first.")
@@ -91,6 +92,12 @@ def changes_of(model_api: bool, certificate: Path | None, key: Path | None) -> d
     changes = {"enable_model_api": "true"} if model_api else {}
     files = {"certificate_file": certificate, "private_key_file": key}
     return changes | {name: str(path.absolute()) for name, path in files.items() if path}
+
+
+def json_lines(config: Path) -> dict[str, str]:
+    """Add to the JVM's arguments the one that chooses the other line of scripts/log4j2.xml."""
+    given = properties.read(config).get("vmargs", "")
+    return {"vmargs": f"{given} -Dlog.format=json".strip()}
 
 
 def build_missing_archive(model_store: Path) -> None:

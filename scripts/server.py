@@ -125,6 +125,8 @@ def start(
     )
     if port is not None:
         values |= ports_from(port)
+    if "metrics_config" in values:
+        values |= {"metrics_config": str(find_metrics(config, values["metrics_config"]))}
     values = tls.secure(values | dict(changes or {}), config.parent)
     for key in DEFAULT_ADDRESSES:
         check_port_is_free(key, values[key])
@@ -221,6 +223,14 @@ def ports_from(port: int) -> dict[str, str]:
     return http | {"grpc_inference_port": str(port + 3), "grpc_management_port": str(port + 4)}
 
 
+def find_metrics(config: Path, named: str) -> Path:
+    """Find the metrics file as the settings name it, from their own folder. Raises CommandError."""
+    path = config.resolve().parent / named
+    if not path.is_file():
+        raise CommandError(f"There is no {path}, which {config} names as metrics_config: correct or remove that line.")
+    return path
+
+
 def check_port_is_free(key: str, address: str) -> None:
     port = int(address) if address.isdigit() else urlsplit(address).port
     if not port:
@@ -239,15 +249,16 @@ def wait_until_ready(server: Server, archives: list[Path], progress: Callable[[s
     """Wait until every archive has all its workers ready.
 
     Raises CommandError with the worker's own traceback as soon as one cannot start, since TorchServe would try
-    again for ever and let requests hang; with the console's last lines where TorchServe itself ends; and past
-    READY_SECONDS with the log.
+    again for ever and let requests hang; with the last lines of its log and console where TorchServe itself ends;
+    and past READY_SECONDS with the workers' log.
     """
     waiting = dict.fromkeys(read_manifest(path) for path in archives)
     client = Client(server.endpoint)
     deadline = time.monotonic() + READY_SECONDS
     while waiting:
         if not server.process():
-            raise CommandError(f"TorchServe ended while starting:\n{_tail(server.logs / 'console.log')}")
+            said = "\n".join(_tail(server.logs / name) for name in ("ts_log.log", "console.log"))
+            raise CommandError(f"TorchServe ended while starting:\n{said}")
         if traceback := worker_traceback(server.logs / "model_log.log"):
             raise CommandError(f"A worker cannot start:\n{traceback}")
         if time.monotonic() > deadline:
@@ -275,12 +286,19 @@ def worker_traceback(log: Path) -> str | None:
     if not log.exists() or WORKER_DIED not in log.read_text(errors="replace"):
         return None
     time.sleep(TRACEBACK_SECONDS)  # TorchServe copies a worker's output line by line: let it finish
-    lines = [line.partition(" MODEL_LOG - ")[2] for line in log.read_text(errors="replace").splitlines()]
+    lines = [_message(line) for line in log.read_text(errors="replace").splitlines()]
     died = next(i for i, line in enumerate(lines) if WORKER_DIED in line)
     # The reason can stand before that line too, when TorchServe caught and logged it first.
     start = next((i for i, line in enumerate(lines) if line.startswith("Traceback")), died)
     end = next((i for i, line in enumerate(lines) if i > died and line.startswith(WORKER_STARTS)), len(lines))
     return "\n".join(lines[start:end])
+
+
+def _message(line: str) -> str:
+    """Take what a worker said out of a line of its log, text or JSON."""
+    if line.startswith("{") and line.endswith("}"):
+        return str(json.loads(line)["message"])
+    return line.partition(" MODEL_LOG - ")[2]
 
 
 def _tail(log: Path, lines: int = 15) -> str:

@@ -10,8 +10,34 @@ from typing import Any
 import yaml
 
 from handler.classifier import ImageClassifier
+from scripts import paths
 
 Headers = dict[str, Any]
+
+
+class FakeMetric:
+    """Holds what was added, as (value, labels)."""
+
+    def __init__(self, labels: list[str]) -> None:
+        self.labels = labels
+        self.added: list[tuple[float, dict[str, str]]] = []
+
+    def add_or_update(self, value: float, dimension_values: list[str]) -> None:
+        self.added.append((value, dict(zip(self.labels, dimension_values, strict=True))))
+
+
+class FakeMetrics:
+    """Knows the metrics that the metrics file declares, by kind and name, as TorchServe's does."""
+
+    def __init__(self) -> None:
+        declared = yaml.safe_load(paths.METRICS_CONFIG.read_text())["model_metrics"]
+        self.cache = {
+            kind: {metric["name"]: FakeMetric(metric["dimensions"]) for metric in metrics}
+            for kind, metrics in declared.items()
+        }
+
+    def added(self, kind: str, name: str) -> list[tuple[float, dict[str, str]]]:
+        return self.cache[kind][name].added
 
 
 class FakeContext:
@@ -26,6 +52,7 @@ class FakeContext:
     ) -> None:
         self.system_properties: dict[str, Any] = {"model_dir": str(folder), "gpu_id": None, "batch_size": batch_size}
         self.model_yaml_config = config
+        self.metrics = FakeMetrics()
         self.headers = headers or []
         self.statuses: dict[int, int] = {}
         self.phrases: dict[int, str] = {}
@@ -34,6 +61,9 @@ class FakeContext:
 
     def get_all_request_header(self, idx: int) -> Headers:
         return self.headers[idx] if idx < len(self.headers) else {}
+
+    def get_request_id(self, idx: int) -> str:
+        return f"id-{idx}"
 
     def set_response_content_type(self, idx: int, value: str) -> None:
         self.content_types[idx] = value

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +17,7 @@ from subprocess import CompletedProcess
 
 import psutil
 import pytest
+import requests
 
 from scripts import paths, server
 from scripts.client import Client
@@ -25,6 +29,9 @@ from tests.e2e.support import Inference, command, content_of, listening_addresse
 from tests.pictures import FITTING
 
 PATIENCE_SECONDS = 60
+# So small a log is cut at least five times by so many lines of some 100 bytes.
+LOG_KILOBYTES = 4
+REFUSALS = 250
 # Put at the end of a module of the archive, it shows in the answer to an empty body whose code ran.
 MARK = '\nERROR_TYPES[HTTPStatus.BAD_REQUEST] = "FromTheArchiveException"\n'
 
@@ -57,7 +64,7 @@ class Life:
     port: int
     started: CompletedProcess[str]
     found: server.Server
-    error_type: str
+    refused: requests.Response
     met_again: CompletedProcess[str]
     pid_afterwards: int
     family: list[psutil.Process]
@@ -71,7 +78,7 @@ def life(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Li
     run_dir, port = tmp_path_factory.mktemp("life") / "run", free_port_range()
     store = tmp_path_factory.mktemp("life-store")
     rewrite(stand_in_archive, store / stand_in_archive.name, {"handler/responses.py": lambda text: text + MARK})
-    arguments = ("--port", str(port), "--model-store", store, "--run-dir", run_dir)
+    arguments = ("--port", str(port), "--model-store", store, "--run-dir", run_dir, "--json-logs")
     environment = {"PYTHONPATH": str(paths.ROOT)}
     try:
         started = command("serve", *arguments, environment=environment)
@@ -79,14 +86,14 @@ def life(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Li
         assert found, started.stderr
         java = psutil.Process(found.pid)
         family = [java, *java.children(recursive=True)]
-        error_type = Inference(found.endpoint)(b"").json()["type"]
+        refused = Inference(found.endpoint)(b"")
         met_again = command("serve", *arguments, environment=environment)
         again = server.Server.find(run_dir)
         pid_afterwards = again.pid if again else 0
     finally:
         stopped = command("stop", "--run-dir", run_dir)
     stopped_again = command("stop", "--run-dir", run_dir)
-    return Life(run_dir, port, started, found, error_type, met_again, pid_afterwards, family, stopped, stopped_again)
+    return Life(run_dir, port, started, found, refused, met_again, pid_afterwards, family, stopped, stopped_again)
 
 
 def test_serve_prints_an_answer_and_where_everything_is(life: Life) -> None:
@@ -101,7 +108,7 @@ def test_serve_prints_an_answer_and_where_everything_is(life: Life) -> None:
 
 
 def test_the_workers_run_the_archives_code_wherever_the_caller_stands(life: Life) -> None:
-    assert life.error_type == "FromTheArchiveException"
+    assert life.refused.json()["type"] == "FromTheArchiveException"
 
 
 def test_a_second_serve_meets_the_first(life: Life) -> None:
@@ -109,6 +116,21 @@ def test_a_second_serve_meets_the_first(life: Life) -> None:
     assert f"Already running (pid {life.found.pid})." in life.met_again.stderr
     assert life.met_again.stdout == life.started.stdout
     assert life.pid_afterwards == life.found.pid
+
+
+def test_json_logs_name_the_request_that_was_refused(life: Life) -> None:
+    """Every line of every log is an object, also where TorchServe logs several lines at once."""
+    logs = {path.name: path.read_text() for path in (life.run_dir / "logs").glob("*_log.log")}
+    lines = {name: [json.loads(line) for line in text.splitlines()] for name, text in logs.items()}
+    assert set(lines) == {"access_log.log", "model_log.log", "ts_log.log"}
+    for line in itertools.chain.from_iterable(lines.values()):
+        assert list(line) == ["time", "level", "logger", "thread", "request_id", "message", "exception"]
+    assert any("\n" in line["message"] for line in lines["ts_log.log"])
+    refusals = [line for line in lines["model_log.log"] if line["request_id"]]
+    request_id = life.refused.headers["x-request-id"]
+    assert [(line["request_id"], line["message"]) for line in refusals] == [
+        (request_id, f"request_id={request_id} status=400")
+    ]
 
 
 def test_stop_leaves_nothing(life: Life) -> None:
@@ -174,6 +196,10 @@ def test_torchserve_started_by_hand_serves_the_same_archive(
         assert usual in config
         config = config.replace(usual, str(port + i))
     (tmp_path / "config.properties").write_text(config)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(paths.METRICS_CONFIG, tmp_path / "scripts")
+    small = paths.LOG_CONFIG.read_text().replace("50 MB", f"{LOG_KILOBYTES} KB")
+    (tmp_path / "scripts" / "log4j2.xml").write_text(small)
     (tmp_path / "model_store").mkdir()
     shutil.copy(stand_in_archive, tmp_path / "model_store")
     temporary = server.make_temporary()
@@ -199,6 +225,8 @@ def test_torchserve_started_by_hand_serves_the_same_archive(
         family = [java, *java.children(recursive=True)]
         listening = listening_addresses(java.pid)
         answer = content_of(Inference(endpoint)(photos["chelsea"]))
+        said = (tmp_path / "console.log").read_text()
+        assert {Inference(endpoint)(b"").status_code for _ in range(REFUSALS)} == {400}
     finally:
         subprocess.run([torchserve, "--stop"], env=environment, capture_output=True, timeout=30)
         survivors = psutil.wait_procs([java, *family], timeout=20)[1]
@@ -209,3 +237,15 @@ def test_torchserve_started_by_hand_serves_the_same_archive(
     assert answer["class_name"] in FITTING["chelsea"]
     assert all(address.is_loopback for address in listening), listening
     assert not survivors
+    assert_bounded(tmp_path / "logs")
+    assert (tmp_path / "console.log").read_text() == said
+
+
+def assert_bounded(logs: Path) -> None:
+    """The logs of many refusals were cut: a current file and three old ones are left of each, and fewer lines."""
+    for name in ("access_log", "model_log"):
+        *old, current = sorted(logs.glob(f"{name}*"))
+        assert [path.name for path in old] == [f"{name}.{i}.log.gz" for i in (1, 2, 3)]
+        assert current.stat().st_size <= (LOG_KILOBYTES + 1) * 1024
+        kept = sum(gzip.decompress(path.read_bytes()).count(b"\n") for path in old)
+        assert kept + current.read_bytes().count(b"\n") < REFUSALS

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from handler.classifier import ImageClassifier
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE
+from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, Metrics
 from handler.settings import Settings
 from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, picture
 from tests.pictures import FITTING, encode, noise, photo
-from tests.worker import FakeContext, Headers
+from tests.worker import FakeContext, FakeMetrics, Headers
 
 
 def instances(*images: bytes, **parameters: Any) -> dict[str, Any]:
@@ -149,6 +151,52 @@ def test_labels_that_do_not_fit_the_card(folder: Path, engine: ColourEngine) -> 
     (folder / LABELS_FILE).write_text('{"0": ["n0", "red"]}')
     with pytest.raises(ArchiveError, match=r"has 1 classes and the model 3: rebuild the archive"):
         ImageClassifier().initialize(FakeContext(folder))
+
+
+@pytest.fixture
+def metrics(handler: ImageClassifier, folder: Path) -> FakeMetrics:
+    fake = FakeMetrics()
+    handler.metrics = Metrics(fake, handler.card)
+    return fake
+
+
+def test_a_batch_is_measured_once(ask: Ask, metrics: FakeMetrics) -> None:
+    ask([instances(RED, BAD, BLUE), {"body": GREEN}, {"body": b"text"}, {}, {"body": GREEN, "min_probability": "1"}])
+
+    images = {(labels["outcome"], labels["reason"]): n for n, labels in metrics.added("counter", IMAGES) if n}
+    assert images == {
+        ("recognized", "none"): 3,
+        ("unrecognized", "none"): 1,
+        ("rejected", "BadRequest"): 2,
+        ("rejected", "UnsupportedMediaType"): 1,
+    }
+    assert [n for n, _ in metrics.added("histogram", BATCH)] == [4]
+    for name in (DECODE, INFERENCE):
+        [(seconds, _)] = metrics.added("histogram", name)
+        assert seconds > 0
+
+
+def test_a_batch_without_images_decodes_and_infers_nothing(ask: Ask, metrics: FakeMetrics) -> None:
+    ask([{}, {"top_k": b"9", "body": RED}])
+    assert [n for n, _ in metrics.added("counter", IMAGES) if n] == [2]
+    assert [metrics.added("histogram", name) for name in (DECODE, INFERENCE, BATCH)] == [[], [], []]
+
+
+def test_a_refused_request_is_logged_by_its_id_and_nothing_of_its_own(
+    ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "handler"):
+        ask([{"body": RED}, {"body": b"secret"}, {"body": RED, "top_k": b"secret"}], [{"Authorization": "secret"}] * 3)
+    assert [record.getMessage() for record in caplog.records] == [
+        "request_id=id-1 status=415",
+        "request_id=id-2 status=400",
+    ]
+
+
+def test_the_worker_keeps_its_metrics_and_loses_its_line_a_batch(handler: ImageClassifier) -> None:
+    """Metrics leave a worker through the loggers of ts.metrics; the line for each batch is the root logger's."""
+    assert logging.getLogger("ts.metrics.caching_metric").isEnabledFor(logging.INFO)
+    assert not logging.getLogger().isEnabledFor(logging.INFO)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from scripts import archive, paths, serve, server
+from scripts import archive, paths, properties, serve, server
 from scripts.client import Client
 from scripts.endpoint import Endpoint
 from scripts.errors import CommandError, NoWeights
@@ -241,3 +241,11 @@ def test_paths_are_shown_from_where_the_reader_stands(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert serve.relative(tmp_path / "a" / "b") == "a/b"
     assert serve.relative(Path("/elsewhere")) == "/elsewhere"
+
+
+def test_json_logs_are_one_more_argument_of_the_jvm(tmp_path: Path) -> None:
+    given = properties.read(paths.SERVER_CONFIG)["vmargs"]
+    assert serve.json_lines(paths.SERVER_CONFIG) == {"vmargs": f"{given} -Dlog.format=json"}
+    (tmp_path / "empty").touch()
+    assert serve.json_lines(tmp_path / "empty") == {"vmargs": "-Dlog.format=json"}
+    assert "${sys:log.format:-text}" in paths.LOG_CONFIG.read_text()

@@ -96,6 +96,15 @@ def test_the_words_of_the_first_worker_that_died(tmp_path: Path, caught: str, fi
     assert not any("MODEL_LOG" in line or "s_name_part0" in line for line in lines)
 
 
+def test_the_words_of_a_worker_in_a_json_log(tmp_path: Path) -> None:
+    log = tmp_path / "model_log.log"
+    messages = [line.partition(" MODEL_LOG - ")[2] for line in LOG.format(caught="").splitlines()]
+    cut_short = '{"level":"INFO","mess'
+    log.write_text("".join(json.dumps({"level": "INFO", "message": text}) + "\n" for text in messages) + cut_short)
+    (tmp_path / "plain.log").write_text(LOG.format(caught=""))
+    assert worker_traceback(log) == worker_traceback(tmp_path / "plain.log")
+
+
 @pytest.mark.parametrize("text", [None, "", LOG.format(caught="").partition("Backend")[0]])
 def test_no_worker_died(tmp_path: Path, text: str | None) -> None:
     if text is not None:
@@ -272,6 +281,7 @@ def test_waiting_until_ready(running: Server, mar: Path, web: Web) -> None:
 
 
 def a_dead_server(running: Server) -> None:
+    (running.logs / "ts_log.log").write_text("Why\n")
     (running.logs / "console.log").write_text("Address already in use\n")
     process = psutil.Process(running.pid)
     process.kill()
@@ -289,7 +299,7 @@ def nothing(running: Server) -> None:
 @pytest.mark.parametrize(
     ("happens", "said"),
     [
-        (a_dead_server, "TorchServe ended while starting:\nAddress already in use"),
+        (a_dead_server, "TorchServe ended while starting:\nWhy.*\nAddress already in use"),
         (a_dead_worker, "A worker cannot start:\n(.|\n)*ArchiveError: Why"),
         (nothing, "No answer after 0 s:\nstill loading"),
     ],
@@ -345,9 +355,18 @@ def test_start(fake_torchserve: Callable[[bool], None], tmp_path: Path, nobody: 
         assert written["model_store"] == str(tmp_path)
         assert written["default_workers_per_model"] == str(default_workers())
         assert written["grpc_management_port"] == str(first + 4)
+        assert written["metrics_config"] == str(paths.METRICS_CONFIG)
     finally:
         started.stop()
     assert Server.find(run_dir) is None
+
+
+def test_a_metrics_file_that_is_not_there(tmp_path: Path) -> None:
+    config = tmp_path / "config.properties"
+    config.write_text("metrics_config=mine.yaml\n")
+    with pytest.raises(CommandError, match=f"There is no {tmp_path}/mine.yaml, which .* names as metrics_config: "):
+        server.start(tmp_path / "run", tmp_path, config, None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_torchserve_that_fails(
