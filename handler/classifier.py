@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ from handler.card import ModelCard
 from handler.context import Context
 from handler.engine import Engine, load_engine
 from handler.errors import ArchiveError, RequestError
+from handler.explanation_protocol import ExplanationProtocol, ExplanationRequest
+from handler.explanations import Head, paint
 from handler.images import decode
 from handler.inference_protocols import InferenceProtocols
+from handler.inferred import Inferred
 from handler.labels import LABELS_FILE, Labels, softmax
 from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
 from handler.payload import Image, ImageRequest
 from handler.preprocessing import preprocess
 from handler.protocols import OwnProtocol, RequestProtocol
-from handler.responses import Response, Result, answer
+from handler.responses import Response, Result, answer, explanation
 from handler.settings import Settings, threads_per_worker
 
 logger = logging.getLogger("handler.classifier")  # TorchServe imports this file as `classifier`
@@ -49,6 +52,8 @@ class ImageClassifier:
             )
         self.own_protocol = OwnProtocol(self.settings, self.card.classes)
         self.inference_protocols = InferenceProtocols(self.settings, self.card)
+        self.explanation_protocol = ExplanationProtocol(self.settings, self.labels)
+        self.head = Head.read(folder, self.card.classes)
         self.metrics = Metrics(context.metrics, self.card)
         threads = threads_per_worker(self.settings, config)
         self.decoders = ThreadPoolExecutor(threads.batch, thread_name_prefix="decoder")
@@ -65,7 +70,8 @@ class ImageClassifier:
         protocols = [self._protocol(row_headers) for row_headers in headers]
         requests = [_parse(*parts) for parts in zip(protocols, rows, headers, strict=True)]
         images = [image for request in requests if isinstance(request, ImageRequest) for image in request.images]
-        outcomes = self._infer(self._decode(images))
+        explained = any(isinstance(request, ExplanationRequest) for request in requests)
+        outcomes = self._infer(self._decode(images), explained)
         results = [self._results(request, outcomes) for request in requests]
         self.metrics.count(chain.from_iterable(results))
         responses = [_respond(*parts) for parts in zip(protocols, requests, results, strict=True)]
@@ -80,7 +86,9 @@ class ImageClassifier:
         return [response.body for response in responses]
 
     def _protocol(self, headers: Mapping[str, Any]) -> RequestProtocol:
-        return self.inference_protocols if InferenceProtocols.are_spoken(headers) else self.own_protocol
+        if InferenceProtocols.are_spoken(headers):
+            return self.inference_protocols
+        return self.explanation_protocol if ExplanationProtocol.is_spoken(headers) else self.own_protocol
 
     def _decode(self, images: list[Image]) -> list[NDArray[np.uint8] | RequestError]:
         if not images:
@@ -97,31 +105,38 @@ class ImageClassifier:
         except RequestError as error:
             return error
 
-    def _infer(self, pixels: list[NDArray[np.uint8] | RequestError]) -> Iterator[NDArray[np.float64] | RequestError]:
-        """Infer the good images as one batch; yields a row of probabilities or the error, in the order given."""
+    def _infer(
+        self, pixels: list[NDArray[np.uint8] | RequestError], explained: bool
+    ) -> Iterator[Inferred | RequestError]:
+        """Infer the good images as one batch; yields what came of each image or its error, in the order given."""
         batch = [image for image in pixels if not isinstance(image, RequestError)]
-        probabilities = iter(self._run(batch)) if batch else iter(())
-        return (image if isinstance(image, RequestError) else next(probabilities) for image in pixels)
+        inferred = self._run(np.stack(batch), explained) if batch else iter(())
+        return (image if isinstance(image, RequestError) else next(inferred) for image in pixels)
 
-    def _run(self, batch: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def _run(self, batch: NDArray[np.uint8], explained: bool) -> Iterator[Inferred]:
         with self.metrics.timed(INFERENCE):
-            probabilities = softmax(self.engine(np.stack(batch)))
+            logits, features = self.engine.explain(batch) if explained else (self.engine(batch), repeat(None))
         self.metrics.add(BATCH, len(batch))
-        return probabilities
+        return map(Inferred, batch, softmax(logits), features)
 
     def _results(
-        self, request: ImageRequest | RequestError, outcomes: Iterator[NDArray[np.float64] | RequestError]
+        self, request: ImageRequest | RequestError, outcomes: Iterator[Inferred | RequestError]
     ) -> list[Result]:
         """Take the outcomes of this request's images, and no more, from the batch's."""
         if isinstance(request, RequestError):
             return [request]
-        parameters = request.parameters
         return [
-            outcome
-            if isinstance(outcome, RequestError)
-            else answer(self.labels.top_k(outcome, parameters.top_k), parameters)
+            outcome if isinstance(outcome, RequestError) else self._result(request, outcome)
             for outcome in islice(outcomes, len(request.images))
         ]
+
+    def _result(self, request: ImageRequest, inferred: Inferred) -> dict[str, Any]:
+        probabilities, parameters = inferred.probabilities, request.parameters
+        if not isinstance(request, ExplanationRequest) or inferred.features is None:
+            return answer(self.labels.top_k(probabilities, parameters.top_k), parameters)
+        index = int(probabilities.argmax()) if request.index is None else request.index
+        picture = paint(inferred.pixels, self.head.activation(inferred.features, index), parameters.overlay)
+        return explanation(self.labels.predict(probabilities, index), probabilities.max(), parameters, picture)
 
     def _warm_up(self, batch_size: int) -> None:
         side = self.card.preprocessing.crop

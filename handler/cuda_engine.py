@@ -16,7 +16,7 @@ from handler.card import ModelCard
 from handler.settings import Settings, Threads
 from handler.torch_engine import load_module
 
-Forward = Callable[[Tensor], Tensor]
+Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 Launch = Callable[[], None]
 
 # It rounds eight times finer than bfloat16, and older cards have it too.
@@ -33,8 +33,9 @@ class CudaEngine:
         torch.set_num_threads(threads.batch)  # these copy batches into pinned memory
         torch.set_float32_matmul_precision("highest")  # no TF32, which NVIDIA's containers allow by a variable
         card = ModelCard.read(folder)
-        forward = prepare(load_module(folder, device), device, torch.float32 if exact else HALF)
-        self._infer = FixedBatches(forward, card.preprocessing.crop, card.classes, device, recorder(device))
+        self._forward = prepare(load_module(folder, device), device, torch.float32 if exact else HALF)
+        self._device = device
+        self._infer = FixedBatches(self._forward, card.preprocessing.crop, card.classes, device, recorder(device))
         self.description: dict[str, str | int] = {
             "engine": "torch",
             "precision": "f32" if exact else "f16",
@@ -44,6 +45,12 @@ class CudaEngine:
 
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.concatenate([self._infer(part) for part in slices(batch)])
+
+    def explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Without a graph: explanations are asked for one at a time, by people."""
+        parts = (self._forward(torch.from_numpy(part).to(self._device)) for part in slices(batch))
+        logits, features = zip(*([output.float().cpu().numpy() for output in part] for part in parts), strict=True)
+        return np.concatenate(logits), np.concatenate(features)
 
 
 class FixedBatches:
@@ -75,11 +82,12 @@ class FixedBatches:
         return logits.copy()
 
     def _launch(self, forward: Forward, size: int) -> None:
-        self._logits[:size].copy_(forward(self._images[:size]))
+        self._logits[:size].copy_(forward(self._images[:size])[0])
 
 
 def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Forward:
-    """Lay the model's weights out for `dtype`; returns the function from uint8 NHWC images to logits in `dtype`.
+    """Lay the model's weights out for `dtype`; returns the function from uint8 NHWC images to logits and
+    feature map in `dtype`.
 
     Convolutions and linear layers, whose weights alone have several dimensions, compute in `dtype`: autocast casts what
     flows into them. Normalisation of pixels and of batches keeps its f32 constants.
@@ -90,11 +98,11 @@ def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Forwa
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
-    def forward(images: Tensor) -> Tensor:
+    def forward(images: Tensor) -> tuple[Tensor, Tensor]:
         half = torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
         with torch.inference_mode(), half:
-            logits: Tensor = model(images)[0]
-        return logits
+            logits, features = model(images)
+        return logits, features
 
     return forward
 

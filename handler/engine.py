@@ -28,6 +28,9 @@ class Engine(Protocol):
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Infer a batch (N, side, side, 3), uint8 RGB; returns logits (N, classes), float32."""
 
+    def explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Infer a batch; returns logits and the last feature map (N, channels, side / 32, side / 32), float32."""
+
 
 def load_engine(folder: Path, settings: Settings, threads: Threads, gpu_id: int | None) -> Engine:
     """Choose and load: PyTorch where TorchServe assigned a GPU, else OpenVINO, else PyTorch on the CPU.

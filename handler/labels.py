@@ -34,6 +34,10 @@ class Labels:
     def __getitem__(self, index: int) -> tuple[str, str]:
         return self._names[index]
 
+    def index(self, class_id: str) -> int | None:
+        """Find a class by its id; None where there is none of that id."""
+        return next((i for i, (own_id, _) in enumerate(self._names) if own_id == class_id), None)
+
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read `{"0": [class_id, class_name], ...}`.
@@ -56,9 +60,12 @@ class Labels:
         A list and not a dict: ImageNet has names that stand for two classes (crane, maillot).
         """
         best = np.argsort(-probabilities, kind="stable")[:k]
-        return [
-            Prediction(class_id=self[i][0], class_name=self[i][1], probability=float(probabilities[i])) for i in best
-        ]
+        return [self.predict(probabilities, int(i)) for i in best]
+
+    def predict(self, probabilities: NDArray[np.float64], index: int) -> Prediction:
+        """Name one class of a row of probabilities."""
+        class_id, class_name = self[index]
+        return Prediction(class_id, class_name, float(probabilities[index]))
 
 
 def _pair(value: Any) -> tuple[str, str]:

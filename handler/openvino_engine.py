@@ -35,13 +35,19 @@ class OpenVinoEngine:
         }
 
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.concatenate([self._infer(part) for part in slices(batch)])
+        # The outputs are views into the request's buffers, which the next batch overwrites.
+        return np.concatenate([self._infer(part)[0].copy() for part in slices(batch)])
 
-    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, features = zip(
+            *([output.copy() for output in self._infer(part)] for part in slices(batch)), strict=True
+        )
+        return np.concatenate(logits), np.concatenate(features)
+
+    def _infer(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         request = self._alone if len(batch) == 1 else self._batch
         outputs = request.infer({0: batch}, share_inputs=True, share_outputs=True)
-        logits: NDArray[np.float32] = outputs[0]  # a view into the request's buffer, which the next batch overwrites
-        return logits.copy()
+        return outputs[0], outputs[1]
 
 
 def _compile(folder: Path, settings: Settings, threads: int) -> Any:

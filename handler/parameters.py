@@ -1,14 +1,16 @@
-"""What a client may choose for one request: top_k and min_probability."""
+"""What a client may choose for one request, and how each of it is spelt."""
 
 from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from handler.errors import BadRequest
 from handler.settings import Settings
+
+OVERLAY = 0.5
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,18 @@ class Parameters:
 
     top_k: int
     min_probability: float
+    # Of explanations alone: the class to explain, the best one where it is None, and the share of colour.
+    class_id: str | None = None
+    overlay: float = OVERLAY
+
+
+NAMES = tuple(field.name for field in fields(Parameters))
 
 
 def parameter_name(name: str) -> str | None:
     """Recognise a parameter in any spelling: top_k, Top-K, TOP_K."""
     plain = name.lower().replace("-", "_")
-    return plain if plain in ("top_k", "min_probability") else None
+    return plain if plain in NAMES else None
 
 
 def in_headers(headers: Mapping[str, Any]) -> dict[str, str]:
@@ -35,19 +43,24 @@ def check_names(parameters: Mapping[str, Any]) -> None:
     unknown = sorted(str(name) for name in parameters if parameter_name(name) is None)
     if unknown:
         names = _cut(", ".join(unknown))
-        raise BadRequest(f"Unknown parameter {names}: top_k and min_probability are the ones there are.")
+        raise BadRequest(f"Unknown parameter {names}: {', '.join(NAMES)} are the ones there are.")
 
 
 def choose(given: Mapping[str, Any], settings: Settings, classes: int) -> Parameters:
     """Put the parameters given and the defaults together; of one given twice the last counts. Raises BadRequest."""
-    top_k, min_probability = settings.top_k, settings.min_probability
+    chosen = Parameters(min(settings.top_k, classes), settings.min_probability)
     for name, value in given.items():
         text = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
-        if parameter_name(name) == "top_k":
-            top_k = _top_k(text, classes)
-        else:
-            min_probability = _min_probability(text)
-    return Parameters(min(top_k, classes), min_probability)
+        match parameter_name(name):
+            case "top_k":
+                chosen = replace(chosen, top_k=_top_k(text, classes))
+            case "class_id":
+                chosen = replace(chosen, class_id=str(text))
+            case "min_probability":
+                chosen = replace(chosen, min_probability=_share("min_probability", text))
+            case "overlay":
+                chosen = replace(chosen, overlay=_share("overlay", text))
+    return chosen
 
 
 def _top_k(value: Any, classes: int) -> int:
@@ -63,17 +76,17 @@ def _top_k(value: Any, classes: int) -> int:
     return top_k
 
 
-def _min_probability(value: Any) -> float:
-    expected = f"min_probability must be a number from 0 to 1; it is {shown(value)}."
+def _share(name: str, value: Any) -> float:
+    expected = f"{name} must be a number from 0 to 1; it is {shown(value)}."
     if isinstance(value, bool):
         raise BadRequest(expected)
     try:
-        min_probability = float(value)
+        share = float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadRequest(expected) from error
-    if not 0 <= min_probability <= 1:  # also refuses nan
+    if not 0 <= share <= 1:  # also refuses nan
         raise BadRequest(expected)
-    return min_probability
+    return share
 
 
 def shown(value: Any) -> str:

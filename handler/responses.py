@@ -53,6 +53,17 @@ def answer(predictions: list[Prediction], parameters: Parameters) -> dict[str, A
     return fields
 
 
+def explanation(explained: Prediction, best: float, parameters: Parameters, overlay: bytes) -> dict[str, Any]:
+    """Answer one image with the class that was explained; `best` is the highest probability of any, `overlay` a PNG."""
+    return {
+        "class_id": explained.class_id,
+        "class_name": explained.class_name,
+        "probability": _rounded(explained.probability),
+        "recognized": bool(best >= parameters.min_probability),
+        "overlay": overlay,
+    }
+
+
 def describe_error(error: RequestError) -> dict[str, Any]:
     return {"code": int(error.status), "type": ERROR_TYPES[error.status], "message": str(error)}
 

@@ -30,13 +30,16 @@ class TorchEngine:
         }
 
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.concatenate([self._infer(part) for part in slices(batch)])
+        return self.explain(batch)[0]
 
-    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, features = zip(*(self._infer(part) for part in slices(batch)), strict=True)
+        return np.concatenate(logits), np.concatenate(features)
+
+    def _infer(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode():
-            logits, _ = self._model(torch.from_numpy(batch))
-        result: NDArray[np.float32] = logits.numpy()
-        return result
+            logits, features = self._model(torch.from_numpy(batch))
+        return logits.numpy(), features.numpy()
 
 
 def load_module(folder: Path, device: torch.device) -> nn.Module:

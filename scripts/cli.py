@@ -8,6 +8,7 @@ from scripts import models
 from scripts.archive import archive
 from scripts.classify import classify
 from scripts.console import run
+from scripts.explain import explain
 from scripts.labels import labels
 from scripts.serve import serve
 from scripts.stop import stop
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Serve an image classifier with TorchServe.",
 )
-for command in (serve, stop, classify, archive, labels, token):
+for command in (serve, stop, classify, explain, archive, labels, token):
     app.command()(command)
 app.add_typer(models.app, name="models")
 

@@ -35,6 +35,12 @@ class Client:
         headers |= {name.replace("_", "-"): str(value) for name, value in (parameters or {}).items()}
         return self._call("inference", "POST", f"{PREDICTIONS}{model}", data=image, headers=headers)
 
+    def explain(self, model: str, image: bytes, parameters: Mapping[str, Any]) -> Any:
+        """Explain one image; returns its answer, `overlay` being a PNG in base64. Raises ApiError or CommandError."""
+        headers = {"Content-Type": "application/octet-stream"}
+        headers |= {name.replace("_", "-"): str(value) for name, value in parameters.items()}
+        return self._call("inference", "POST", f"/explanations/{model}", data=image, headers=headers)
+
     def models(self) -> dict[str, str]:
         """Map each registered model to the file it came from."""
         listed: dict[str, str] = {}

@@ -1,21 +1,23 @@
-"""A network to the two files an engine loads: one graph, as a PyTorch export and as OpenVINO IR."""
+"""A network to the files a worker loads: one graph, as a PyTorch export and as OpenVINO IR, and the head."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.export import Dim
 
 from handler.batches import MAX_BATCH
+from handler.explanations import HEAD_FILE
 from handler.openvino_engine import OPENVINO_FILE
 from handler.torch_engine import TORCH_FILE
 from scripts.networks import ServingModel
 
 
 def export(model: ServingModel, side: int, folder: Path) -> None:
-    """Write model.pt2, model.xml and model.bin into `folder`; any batch size up to MAX_BATCH fits.
+    """Write model.pt2, model.xml, model.bin and head.npy into `folder`; any batch size up to MAX_BATCH fits.
 
     The IR keeps float32 weights: `precision: f32` must be exact, and bf16 is the processor's choice at run time.
     The files depend on the weights and the versions of torch and openvino alone, not on time or place.
@@ -34,4 +36,5 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
     graph.set_friendly_name("model")
     for index, node in enumerate(graph.get_ordered_ops()):
         node.set_friendly_name(f"{node.get_type_name()}_{index}")
+    np.save(folder / HEAD_FILE, model.head.weight.detach().numpy())
     openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)

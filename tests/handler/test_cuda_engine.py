@@ -41,10 +41,10 @@ class Recorder:
 
         return replay
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Three sums of an image's own pixels."""
         self.sizes.append(len(images))
-        return images.float().sum(dim=(1, 2))
+        return images.float().sum(dim=(1, 2)), images
 
 
 def noise(rows: int, side: int = SIDE) -> NDArray[np.uint8]:
@@ -82,9 +82,9 @@ def test_a_launch_uses_the_same_memory_every_time() -> None:
     """A replay reads and writes the addresses of the capture."""
     seen: set[int] = set()
 
-    def forward(images: Tensor) -> Tensor:
+    def forward(images: Tensor) -> tuple[Tensor, Tensor]:
         seen.add(images.data_ptr())
-        return images.float().sum(dim=(1, 2))
+        return images.float().sum(dim=(1, 2)), images
 
     run = FixedBatches(forward, SIDE, CLASSES, CPU, lambda launch: launch)
     for rows in (1, 32, 7, 7):
@@ -125,7 +125,8 @@ def test_photos_keep_their_names(
     tolerance: float,
 ) -> None:
     forward = prepare(load_module(stand_in_folder, CPU), CPU, dtype)
-    logits = forward(torch.from_numpy(photos))
+    logits, features = forward(torch.from_numpy(photos))
+    assert len(features) == len(photos)
     assert logits.dtype == dtype
     probabilities = softmax(logits.float().numpy())
     np.testing.assert_allclose(probabilities, exact, atol=tolerance)

@@ -22,7 +22,7 @@ def test_of_a_parameter_given_twice_the_last_counts() -> None:
 
 def test_a_misspelt_parameter_is_refused() -> None:
     check_names({"Top-K": 1, "MIN_PROBABILITY": 0})
-    with pytest.raises(BadRequest, match="Unknown parameter topk: top_k and min_probability"):
+    with pytest.raises(BadRequest, match="Unknown parameter topk: top_k, min_probability"):
         check_names({"topk": 1, "top_k": 1})
 
 

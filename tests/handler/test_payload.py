@@ -141,7 +141,7 @@ def test_json_parameters_may_be_empty(parameters: Any) -> None:
 def test_unknown_parameters_are_named() -> None:
     message = message_of({"body": DOCUMENT | {"parameters": {"topk": 5, "top_k": 5, "class": 1}}})
     assert "Unknown parameter class, topk" in message
-    assert "top_k and min_probability" in message
+    assert "top_k, min_probability" in message
 
 
 def test_an_unknown_parameter_of_any_length_makes_a_readable_message() -> None:

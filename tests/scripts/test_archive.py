@@ -35,7 +35,7 @@ def members(mar: Path) -> dict[str, bytes]:
 def test_the_archive_holds_all_it_needs_and_nothing_else(densenet_archive: Path) -> None:
     found = set(members(densenet_archive))
     package = {f"handler/{name}" for name in MODULES - {"classifier.py"}}
-    models = {"model.pt2", "model.xml", "model.bin"}
+    models = {"model.pt2", "model.xml", "head.npy", "model.bin"}
     assert found == package | models | {MANIFEST, "classifier.py", LABELS_FILE, CARD_FILE, "model-config.yaml"}
 
 
@@ -95,7 +95,11 @@ class Context(SimpleNamespace):
     def set_response_content_type(self, index, value): pass
     def set_response_status(self, code, phrase, idx): self.code = code
 
-context = Context(system_properties={"model_dir": sys.argv[1], "gpu_id": None, "batch_size": 1}, model_yaml_config={})
+context = Context(
+    system_properties={"model_dir": sys.argv[1], "gpu_id": None, "batch_size": 1},
+    model_yaml_config={},
+    metrics=SimpleNamespace(cache={}),
+)
 entry = classifier.ImageClassifier()
 entry.initialize(context)
 body = entry.handle([{"body": open(sys.argv[2], "rb").read()}], context)[0]

@@ -1,0 +1,73 @@
+"""What a prediction rests on: the class's weights times the last feature map, painted over the image.
+
+Both networks end in global average pooling and one linear layer. The gradient of a class's logit with respect to the
+feature map is then that class's row of the layer divided by the map's area, so this is exactly Grad-CAM
+(Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391) without its backward pass.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from handler.errors import ArchiveError
+
+HEAD_FILE = "head.npy"
+
+# Control points of matplotlib's "inferno", evenly spaced: dark where nothing was seen, and ordered by lightness, so
+# that it reads the same in grey and for the colour-blind.
+COLOURS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32)
+
+
+class Head:
+    """The final linear layer's weights (classes, channels), float32."""
+
+    def __init__(self, weights: NDArray[np.float32]) -> None:
+        self._weights = weights
+
+    @classmethod
+    def read(cls, folder: Path, classes: int) -> Head:
+        """Map the file into memory: its pages are read when a class is first explained.
+
+        Raises ArchiveError where the archive has none or another number of classes.
+        """
+        try:
+            weights = np.load(folder / HEAD_FILE, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ArchiveError(f"{HEAD_FILE} cannot be read ({error}): rebuild the archive.") from error
+        if weights.ndim != 2 or len(weights) != classes:
+            raise ArchiveError(f"{HEAD_FILE} has the shape {weights.shape}, not one row a class: rebuild the archive.")
+        return cls(weights)
+
+    def activation(self, features: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+        """Locate class `index` in one image's features (channels, h, w); returns (h, w), 0 to 1.
+
+        All is 0 where nothing in the image speaks for the class.
+        """
+        summed = np.maximum(np.tensordot(self._weights[index], features, axes=1), 0)
+        peak = summed.max()
+        activation: NDArray[np.float32] = summed / peak if peak > 0 else summed
+        return activation
+
+
+def paint(pixels: NDArray[np.uint8], activation: NDArray[np.float32], overlay: float) -> bytes:
+    """Blend the activation in colour over the image the model saw, (side, side, 3); returns a PNG.
+
+    `overlay` is the share of the colours, from 0 (the image alone) to 1 (the colours alone).
+    """
+    height, width = pixels.shape[:2]
+    upsampled = Image.fromarray(activation).resize((width, height), Image.Resampling.BILINEAR)
+    blended = (1 - overlay) * pixels + overlay * colour(np.asarray(upsampled))
+    buffer = io.BytesIO()
+    Image.fromarray(np.round(blended).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def colour(activation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Colours (h, w, 3), 0 to 255, of an activation (h, w), 0 to 1."""
+    stops = np.linspace(0, 1, len(COLOURS))
+    return np.stack([np.interp(activation, stops, channel) for channel in COLOURS.T], axis=-1).astype(np.float32)

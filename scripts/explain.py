@@ -1,0 +1,56 @@
+"""Show what an answer rests on: a heatmap over the image."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts import paths, sources
+from scripts.classify import default_model
+from scripts.client import Client
+from scripts.console import note, run
+from scripts.endpoint import Endpoint
+from scripts.errors import CommandError
+from scripts.options import RunDir
+
+
+def explain(
+    image: Annotated[str, typer.Argument(help="A file, a URL, or - for standard input.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the picture goes, a PNG.")],
+    class_id: Annotated[
+        str | None, typer.Option(help="The class to look for, as n02124075.", show_default="the best one")
+    ] = None,
+    overlay: Annotated[float | None, typer.Option(help="Share of the colours, from 0 to 1.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The served model.", show_default="densenet121 or the only one")
+    ] = None,
+    token: Annotated[str | None, typer.Option(help="An inference token, where none can be found.")] = None,
+    run_dir: RunDir = paths.RUN_DIR,
+) -> None:
+    """Paint where the model saw a class over the part of the image it was given."""
+    client = Client(Endpoint.find(run_dir), token)
+    served = model or default_model(client, has_management=token is None)
+    given = {"class_id": class_id, "overlay": overlay}
+    parameters = {name: value for name, value in given.items() if value is not None}
+    answer = client.explain(served, sources.read(image), parameters)
+    write(base64.b64decode(answer["overlay"]), output)
+    note(f"{output} shows where {served} saw {answer['class_name']} ({answer['probability']:.1%}) in {image}.")
+
+
+def write(content: bytes, path: Path) -> None:
+    """Write a file whole or not at all. Raises CommandError."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise CommandError(f"{path} could not be written ({error.strerror}): choose another --output.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    run(explain)

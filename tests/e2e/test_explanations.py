@@ -1,0 +1,101 @@
+"""POST /explanations: the prediction and what it rests on."""
+
+from __future__ import annotations
+
+import base64
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts.options import MODEL, STAND_IN
+from scripts.server import Server
+from tests.e2e.support import Inference, check_error, command, content_of
+from tests.pictures import FITTING
+
+PATH = f"/explanations/{STAND_IN}"
+JPEG = {"Content-Type": "image/jpeg"}
+FIELDS = {"class_id", "class_name", "probability", "recognized", "overlay"}
+
+
+def picture(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    assert (image.format, image.size) == ("PNG", (224, 224))
+    return image
+
+
+def test_the_answer_is_the_prediction_and_an_overlay(inference: Inference, photos: dict[str, bytes]) -> None:
+    answer = content_of(inference(photos["chelsea"], path=PATH, headers=JPEG))
+    assert set(answer) == FIELDS
+    assert answer["class_name"] in FITTING["chelsea"]
+    predicted = content_of(inference(photos["chelsea"], headers=JPEG))
+    assert {name: answer[name] for name in predicted} == pytest.approx(predicted, abs=0.02)
+    picture(base64.b64decode(answer["overlay"]))
+
+
+def test_accept_png_gives_the_picture_itself(inference: Inference, photos: dict[str, bytes]) -> None:
+    pictures = []
+    for overlay in ("0", "1"):
+        response = inference(photos["chelsea"], path=PATH, headers=JPEG | {"Accept": "image/png", "Overlay": overlay})
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "image/png"
+        pictures.append(np.asarray(picture(response.content), np.float32))
+    image, colours = pictures
+    assert np.abs(image - colours).mean() > 20
+
+
+def test_a_class_can_be_chosen(inference: Inference, photos: dict[str, bytes]) -> None:
+    answer = content_of(inference(photos["coffee"], path=PATH, headers=JPEG | {"Class-Id": "n07920052"}))
+    assert (answer["class_id"], answer["class_name"]) == ("n07920052", "espresso")
+    response = inference(photos["coffee"], path=PATH, headers=JPEG | {"Class-Id": "n0"})
+    assert response.status_code == 400
+    check_error(response.json(), 400, "no class 'n0'")
+
+
+def test_several_images_and_a_bad_one(inference: Inference, photos: dict[str, bytes]) -> None:
+    files = {"a": photos["chelsea"], "b": b"no photo", "c": photos["coffee"]}
+    cat, bad, cup = content_of(inference(path=PATH, files=files))
+    assert cat["class_name"] in FITTING["chelsea"]
+    check_error(bad["error"], 415, "not an image")
+    assert cup["class_name"] in FITTING["coffee"]
+    refused = inference(path=PATH, files=files, headers={"Accept": "image/png"})
+    check_error(refused.json(), 400, "several")
+
+
+def test_a_bad_image_gets_json_even_where_a_picture_was_asked_for(inference: Inference) -> None:
+    response = inference(b"no photo", path=PATH, headers=JPEG | {"Accept": "image/png"})
+    assert response.status_code == 415
+    check_error(response.json(), 415, "not an image")
+
+
+def test_predictions_and_explanations_share_batches(inference: Inference, photos: dict[str, bytes]) -> None:
+    paths = [PATH, f"/predictions/{STAND_IN}"] * 8
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda path: content_of(inference(photos["chelsea"], path=path, headers=JPEG)), paths))
+    for path, answer in zip(paths, answers, strict=True):
+        assert ("overlay" in answer) == (path == PATH)
+        assert answer["class_name"] in FITTING["chelsea"]
+
+
+def test_densenet_explains_too(inference: Inference, photos: dict[str, bytes]) -> None:
+    """Its weights are random here: only the form can be right."""
+    answer = content_of(inference(photos["chelsea"], path=f"/explanations/{MODEL}", headers=JPEG))
+    assert set(answer) == FIELDS
+    picture(base64.b64decode(answer["overlay"]))
+
+
+def test_the_command_writes_the_picture(running: Server, photos: dict[str, bytes], tmp_path: Path) -> None:
+    photo, heat = tmp_path / "cat.jpg", tmp_path / "heat.png"
+    photo.write_bytes(photos["chelsea"])
+    arguments = ("--model", STAND_IN, "--run-dir", running.endpoint.folder)
+    done = command("explain", photo, "-o", heat, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "saw" in done.stderr + done.stdout
+    picture(heat.read_bytes())
+    failed = command("explain", photo, "-o", tmp_path / "other.png", "--class-id", "nothing", *arguments)
+    assert failed.returncode == 1
+    assert "no class 'nothing'" in failed.stderr
+    assert not (tmp_path / "other.png").exists()

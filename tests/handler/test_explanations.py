@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerGradCam
+from numpy.typing import NDArray
+from PIL import Image
+
+from handler.card import ModelCard
+from handler.engine import load_engine
+from handler.errors import ArchiveError
+from handler.explanations import HEAD_FILE, Head, colour, paint
+from handler.preprocessing import preprocess
+from handler.settings import EngineName, Settings, Threads
+from scripts import weights
+from scripts.networks import ARCHITECTURES, ServingModel
+from tests.pictures import noise, photo
+
+THREADS = Threads(1, 1)
+
+
+def eager_densenet(checkpoint: Path) -> ServingModel:
+    architecture = ARCHITECTURES["densenet121"]
+    backbone, head = weights.build(checkpoint, architecture)
+    return ServingModel(backbone, head, architecture.preprocessing).eval()
+
+
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_it_is_grad_cam(name: EngineName, densenet_folder: Path, seeded_checkpoint: Path) -> None:
+    """captum computes Grad-CAM with gradients, of the eager model."""
+    spec = ModelCard.read(densenet_folder).preprocessing
+    batch = np.stack([preprocess(image, spec) for image in (photo("chelsea"), photo("coffee"), noise(224, 224))])
+    engine = load_engine(densenet_folder, Settings(engine=name, precision="f32"), THREADS, None)
+    logits, features = engine.explain(batch)
+    np.testing.assert_allclose(logits, engine(batch), atol=1e-4)
+    head = Head.read(densenet_folder, logits.shape[1])
+
+    model = eager_densenet(seeded_checkpoint)
+    # Its uint8 input has no gradient: captum begins behind the normalisation.
+    images = model.normalize(torch.from_numpy(batch))
+    tail = torch.nn.Sequential(model.backbone, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), model.head)
+    for index in (int(logits[0].argmax()), 0, 281):
+        reference = LayerGradCam(tail, model.backbone).attribute(images, index, relu_attributions=True)
+        for row, expected in enumerate(reference.detach().numpy()[:, 0]):
+            activation = head.activation(features[row], index)
+            if expected.max() == 0:
+                assert activation.max() == 0
+            else:
+                np.testing.assert_allclose(activation, expected / expected.max(), atol=1e-3)
+                assert np.corrcoef(activation.ravel(), expected.ravel())[0, 1] >= 0.99
+
+
+def test_the_cat_is_where_the_cat_class_looks(stand_in_folder: Path) -> None:
+    """Beside a flat grey half, what speaks for a tabby is in the half that shows the cat."""
+    spec = ModelCard.read(stand_in_folder).preprocessing
+    cat = photo("chelsea").resize((224, 224))
+    picture = Image.new("RGB", (448, 224), (128, 128, 128))
+    picture.paste(cat, (224, 0))
+    pixels = preprocess(picture.resize((spec.resize, spec.resize)), spec)[None]
+    logits, features = load_engine(stand_in_folder, Settings(), THREADS, None).explain(pixels)
+    activation = Head.read(stand_in_folder, logits.shape[1]).activation(features[0], 281)
+    assert activation[:, 4:].sum() > 3 * activation[:, :3].sum()
+
+
+def test_nothing_speaks_for_the_class() -> None:
+    activation = Head(np.array([[-1.0, -2.0]], np.float32)).activation(np.ones((2, 3, 3), np.float32), 0)
+    assert activation.shape == (3, 3)
+    assert not activation.any()
+
+
+def test_the_strongest_place_is_1() -> None:
+    features = np.zeros((2, 3, 3), np.float32)
+    features[1, 2, 0] = 5
+    activation = Head(np.array([[0, 0], [0.5, 2]], np.float32)).activation(features, 1)
+    assert activation[2, 0] == 1
+    assert activation.sum() == 1
+
+
+@pytest.mark.parametrize(
+    "weights_in_file", [None, np.zeros((3, 8), np.float32), np.zeros(1000, np.float32)], ids=["none", "rows", "flat"]
+)
+def test_an_archive_without_its_head_does_not_load(weights_in_file: NDArray[np.float32] | None, tmp_path: Path) -> None:
+    if weights_in_file is not None:
+        np.save(tmp_path / HEAD_FILE, weights_in_file)
+    with pytest.raises(ArchiveError, match="rebuild the archive"):
+        Head.read(tmp_path, 1000)
+
+
+PIXELS = np.asarray(noise(64, 64))
+CORNER = np.eye(7, dtype=np.float32)[:1].repeat(7, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "expected"), [(0.0, PIXELS), (1.0, None)], ids=["the image alone", "the colours alone"]
+)
+def test_the_overlay_goes_from_image_to_colours(overlay: float, expected: NDArray[np.uint8] | None) -> None:
+    painted = np.asarray(Image.open(io.BytesIO(paint(PIXELS, CORNER, overlay))))
+    assert painted.shape == PIXELS.shape
+    if expected is None:  # bright where the class was seen, dark elsewhere
+        assert painted[:, :4].mean() > 150
+        assert painted[:, 32:].mean() < 20
+    else:
+        np.testing.assert_array_equal(painted, expected)
+
+
+def test_half_an_overlay_lies_between() -> None:
+    halves, image, colours = (
+        np.asarray(Image.open(io.BytesIO(paint(PIXELS, CORNER, share))), np.float32) for share in (0.5, 0, 1)
+    )
+    np.testing.assert_allclose(halves, (image + colours) / 2, atol=1)
+
+
+def test_colours_grow_lighter() -> None:
+    lightness = colour(np.linspace(0, 1, 50, dtype=np.float32)[None]).sum(axis=-1)[0]
+    assert (np.diff(lightness) > 0).all()

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.errors import CommandError
+from scripts.explain import write
+
+
+def test_the_picture_is_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "heat.png"
+    path.write_bytes(b"an older one")
+    write(b"png", path)
+    assert path.read_bytes() == b"png"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"nowhere/heat\.png could not be written .*: choose another --output"):
+        write(b"png", tmp_path / "nowhere" / "heat.png")
