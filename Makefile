@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop test test-faults fuzz check format lock bench clean
+.PHONY: help setup serve stop test test-faults fuzz check format protos lock bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 16
@@ -52,6 +52,9 @@ check: $(VENV)/.dev  ## format, lint, types, then every test: what CI runs
 format: $(VENV)/.dev  ## lay the code out and repair what ruff can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+protos: $(VENV)/.dev  ## make the gRPC messages' Python anew
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. scripts/protos/torchserve.proto
 
 lock: $(VENV)/.dev  ## choose the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header --allow-unsafe \

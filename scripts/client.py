@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from scripts.endpoint import Endpoint, Scope
+from scripts.endpoint import Endpoint, Scope, Tokens
 from scripts.errors import ApiError, CommandError
 from scripts.patience import patient_retry
 
@@ -18,6 +18,8 @@ REGISTER_SECONDS = 130
 PREDICTIONS = "/predictions/"
 REFUSED_KEY = "InvalidKeyException"
 MODEL_API_OFF = "MethodNotAllowedException"
+FIXED_MODELS = "The server takes no models while it runs: densenet stop, then densenet serve --model-api, changes that."
+TOO_LARGE = "The request is larger than the server's max_request_size (config.properties): send a smaller file."
 
 
 class Client:
@@ -25,15 +27,15 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, token: str | None = None) -> None:
         self._endpoint = endpoint
-        self._tokens: dict[Scope, str] = {"inference": token, "management": token} if token else {}
-        self._lock = threading.Lock()
+        self._tokens = Tokens(endpoint, token)
         self._sessions = threading.local()
 
-    def predict(self, model: str, image: bytes, parameters: Mapping[str, Any] | None = None) -> Any:
+    def predict(self, model: str, image: bytes, parameters: Mapping[str, Any] | None = None, version: str = "") -> Any:
         """Classify one image; returns the decoded JSON answer. Raises ApiError or CommandError."""
         headers = {"Content-Type": "application/octet-stream"}
         headers |= {name.replace("_", "-"): str(value) for name, value in (parameters or {}).items()}
-        return self._call("inference", "POST", f"{PREDICTIONS}{model}", data=image, headers=headers)
+        path = f"{PREDICTIONS}{model}/{version}" if version else f"{PREDICTIONS}{model}"
+        return self._call("inference", "POST", path, data=image, headers=headers)
 
     def explain(self, model: str, image: bytes, parameters: Mapping[str, Any]) -> Any:
         """Explain one image; returns its answer, `overlay` being a PNG in base64. Raises ApiError or CommandError."""
@@ -84,7 +86,7 @@ class Client:
 
     def _call(self, scope: Scope, method: str, path: str, timeout: float = TIMEOUT_SECONDS, **options: Any) -> Any:
         base = getattr(self._endpoint, scope)
-        headers = options.pop("headers", {}) | {"Authorization": f"Bearer {self._token(scope)}"}
+        headers = options.pop("headers", {}) | {"Authorization": f"Bearer {self._tokens(scope)}"}
         try:
             response = self._session.request(method, base + path, headers=headers, timeout=timeout, **options)
         except requests.Timeout as error:
@@ -107,12 +109,6 @@ class Client:
         kept: requests.Session = self._sessions.session
         return kept
 
-    def _token(self, scope: Scope) -> str:
-        with self._lock:
-            if scope not in self._tokens:
-                self._tokens[scope] = self._endpoint.token(scope)
-            return self._tokens[scope]
-
 
 def _path(model: str, version: str) -> str:
     return f"/models/{model}/{version}" if version else f"/models/{model}"
@@ -128,20 +124,20 @@ def _content_of(response: requests.Response, base: str) -> Any:
     refusal = content if isinstance(content, dict) else {}
     message = str(refusal.get("message", f"{base} answered {response.status_code}."))
     if refusal.get("type") == REFUSED_KEY:
-        message = (
-            f"{base} refused the token: it has expired or belongs to another server. Get a new one: densenet token."
-        )
+        message = refused_token(base)
     elif refusal.get("type") == MODEL_API_OFF:
-        message = (
-            "The server takes no models while it runs: densenet stop, then densenet serve --model-api, changes that."
-        )
+        message = FIXED_MODELS
     raise ApiError(message, {"code": response.status_code, "type": refusal.get("type", "Error"), "message": message})
+
+
+def refused_token(address: str) -> str:
+    return f"{address} refused the token: it has expired or belongs to another server. Get a new one: densenet token."
 
 
 def _empty_answer(response: requests.Response, base: str) -> ApiError:
     """Explain an answer that is no JSON. TorchServe itself sends an empty 413 past max_request_size."""
     if response.status_code == requests.codes.request_entity_too_large:
-        message = "The request is larger than the server's max_request_size (config.properties): send a smaller file."
+        message = TOO_LARGE
     else:
         message = f"{base} answered {response.status_code} without JSON: is it a TorchServe?"
     return ApiError(message, {"code": response.status_code, "type": response.reason, "message": message})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,9 @@ Scope = Literal["inference", "management"]
 STATE_FILE = "server.json"
 KEY_FILE = "key_file.json"
 TIMEOUT_SECONDS = 10
+# Where TorchServe 0.12 listens for gRPC unless its settings say otherwise.
+GRPC_HOST = "127.0.0.1"
+GRPC_PORTS: dict[Scope, str] = {"inference": "7070", "management": "7071"}
 
 
 def read_state(run_dir: Path) -> dict[str, Any] | None:
@@ -74,6 +78,11 @@ class Endpoint:
     def model_store(self) -> Path:
         """The only folder this server loads archives from."""
         return self.folder / properties.read(self.folder / paths.SERVER_CONFIG.name)["model_store"]
+
+    def grpc(self, scope: Scope) -> str:
+        """Return host:port of an API's gRPC form."""
+        values = properties.read(self.folder / paths.SERVER_CONFIG.name)
+        return f"{values.get(f'grpc_{scope}_address', GRPC_HOST)}:{values.get(f'grpc_{scope}_port', GRPC_PORTS[scope])}"
 
     @property
     def key_file(self) -> Path:
@@ -131,3 +140,18 @@ class Endpoint:
                 f"The {scope} token has expired and {url} gave no new one: is the server still running? "
                 "Restart it with densenet stop and densenet serve."
             ) from error
+
+
+class Tokens:
+    """One token an API, read when it is first needed. Safe to share between threads."""
+
+    def __init__(self, endpoint: Endpoint, given: str | None = None) -> None:
+        self._endpoint = endpoint
+        self._tokens: dict[Scope, str] = {"inference": given, "management": given} if given else {}
+        self._lock = threading.Lock()
+
+    def __call__(self, scope: Scope) -> str:
+        with self._lock:
+            if scope not in self._tokens:
+                self._tokens[scope] = self._endpoint.token(scope)
+            return self._tokens[scope]

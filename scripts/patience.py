@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import ReadTimeoutError, SSLError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
+
+from scripts.errors import ApiError
 
 # 500 and 507 for a worker that died, 503 for a full queue.
 PASSING = (500, 503, 507)
@@ -47,3 +52,16 @@ def patient_retry() -> PatientRetry:
         backoff_jitter=JITTER_SECONDS,
         raise_on_status=False,
     )
+
+
+def patiently(ask: Callable[[], Any]) -> Any:
+    """Call a function that asks the server otherwise than over HTTP, as often and with the same pauses."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return ask()
+        except ApiError as error:
+            if error.error["code"] not in PASSING:
+                raise
+        backoff = FACTOR_SECONDS * 2**attempt if attempt else 0
+        time.sleep(backoff + random.uniform(0, JITTER_SECONDS if attempt else 0))  # noqa: S311
+    return ask()

@@ -18,6 +18,7 @@ from scripts import paths
 from scripts.client import Client
 from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
+from scripts.grpc_client import GrpcClient
 from scripts.options import STAND_IN
 from scripts.server import Server
 from tests import certificates
@@ -102,6 +103,11 @@ def test_grpc_shows_the_same_certificate(secured: Secured) -> None:
             assert connection.selected_alpn_protocol() == "h2"
 
 
+def test_classify_trusts_it_over_grpc_too(secured: Secured) -> None:
+    done = command("classify", paths.SAMPLE_PHOTO, "--grpc", "--run-dir", secured.endpoint.folder)
+    assert json.loads(done.stdout)["class_name"] in FITTING["chelsea"], done.stderr
+
+
 def test_old_versions_of_tls_are_refused(secured: Secured) -> None:
     context = ssl.create_default_context(cafile=str(secured.pair.certificate))
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
@@ -117,3 +123,5 @@ def test_another_certificate_is_not_trusted(secured: Secured, tmp_path: Path) ->
     values = secured.endpoint.to_dict() | {"folder": secured.endpoint.folder, "certificate": str(other)}
     with pytest.raises(CommandError, match="does not show the certificate"):
         Client(Endpoint(**values)).models()  # type: ignore[arg-type]
+    with pytest.raises(CommandError, match="its certificate is not for that address"):
+        GrpcClient(Endpoint(**values)).models()  # type: ignore[arg-type]

@@ -1,0 +1,156 @@
+"""TorchServe's gRPC gives the answers and the errors of its HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handler.card import CARD_FILE
+from scripts import paths, patience, server
+from scripts.archive import MANIFEST
+from scripts.client import Client
+from scripts.errors import ApiError
+from scripts.grpc_client import GrpcClient
+from scripts.options import MODEL, STAND_IN
+from tests.e2e.support import Inference, command, rewrite
+
+Ask = Callable[[Client | GrpcClient], Any]
+
+
+@pytest.fixture(scope="module")
+def over_grpc(running: server.Server) -> GrpcClient:
+    return GrpcClient(running.endpoint)
+
+
+def error_of(client: Client | GrpcClient, ask: Ask) -> dict[str, Any]:
+    with pytest.raises(ApiError) as caught:
+        ask(client)
+    return caught.value.error
+
+
+@pytest.mark.parametrize("model", [STAND_IN, MODEL])
+@pytest.mark.parametrize("parameters", [None, {"top_k": 3, "min_probability": 0.9}])
+def test_the_same_bytes_get_the_same_answer(
+    client: Client, over_grpc: GrpcClient, photos: dict[str, bytes], model: str, parameters: dict[str, Any] | None
+) -> None:
+    for photo in photos.values():
+        answer = over_grpc.predict(model, photo, parameters)
+        assert answer == client.predict(model, photo, parameters)
+        assert ("predictions" in answer) == (parameters is not None)
+
+
+@pytest.mark.parametrize(
+    ("ask", "code"),
+    [
+        (lambda c: c.predict(STAND_IN, b"no photo"), 415),
+        (lambda c: c.predict(STAND_IN, b""), 400),
+        (lambda c: c.predict(STAND_IN, paths.SAMPLE_PHOTO.read_bytes(), {"top_k": 0}), 400),
+        (lambda c: c.predict(STAND_IN, bytes(20_000_001)), 413),
+        (lambda c: c.predict(STAND_IN, bytes(34_000_000)), 413),  # TorchServe's own refusal: max_request_size
+        (lambda c: c.predict("nobody", b""), 404),
+        (lambda c: c.predict(STAND_IN, b"", version="9.9"), 404),
+        (lambda c: c.describe("nobody"), 404),
+        (lambda c: c.describe(STAND_IN, "9.9"), 404),
+        (lambda c: c.register("nobody.mar"), 404),
+        (lambda c: c.register("../a.mar"), 404),
+        (lambda c: c.register("http://127.0.0.1:1/a.mar"), 404),
+        (lambda c: c.register("file:///etc/passwd"), 404),
+        (lambda c: c.scale("nobody", 1), 404),
+        (lambda c: c.set_default(STAND_IN, "9.9"), 404),
+        (lambda c: c.unregister("nobody"), 404),
+    ],
+)
+@pytest.mark.usefixtures("same_workers")
+def test_the_same_mistake_gets_the_same_error(client: Client, over_grpc: GrpcClient, ask: Ask, code: int) -> None:
+    error = error_of(over_grpc, ask)
+
+    assert error == error_of(client, ask)
+    assert error["code"] == code
+
+
+def test_models_and_versions_are_listed(client: Client, over_grpc: GrpcClient) -> None:
+    assert over_grpc.models() == client.models()
+    assert [version["modelVersion"] for version in over_grpc.versions(MODEL)] == ["1.0"]
+    assert over_grpc.versions("nobody") == []
+
+
+def test_describe_shows_the_card(client: Client, over_grpc: GrpcClient) -> None:
+    card = over_grpc.describe(MODEL)["customizedMetadata"]
+
+    assert card["architecture"] == "DenseNet-121"
+    assert card == client.describe(MODEL)["customizedMetadata"]
+
+
+@pytest.fixture
+def guest(model_store: Path) -> Iterator[str]:
+    """A second version of the stand-in, with one worker, in the model store."""
+
+    def second(text: str) -> str:
+        return text.replace('"1.0"', '"2.0"')
+
+    changes = {MANIFEST: second, CARD_FILE: second, "model-config.yaml": one_worker}
+    path = rewrite(model_store / f"{STAND_IN}.mar", model_store / "guest.mar", changes)
+    yield path.name
+    path.unlink()
+
+
+def one_worker(config: str) -> str:
+    return f"minWorkers: 1\nmaxWorkers: 1\n{config}"
+
+
+def test_a_version_comes_becomes_the_default_is_scaled_and_goes(
+    client: Client,
+    over_grpc: GrpcClient,
+    inference: Inference,
+    guest: str,
+    cat: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(patience, "ATTEMPTS", 0)
+    assert "registered with 1 initial workers" in over_grpc.register(guest)["status"]
+    try:
+        assert over_grpc.predict(STAND_IN, cat, version="2.0") == client.predict(STAND_IN, cat, version="1.0")
+        over_grpc.set_default(STAND_IN, "2.0")
+        assert client.describe(STAND_IN)["modelVersion"] == "2.0"
+        over_grpc.scale(STAND_IN, 2, "2.0")
+        assert len(client.describe(STAND_IN, "2.0")["workers"]) == 2
+        client.scale(STAND_IN, 0, "2.0")
+        refused = inference(cat, path=f"/predictions/{STAND_IN}/2.0").json()
+        assert refused["code"] == 503
+        assert error_of(over_grpc, lambda c: c.predict(STAND_IN, cat, version="2.0")) == refused
+    finally:
+        over_grpc.set_default(STAND_IN, "1.0")
+        over_grpc.unregister(STAND_IN, "2.0")
+    assert [version["modelVersion"] for version in client.versions(STAND_IN)] == ["1.0"]
+
+
+def test_each_token_opens_its_own_door_only(running: server.Server, cat: bytes) -> None:
+    may_infer, may_manage = (
+        GrpcClient(running.endpoint, running.endpoint.token(scope)) for scope in ("inference", "management")
+    )
+
+    assert may_infer.predict(STAND_IN, cat)["recognized"] is True
+    assert STAND_IN in may_manage.models()
+    for client, ask in (
+        (may_manage, lambda c: c.predict(STAND_IN, cat)),
+        (may_infer, lambda c: c.models()),
+        (GrpcClient(running.endpoint, "wrong"), lambda c: c.predict(STAND_IN, cat)),
+        (GrpcClient(running.endpoint, "wrong"), lambda c: c.models()),
+    ):
+        assert "refused the token" in error_of(client, ask)["message"]
+
+
+def test_classify_prints_the_same_over_both(run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    arguments = (paths.SAMPLE_PHOTO, tmp_path / "bad.jpg", "--top-k", "2", "--model", STAND_IN, "--run-dir", run_dir)
+
+    done = command("classify", *arguments, "--grpc")
+    assert done.returncode == 1
+    good, bad = map(json.loads, done.stdout.splitlines())
+    assert good["class_name"] == "Egyptian_cat"
+    assert bad["error"]["code"] == 415
+    assert done.stdout == command("classify", *arguments).stdout
