@@ -63,9 +63,12 @@ class Client:
             raise
         return answer
 
-    def describe(self, model: str, version: str = "") -> dict[str, Any]:
-        """Describe one version, or the default one, with its model card under `customizedMetadata`."""
-        params = {"customized": "true"}
+    def describe(self, model: str, version: str = "", card: bool = True) -> dict[str, Any]:
+        """Describe one version, or the default one, with its model card under `customizedMetadata`.
+
+        The card comes from a worker; without it the server answers by itself.
+        """
+        params = {"customized": str(card).lower()}
         answer: list[dict[str, Any]] = self._call("management", "GET", _path(model, version), params=params)
         return answer[0]
 

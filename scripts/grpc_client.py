@@ -164,7 +164,8 @@ def _explain(error: grpc.RpcError, address: str, timeout: float) -> CommandError
         return CommandError(f"{address} did not answer within {timeout:.0f} s: is its worker alive?")
     if code is grpc.StatusCode.UNAVAILABLE and not message:
         return CommandError(
-            f"No server answers at {address}, or its certificate is not for that address: start one with densenet serve."
+            f"No server answers at {address}, or its certificate is not for that address: start one with "
+            "densenet serve."
         )
     if code is grpc.StatusCode.PERMISSION_DENIED and message:
         return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, MODEL_API_OFF, FIXED_MODELS)

@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.status import Status
 from rich.table import Table
 
-from scripts import archive, paths
+from scripts import archive, paths, upgrade
 from scripts.client import Client
-from scripts.console import note, out, run
+from scripts.console import err, note, out, run, warn
 from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
-from scripts.options import RunDir
+from scripts.options import RunDir, Timeout
 
 app = typer.Typer(
-    no_args_is_help=True, help="List, describe, register, scale, set the default of and unregister models."
+    no_args_is_help=True,
+    help="List, describe, register, upgrade, roll back, scale, set the default of and unregister models.",
 )
 
 Model = Annotated[str, typer.Argument(help="The model's name.")]
+Archive = Annotated[Path, typer.Argument(help="An archive in the server's model store.", metavar="ARCHIVE")]
 Version = Annotated[str, typer.Option(help="One version.", show_default="the default one")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON; the default in a pipe.")]
 
@@ -64,7 +67,7 @@ def describe(model: Model, version: Version = "", as_json: AsJson = False, run_d
 
 @app.command()
 def register(
-    path: Annotated[Path, typer.Argument(help="An archive in the server's model store.", metavar="ARCHIVE")],
+    path: Archive,
     workers: Annotated[int | None, typer.Option(min=1, help="Workers, instead of the archive's own number.")] = None,
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
@@ -72,9 +75,7 @@ def register(
     endpoint = Endpoint.find(run_dir)
     client = Client(endpoint)
     store = endpoint.model_store
-    if path.name != str(path) and path.resolve().parent != store.resolve():
-        raise CommandError(f"{path} is not in the server's model store: build it there with --model-store {store}.")
-    name, version = archive.read_manifest(store / path.name)
+    name, version = archive.read_manifest(store / stored(path, store))
     if is_registered(client, name, version):
         raise CommandError(f"{name} {version} is registered already: unregister it first, or build another --version.")
     try:
@@ -87,6 +88,40 @@ def register(
     if workers:
         client.scale(name, workers, version)
     note(f"Registered {name} {version}.")
+
+
+def stored(path: Path, store: Path) -> str:
+    """Return an archive's name in the server's model store. Raises CommandError where it lies elsewhere."""
+    if path.name != str(path) and path.resolve().parent != store.resolve():
+        raise CommandError(f"{path} is not in the server's model store: build it there with --model-store {store}.")
+    return path.name
+
+
+@app.command("upgrade")
+def upgrade_model(path: Archive, timeout: Timeout = 60, run_dir: RunDir = paths.RUN_DIR) -> None:
+    """Let an archive take the place of its model's default version, without losing a request."""
+    endpoint = Endpoint.find(run_dir)
+    with Status("Upgrading", console=err):
+        tell(upgrade.upgrade(endpoint, stored(path, endpoint.model_store), timeout, note), timeout)
+
+
+@app.command()
+def rollback(
+    model: Annotated[str | None, typer.Argument(help="The model's name.", show_default="the only one upgraded")] = None,
+    timeout: Timeout = 60,
+    run_dir: RunDir = paths.RUN_DIR,
+) -> None:
+    """Go back to the archive that the last upgrade replaced, without losing a request."""
+    with Status("Rolling back", console=err):
+        tell(upgrade.rollback(Endpoint.find(run_dir), model, timeout, note), timeout)
+
+
+def tell(drained: bool, timeout: float) -> None:
+    if not drained:
+        warn(
+            f"The version that was replaced still has requests after {timeout:.0f} s, by its own address: end them and "
+            "unregister it with densenet models unregister."
+        )
 
 
 @app.command()

@@ -20,6 +20,7 @@ from scripts.errors import CommandError, NoWeights
 from scripts.java import find_java
 from scripts.options import MODEL, STAND_IN, ModelStore, RunDir, Timeout
 from scripts.stop import stop_gently
+from scripts.upgrade import without_replaced
 
 POLL_SECONDS = 0.5
 
@@ -45,7 +46,7 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: nothing is left behind
     find_java()  # before an archive is built, which takes minutes
     build_missing_archive(model_store)
-    archives = server.archives_in(model_store)
+    archives = archives_to_serve(model_store, run_dir)
     warn_if_stale(archives)
     warn_if_unpinned(archives)
 
@@ -112,6 +113,15 @@ def build_missing_archive(model_store: Path) -> None:
             f"its own, under its own name {STAND_IN}."
         )
         archive.archive(STAND_IN, model_store=model_store)
+
+
+def archives_to_serve(model_store: Path, run_dir: Path) -> list[Path]:
+    archives = server.archives_in(model_store)
+    kept = without_replaced(archives, run_dir)
+    for path in archives:
+        if path not in kept:
+            note(f"{path.name} is not loaded: an upgrade replaced it, and densenet models rollback goes back to it.")
+    return kept
 
 
 def warn_if_stale(archives: list[Path]) -> None:

@@ -27,6 +27,7 @@ from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
 from scripts.errors import CommandError
 from scripts.java import find_java
 from scripts.space import check_space, unpacked_size
+from scripts.upgrade import without_replaced
 
 READY_SECONDS = 110
 POLL_SECONDS = 0.2
@@ -112,7 +113,8 @@ def start(
 
     `changes` are settings that win over those of `config`. Returns as soon as the process runs. Raises CommandError.
     """
-    models = checked_archives(model_store)
+    archives = without_replaced(archives_in(model_store), run_dir)
+    models = checked_archives(archives)
     computed = {"default_workers_per_model": str(default_workers())}
     values = (
         DEFAULT_ADDRESSES
@@ -146,7 +148,7 @@ def start(
 
     temporary = make_temporary()
     try:
-        needed = unpacked_size(archives_in(model_store))
+        needed = unpacked_size(archives)
         check_space(temporary, needed, "Unpacking the archives", "set TMPDIR to another folder")
         process = launch(effective, run_dir, temporary)
     except BaseException:
@@ -157,14 +159,22 @@ def start(
     return server
 
 
-def checked_archives(model_store: Path) -> str:
-    """List a model store's archives as `load_models` takes them, each proved to be sound. Raises CommandError."""
-    archives = archives_in(model_store)
+def checked_archives(archives: list[Path]) -> str:
+    """List archives as `load_models` takes them, each proved to be sound. Raises CommandError.
+
+    TorchServe makes the first version of a model its default, so the newest comes first.
+    """
+    versions = {}
     for path in archives:
         if re.search("[,=]", path.name):
             raise CommandError(f"{path} cannot be loaded under that name: rename it, without commas and equals signs.")
-        read_manifest(path)
-    return ",".join(path.name for path in archives)
+        versions[path.name] = natural(read_manifest(path)[1])
+    return ",".join(sorted(versions, key=versions.__getitem__, reverse=True))
+
+
+def natural(version: str) -> list[str | int]:
+    """Order versions as people do: 10.0 comes after 2.0."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", version)]
 
 
 def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:

@@ -15,6 +15,7 @@ from scripts.endpoint import Endpoint
 from scripts.errors import CommandError, NoWeights
 from scripts.integrity import digest_file
 from scripts.server import Server
+from scripts.upgrade import Upgrade
 
 ANSWER = {"class_name": "tabby", "probability": 0.876}
 
@@ -64,6 +65,14 @@ def test_an_archive_that_is_there_is_taken(built: list[str], tmp_path: Path) -> 
     (tmp_path / "any.mar").touch()
     serve.build_missing_archive(tmp_path)
     assert built == []
+
+
+def test_an_archive_that_an_upgrade_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("m.mar", "m-2.0.mar"):
+        (tmp_path / name).touch()
+    Upgrade(serving="m-2.0.mar", replaced="m.mar").record("m", tmp_path)
+    assert [path.name for path in serve.archives_to_serve(tmp_path, tmp_path)] == ["m-2.0.mar"]
+    assert "m.mar is not loaded: an upgrade replaced it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("age", "warned"), [(1, True), (-60, False)])

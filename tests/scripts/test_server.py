@@ -118,9 +118,9 @@ def test_archives(tmp_path: Path) -> None:
     assert [path.name for path in server.archives_in(tmp_path)] == ["a.mar", "b.mar"]
 
 
-def write_archive(path: Path) -> Path:
+def write_archive(path: Path, version: str = "1.0") -> Path:
     with zipfile.ZipFile(path, "w") as file:
-        file.writestr(MANIFEST, json.dumps({"model": {"modelName": path.stem, "modelVersion": "1.0"}}))
+        file.writestr(MANIFEST, json.dumps({"model": {"modelName": path.stem, "modelVersion": version}}))
     return path
 
 
@@ -129,14 +129,19 @@ def test_only_checked_archives_are_loaded(tmp_path: Path) -> None:
     write_archive(tmp_path / "a.mar")
     (tmp_path / "c.tar.gz").touch()
     (tmp_path / "folder").mkdir()
-    assert server.checked_archives(tmp_path) == "a.mar,b.mar"
+    assert server.checked_archives(server.archives_in(tmp_path)) == "a.mar,b.mar"
+
+
+def test_the_newest_version_is_loaded_first(tmp_path: Path) -> None:
+    paths = [write_archive(tmp_path / f"m-{version}.mar", version) for version in ("1.0", "10.0", "2.0", "2.0-rc1")]
+    assert server.checked_archives(paths) == "m-10.0.mar,m-2.0-rc1.mar,m-2.0.mar,m-1.0.mar"
 
 
 @pytest.mark.parametrize("name", ["a,b.mar", "a=b.mar"])
 def test_a_name_that_load_models_would_split(tmp_path: Path, name: str) -> None:
     write_archive(tmp_path / name)
     with pytest.raises(CommandError, match="rename it"):
-        server.checked_archives(tmp_path)
+        server.checked_archives(server.archives_in(tmp_path))
 
 
 def test_a_changed_archive_starts_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,145 @@
+"""One version takes another's place while clients go on asking: each gets an answer, of the one or of the other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from handler.card import CARD_FILE
+from handler.labels import LABELS_FILE
+from scripts import paths, server
+from scripts.archive import MANIFEST, file_name
+from scripts.client import Client
+from scripts.options import STAND_IN
+from tests import pictures
+from tests.e2e.conftest import free_port_range
+from tests.e2e.support import command, rewrite
+from tests.faults.load import Answer, Target, closed_loop, statuses
+
+CLIENTS = 4
+COMMAND_SECONDS = 150
+SECOND = "2.0"
+
+
+def with_version(text: str) -> str:
+    return text.replace('"1.0"', f'"{SECOND}"')
+
+
+def marked(labels: str) -> str:
+    """Give every class another name, so that an answer tells which version it is of."""
+    return json.dumps({index: [key, f"second {name}"] for index, (key, name) in json.loads(labels).items()})
+
+
+def make_second(store: Path, changes: dict[str, Callable[[str], str]]) -> Path:
+    new = {MANIFEST: with_version, CARD_FILE: with_version} | changes
+    return rewrite(store / f"{STAND_IN}.mar", store / file_name(STAND_IN, SECOND), new)
+
+
+@pytest.fixture
+def second(model_store: Path) -> Iterator[Path]:
+    path = make_second(model_store, {LABELS_FILE: marked})
+    yield path
+    path.unlink()
+
+
+@pytest.fixture
+def photo() -> bytes:
+    """Small, since it is the server that is tried here."""
+    return pictures.encode(pictures.photo("chelsea").resize((96, 64)), quality=90)
+
+
+def models(run_dir: Path, *arguments: str | Path) -> CompletedProcess[str]:
+    return command("models", *arguments, "--run-dir", run_dir, timeout=COMMAND_SECONDS)
+
+
+def under_load(target: Target, photo: bytes, act: Callable[[], CompletedProcess[str]]) -> list[Answer]:
+    """Ask without a pause, and without trying again, for as long as a command takes."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(closed_loop, lambda: target.ask(photo), CLIENTS, stop=stop)
+        try:
+            done = act()
+        finally:
+            stop.set()
+        assert done.returncode == 0, done.stderr
+        return load.result()
+
+
+def name_in(answer: Answer) -> str:
+    return str(json.loads(answer.body)["class_name"])
+
+
+def registered(client: Client) -> list[tuple[str, str]]:
+    return [(one["modelVersion"], one["modelUrl"]) for one in client.versions(STAND_IN)]
+
+
+def test_an_upgrade_and_the_way_back_lose_no_request(
+    running: server.Server, client: Client, run_dir: Path, second: Path, photo: bytes
+) -> None:
+    target = Target(running.endpoint)
+    target.headers["Min-Probability"] = "0"
+    first = name_in(target.ask(photo))
+
+    answers = under_load(target, photo, lambda: models(run_dir, "upgrade", second))
+    assert statuses(answers) == Counter({200: len(answers)})
+    assert {name_in(answer) for answer in answers} == {first, f"second {first}"}
+    assert name_in(target.ask(photo)) == f"second {first}"
+    assert registered(client) == [(SECOND, second.name)]
+
+    answers = under_load(target, photo, lambda: models(run_dir, "rollback"))
+    assert statuses(answers) == Counter({200: len(answers)})
+    assert {name_in(answer) for answer in answers} == {first, f"second {first}"}
+    assert name_in(target.ask(photo)) == first
+    assert registered(client) == [("1.0", f"{STAND_IN}.mar")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("handler:\n  colour: blue\n", "Failed to start workers"),
+        ("handler:\n  max_image_bytes: 10\n", "the limit is 10"),  # it starts, and cannot classify the probe
+    ],
+)
+def test_a_version_that_does_not_work_leaves_the_old_one(
+    client: Client, run_dir: Path, model_store: Path, photo: bytes, setting: str, reason: str
+) -> None:
+    def broken(config: str) -> str:
+        lines = [line for line in config.splitlines() if not line.strip().startswith("max_image_bytes")]
+        return "\n".join(lines).replace("handler:\n", setting)
+
+    path = make_second(model_store, {"model-config.yaml": broken})
+    before = client.versions(STAND_IN)
+    try:
+        done = models(run_dir, "upgrade", path)
+    finally:
+        path.unlink()
+
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert f"{STAND_IN} 1.0 is still the default." in done.stderr
+    assert "Traceback" not in done.stderr
+    after = client.versions(STAND_IN)
+    assert [worker["pid"] for one in after for worker in one["workers"]] == [
+        worker["pid"] for one in before for worker in one["workers"]
+    ]
+    assert client.predict(STAND_IN, photo)["probability"] > 0
+
+
+def test_a_restart_serves_the_newest_version(stand_in_archive: Path, tmp_path: Path) -> None:
+    """TorchServe makes the first version it loads the default."""
+    shutil.copy(stand_in_archive, tmp_path)
+    make_second(tmp_path, {LABELS_FILE: marked})
+    started = server.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, free_port_range())
+    try:
+        server.wait_until_ready(started, server.archives_in(tmp_path), lambda _: None)
+        assert Client(started.endpoint).describe(STAND_IN, card=False)["modelVersion"] == SECOND
+    finally:
+        started.stop()
