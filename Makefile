@@ -1,4 +1,5 @@
 # make serve   set everything up, build the archive, start TorchServe, classify a photo
+# make web     the same, and the gateway in front of it: http://127.0.0.1:8000
 # make test    set up what the tests need and run them all
 # make help    the rest
 
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop test test-faults fuzz check format protos lock bench clean
+.PHONY: help setup serve web stop test test-faults fuzz check format protos lock bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 16
@@ -21,7 +22,11 @@ $(VENV)/.serve: pyproject.toml requirements.lock
 	$(BIN)/python -m scripts.java || { $(INSTALL) --editable '.[java]' && $(BIN)/python -m scripts.java; }
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.serve
+$(VENV)/.web: $(VENV)/.serve
+	$(INSTALL) --editable '.[web]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.web
 	$(INSTALL) --editable '.[dev]'
 	$(INSTALL) --only-binary atheris --editable '.[fuzz]' || echo 'atheris cannot be installed here: its test will be skipped'
 	@touch $@
@@ -31,7 +36,10 @@ setup: $(VENV)/.serve  ## install what serving needs into .venv
 serve: $(VENV)/.serve  ## start the server and classify a photo
 	@$(BIN)/densenet serve
 
-stop: $(VENV)/.serve  ## stop the server
+web: $(VENV)/.web  ## start the server and the gateway, http://127.0.0.1:8000
+	@$(BIN)/densenet web
+
+stop: $(VENV)/.serve  ## stop both
 	@$(BIN)/densenet stop
 
 test: $(VENV)/.dev  ## run every test, with coverage

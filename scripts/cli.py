@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from scripts import models
+from scripts import keys, models
 from scripts.archive import archive
 from scripts.classify import classify
 from scripts.console import run
@@ -13,6 +13,7 @@ from scripts.labels import labels
 from scripts.serve import serve
 from scripts.stop import stop
 from scripts.token import token
+from scripts.web import web
 
 app = typer.Typer(
     add_completion=False,
@@ -20,9 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Serve an image classifier with TorchServe.",
 )
-for command in (serve, stop, classify, explain, archive, labels, token):
+for command in (serve, web, stop, classify, explain, archive, labels, token):
     app.command()(command)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -88,13 +88,13 @@ class Endpoint:
     def key_file(self) -> Path:
         return self.folder / KEY_FILE
 
-    def token(self, scope: Scope) -> str:
-        """Return a token that is still valid, asking TorchServe for a new one where it has expired.
+    def token(self, scope: Scope, margin: timedelta = timedelta()) -> str:
+        """Return a token that is valid for `margin` at least, asking TorchServe for a new one where it is not.
 
         Raises CommandError where there is no key file or the server does not answer.
         """
         token, expires, api_key = self._keys(scope)
-        if expires <= datetime.now(UTC):
+        if expires - margin <= datetime.now(UTC):
             self._renew(scope, api_key)
             token, _, _ = self._keys(scope)
         return token

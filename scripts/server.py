@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from handler.settings import default_workers
-from scripts import paths, properties, tls
+from scripts import paths, processes, properties, tls
 from scripts.archive import read_manifest
 from scripts.client import Client
 from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
@@ -35,7 +35,6 @@ TRACEBACK_SECONDS = 0.5
 # Lines of ts/model_service_worker.py (TorchServe 0.12).
 WORKER_DIED = "Backend worker process died."
 WORKER_STARTS = "s_name_part0="
-STOP_SECONDS = 20
 # Where TorchServe 0.12 listens unless its settings say otherwise.
 DEFAULT_ADDRESSES = {
     "inference_address": "http://127.0.0.1:8080",
@@ -87,20 +86,12 @@ class Server:
         return self.endpoint.folder / "logs"
 
     def process(self) -> psutil.Process | None:
-        try:
-            process = psutil.Process(self.pid)
-            same = process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return None
-        return process if same else None
+        return processes.find(self.pid, self.created)
 
     def stop(self) -> None:
         """End the server and its workers, and remove what it leaves: tokens, sockets, unpacked models."""
         if process := self.process():
-            family = [process, *process.children(recursive=True)]
-            process.terminate()
-            for survivor in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
-                survivor.kill()
+            processes.end(process)
         shutil.rmtree(self.temporary, ignore_errors=True)
         for name in (STATE_FILE, KEY_FILE):
             (self.endpoint.folder / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Stop the TorchServe that `densenet serve` started."""
+"""Stop what `densenet web` and `densenet serve` started."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from scripts import paths
 from scripts.console import note, run, warn
 from scripts.drain import drain
 from scripts.errors import CommandError
+from scripts.gateway import Gateway
 from scripts.options import RunDir, Timeout
 from scripts.server import Server
 
 
 def stop(run_dir: RunDir = paths.RUN_DIR, timeout: Timeout = 60) -> None:
-    """Answer the requests already accepted, refuse new ones, then stop the server; harmless where none runs."""
+    """Answer the requests already accepted, refuse new ones, then stop the gateway and the server.
+
+    Harmless where none runs.
+    """
+    if gateway := Gateway.find(run_dir):
+        gateway.stop(run_dir)
+        note(f"Stopped the gateway (pid {gateway.pid}).")
     server = Server.read(run_dir)
     if server is None or not server.process():
         if server:

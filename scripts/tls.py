@@ -77,6 +77,15 @@ def _read(path: Path) -> str:
         raise CommandError(f"{path} cannot be read ({error.strerror}): give --tls-cert and --tls-key.") from error
 
 
+def pinned(certificate: Path) -> ssl.SSLContext:
+    """Return what trusts one certificate and no other, for clients that take a context. Raises CommandError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it is trusted itself, whoever issued it
+    context.load_verify_locations(cadata=der_of(certificate))
+    return context
+
+
 class PinnedCertificate(HTTPAdapter):
     """Trusts one certificate and no other, whoever issued it and for whatever name.
 

@@ -1,7 +1,8 @@
-"""What is slow to make and can be shared: a checkpoint, two archives."""
+"""What is slow to make and can be shared: a checkpoint, two archives. And an address where nobody is."""
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,11 @@ def densenet_folder(densenet_archive: Path, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def stand_in_folder(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpack(stand_in_archive, tmp_path_factory.mktemp("stand-in"))
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"

@@ -22,7 +22,7 @@ def test_tests_are_named_with_their_file() -> None:
 
 @pytest.mark.parametrize(("file", "name"), NAMED)
 def test_a_test_that_is_named_exists(file: str, name: str) -> None:
-    assert re.search(rf"^def {name}\(", (paths.ROOT / file).read_text(), re.MULTILINE), f"{file} has no {name}"
+    assert re.search(rf"^(async )?def {name}\(", (paths.ROOT / file).read_text(), re.MULTILINE), f"{file} has no {name}"
 
 
 def test_the_limits_are_those_of_the_code() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,14 +15,6 @@ from tests.scripts.web import Web, serve
 def web() -> Iterator[Web]:
     with serve() as running:
         yield running
-
-
-@pytest.fixture
-def nobody() -> str:
-    """An address at which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def write_keys(folder: Path, inference: str = "inf", hours: float = 1) -> None:

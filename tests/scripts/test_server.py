@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from handler.settings import default_workers
-from scripts import paths, properties, server
+from scripts import paths, processes, properties, server
 from scripts.archive import MANIFEST
 from scripts.client import Client
 from scripts.endpoint import KEY_FILE, STATE_FILE, Endpoint
@@ -234,7 +234,7 @@ def test_stop_leaves_nothing(running: Server, process: subprocess.Popen[bytes]) 
 
 
 def test_a_server_that_does_not_listen_is_killed(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(processes, "STOP_SECONDS", 0.2)
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", deaf], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -7,6 +7,7 @@ import pytest
 from scripts import stop as module
 from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
+from scripts.gateway import Gateway
 from scripts.server import Server
 from scripts.stop import stop
 
@@ -65,3 +66,17 @@ def test_a_server_that_does_not_answer_is_stopped_all_the_same(
     stop(endpoint.folder)
     assert len(stopped) == 1
     assert "No answer. Requests that it has accepted are cut off." in capsys.readouterr().err
+
+
+def test_the_gateway_is_stopped_before_the_server_it_asks(
+    stopped: list[Server], endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop_gateway(_: Gateway, run_dir: Path) -> None:
+        assert (run_dir, stopped) == (endpoint.folder, [])
+
+    monkeypatch.setattr(Gateway, "find", lambda _: Gateway(8, 0.0, "http://127.0.0.1:8000"))
+    monkeypatch.setattr(Gateway, "stop", stop_gateway)
+    monkeypatch.setattr(module, "drain", lambda *_: True)
+    stop(endpoint.folder)
+    assert len(stopped) == 1
+    assert "Stopped the gateway (pid 8)." in capsys.readouterr().err

@@ -1,0 +1,99 @@
+"""Start TorchServe, and the gateway in front of it."""
+
+from __future__ import annotations
+
+import ipaddress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.status import Status
+
+from scripts import gateway, paths
+from scripts.classify import default_model
+from scripts.client import Client
+from scripts.console import err, note, out, run, warn
+from scripts.endpoint import Endpoint
+from scripts.errors import CommandError
+from scripts.options import ModelStore, RunDir
+from scripts.serve import console_script, relative, serve
+from web.keys import KeyFile
+
+NEEDED = ("fastapi", "fastapi_offline", "httptools", "httpx", "limits", "python_multipart", "uvicorn", "uvloop")
+
+
+def web(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The gateway's port.")] = 8000,
+    host: Annotated[str, typer.Option(help="The address it listens on.")] = "127.0.0.1",
+    model: Annotated[
+        str, typer.Option(help="The model that answers.", show_default="densenet121 or the only one")
+    ] = "",
+    rate: Annotated[str, typer.Option(help="Requests that one API key may make.")] = "600/minute",
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="An origin whose pages may read the answers; can be repeated.")
+    ] = None,
+    model_store: ModelStore = paths.MODEL_STORE,
+    run_dir: RunDir = paths.RUN_DIR,
+    config: Annotated[Path, typer.Option(help="TorchServe's settings.")] = paths.SERVER_CONFIG,
+) -> None:
+    """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
+    check_installed()
+    from web.limits import parse_rate
+    from web.settings import GatewaySettings
+
+    parse_rate(rate)
+    serve(model_store=model_store, run_dir=run_dir, config=config)
+    run_dir = run_dir.resolve()
+    if running := gateway.Gateway.find(run_dir):
+        note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
+        return
+    served = chosen_model(Client(Endpoint.find(run_dir)), model)
+    settings = GatewaySettings(run_dir, served, host=host, port=port, rate=rate, cors_origins=tuple(cors_origin or ()))
+    warn_if_open(settings.host, KeyFile(run_dir))
+    started = gateway.start(settings)
+    try:
+        with Status("Starting the gateway", console=err) as status:
+            gateway.wait_until_ready(started, run_dir, status.update)
+    except BaseException:  # a gateway that cannot answer is not left behind
+        started.stop(run_dir)
+        raise
+    report(started, run_dir)
+
+
+def check_installed() -> None:
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise CommandError(f"The gateway needs {', '.join(missing)}: run make web, or pip install '.[web]'.")
+
+
+def chosen_model(client: Client, model: str) -> str:
+    if model and model not in client.models():
+        raise CommandError(f"The server has no model {model}: densenet models list shows the ones there are.")
+    return model or default_model(client, has_management=True)
+
+
+def warn_if_open(host: str, keys: KeyFile) -> None:
+    try:
+        closed = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        closed = host == "localhost"
+    if not closed and not keys.enforced:
+        warn(f"Everybody who reaches {host} may use the gateway: densenet keys add NAME asks for a key.")
+
+
+def report(started: gateway.Gateway, run_dir: Path) -> None:
+    flag = "" if run_dir == paths.RUN_DIR else f" --run-dir {run_dir}"
+    rows = {
+        "gateway": started.url,
+        "predict": f"{started.url}/predict",
+        "docs": f"{started.url}/docs",
+        "try": f"curl -F file=@{relative(paths.SAMPLE_PHOTO)} {started.url}/predict",
+        "stop": f"{console_script()} stop{flag}",
+    }
+    for key, value in rows.items():
+        out.print(f"[bold]{key:<12}[/] {escape(value)}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run(web)

@@ -1,0 +1,165 @@
+"""The real gateway's process in front of the real server, as `densenet web` starts them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from scripts import server
+from scripts.client import Client
+from scripts.gateway import Gateway
+from scripts.options import STAND_IN
+from tests.e2e.conftest import free_port_range
+from tests.e2e.support import TIMEOUT_SECONDS, check_error, command, content_of, listening_addresses, worker_pids
+from tests.pictures import FITTING
+from web.keys import KeyFile
+from web.uploads import NO_FORM
+
+READY_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def start(run_dir: Path, model_store: Path) -> list[str | Path]:
+    """The arguments that start this gateway."""
+    port = str(free_port_range(1))
+    return ["--run-dir", run_dir, "--model-store", model_store, "--port", port, "--model", STAND_IN]
+
+
+@pytest.fixture(scope="module")
+def gateway(start: list[str | Path], run_dir: Path) -> Iterator[Gateway]:
+    started = command("web", *start)
+    assert started.returncode == 0, started.stderr
+    found = Gateway.find(run_dir)
+    assert found is not None
+    assert f"{found.url}/predict" in started.stdout
+    yield found
+    found.stop(run_dir)
+
+
+def predict(gateway: Gateway, *photos: bytes, **options: object) -> requests.Response:
+    form = [("file", ("photo.jpg", photo)) for photo in photos]
+    return requests.post(f"{gateway.url}/predict", files=form, timeout=TIMEOUT_SECONDS, **options)  # type: ignore[arg-type]
+
+
+def test_the_tutorials_client(gateway: Gateway, cat: bytes) -> None:
+    answer = content_of(requests.post(f"{gateway.url}/predict", files={"file": cat}, timeout=TIMEOUT_SECONDS))
+
+    assert list(answer) == ["class_id", "class_name"]
+    assert answer["class_name"] in FITTING["chelsea"]
+
+
+def test_several_photos_under_one_name(gateway: Gateway, photos: dict[str, bytes]) -> None:
+    names = list(photos)
+
+    answers = content_of(predict(gateway, *(photos[name] for name in names), params={"top_k": 2}))
+
+    assert [answer["class_name"] in FITTING[name] for answer, name in zip(answers, names, strict=True)] == [True] * 7
+    assert {len(answer["predictions"]) for answer in answers} == {2}
+
+
+@pytest.mark.parametrize(
+    ("photos", "fragment"),
+    [((b"Dear cat,",), "not an image of an accepted format"), ((b"",), "The file is empty"), ((), NO_FORM)],
+)
+def test_what_is_no_photo(gateway: Gateway, photos: tuple[bytes, ...], fragment: str) -> None:
+    answer = predict(gateway, *photos)
+
+    assert answer.status_code == 400
+    check_error(answer.json(), 400, fragment)
+
+
+def test_many_clients_at_once(gateway: Gateway, cat: bytes) -> None:
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda _: content_of(predict(gateway, cat)), range(64)))
+
+    assert {answer["class_name"] for answer in answers} <= FITTING["chelsea"]
+
+
+def test_a_body_without_end_is_refused_while_it_is_sent(gateway: Gateway) -> None:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS) as connection:
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%s\r\n" % (len(part), part))
+        for _ in range(32):
+            connection.sendall(b"%x\r\n%s\r\n" % (2**20, bytes(2**20)))
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()  # the body is not at its end, and never will be
+        error = json.loads(answer.read())
+
+    assert answer.status == 413
+    check_error(error, 413, "The request is larger than 32 MiB: send smaller photos or fewer at once.")
+
+
+def test_keys_are_asked_for_once_there_is_one(gateway: Gateway, run_dir: Path, cat: bytes) -> None:
+    added = command("keys", "add", "phone", "--run-dir", run_dir)
+    try:
+        refused = predict(gateway, cat)
+        assert refused.status_code == 401
+        check_error(refused.json(), 401, "An API key is needed")
+        bearer = {"Authorization": f"Bearer {added.stdout.strip()}"}
+        assert content_of(predict(gateway, cat, headers=bearer))["class_name"] in FITTING["chelsea"]
+        assert requests.get(f"{gateway.url}/readyz", timeout=TIMEOUT_SECONDS).ok
+    finally:
+        KeyFile(run_dir).path.unlink()
+    assert predict(gateway, cat).status_code == 200
+
+
+def test_tokens_that_somebody_else_renewed(gateway: Gateway, running: server.Server, cat: bytes) -> None:
+    assert predict(gateway, cat).status_code == 200
+    before = running.endpoint.token("inference")
+    running.endpoint.replace_token("inference")
+
+    assert running.endpoint.token("inference") != before
+    assert predict(gateway, cat).status_code == 200
+
+
+def test_the_documentation(gateway: Gateway) -> None:
+    assert "swagger-ui" in requests.get(f"{gateway.url}/docs", timeout=TIMEOUT_SECONDS).text
+
+
+def test_it_listens_to_this_machine_only(gateway: Gateway) -> None:
+    addresses = listening_addresses(gateway.pid)
+
+    assert len(addresses) == 1
+    assert addresses[0].is_loopback
+
+
+def test_a_second_start_says_that_it_runs(gateway: Gateway, start: list[str | Path], run_dir: Path) -> None:
+    again = command("web", *start)
+
+    assert again.returncode == 0
+    assert f"The gateway is already running (pid {gateway.pid}) at {gateway.url}" in again.stderr
+    assert Gateway.find(run_dir) == gateway
+
+
+def test_a_workers_death_costs_no_request(gateway: Gateway, client: Client, cat: bytes) -> None:
+    victim = worker_pids(client)[STAND_IN][0]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(predict, gateway, cat) for _ in range(48)]
+        while sum(future.done() for future in asked) < 8:
+            time.sleep(0.01)
+        os.kill(victim, signal.SIGKILL)
+        assert {future.result().status_code for future in asked} == {200}
+    wait_for_workers(client, gone=victim)
+
+
+def wait_for_workers(client: Client, gone: int) -> None:
+    """Give the other tests a server whose workers are all there."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        workers = client.versions(STAND_IN)[0]["workers"]
+        if all(worker["status"] == "READY" and worker["pid"] != gone for worker in workers):
+            return
+        time.sleep(0.2)
+    pytest.fail(f"a killed worker did not come back within {READY_SECONDS} s")

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from scripts.cli import app
+from scripts.errors import CommandError
+from web.keys import KeyFile
+
+
+def densenet(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, ["keys", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_add_list_revoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = densenet("add", "phone", "--run-dir", tmp_path).splitlines()[0]
+    assert KeyFile(tmp_path).name_of(key) == "phone"
+
+    (listed,) = json.loads(densenet("list", "--run-dir", tmp_path))
+    assert set(listed) == {"name", "created"}
+    assert listed["name"] == "phone"
+
+    densenet("revoke", "phone", "--run-dir", tmp_path)
+    assert json.loads(densenet("list", "--run-dir", tmp_path)) == []
+    assert KeyFile(tmp_path).name_of(key) is None
+
+
+def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="There is no key named phone"):
+        densenet("revoke", "phone", "--run-dir", tmp_path)
+
+
+def test_the_last_key_says_what_it_leaves(tmp_path: Path) -> None:
+    KeyFile(tmp_path).add("phone")
+    result = CliRunner().invoke(app, ["keys", "revoke", "phone", "--run-dir", str(tmp_path)])
+    assert "the gateway stays closed" in result.output.replace("\n", " ")

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts import web as command
+from scripts.client import Client
+from scripts.endpoint import Endpoint
+from scripts.errors import CommandError
+from tests.scripts.web import Web, as_json
+from web.keys import KeyFile
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [("127.0.0.1", False), ("::1", False), ("localhost", False), ("0.0.0.0", True), ("example.org", True)],  # noqa: S104
+)
+def test_a_gateway_open_to_everybody_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str, warned: bool
+) -> None:
+    command.warn_if_open(host, KeyFile(tmp_path))
+    assert ("Everybody who reaches" in capsys.readouterr().err) is warned
+
+    KeyFile(tmp_path).add("phone")
+    command.warn_if_open(host, KeyFile(tmp_path))
+    assert capsys.readouterr().err == ""
+
+
+def test_the_model_that_answers(endpoint: Endpoint, web: Web) -> None:
+    web.on("GET /models", as_json({"models": [{"modelName": "flowers", "modelUrl": "flowers.mar"}]}))
+    client = Client(endpoint)
+    assert [command.chosen_model(client, model) for model in ("", "flowers")] == ["flowers"] * 2
+    with pytest.raises(CommandError, match="The server has no model birds: densenet models list"):
+        command.chosen_model(client, "birds")
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name in ("uvicorn", "limits") else object())
+    with pytest.raises(CommandError, match="The gateway needs limits, uvicorn: run make web"):
+        command.check_installed()
+
+
+def test_a_wrong_rate_starts_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="--rate often is no rate"):
+        command.web(rate="often", run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from scripts.errors import CommandError
+from web.keys import KeyFile
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyFile:
+    return KeyFile(tmp_path / "run")
+
+
+def test_without_a_file_nothing_is_enforced(keys: KeyFile) -> None:
+    assert not keys.enforced
+    assert keys.entries() == {}
+
+
+def test_a_key_is_known_by_its_name(keys: KeyFile) -> None:
+    first, second = keys.add("phone"), keys.add("laptop")
+
+    assert keys.enforced
+    assert first != second
+    assert (keys.name_of(first), keys.name_of(second)) == ("phone", "laptop")
+    assert [keys.name_of(key) for key in ("", first[:-1], first + "x", first.upper(), "schlüssel \udc80")] == [None] * 5
+
+
+def test_only_a_digest_is_stored(keys: KeyFile) -> None:
+    key = keys.add("phone")
+    text = keys.path.read_text()
+
+    assert key.startswith("densenet_")
+    assert len(key) >= len("densenet_") + 43  # 256 bits in base64
+    assert key not in text
+    assert json.loads(text)["phone"]["sha256"] == hashlib.sha256(key.encode()).hexdigest()
+
+
+def test_the_file_is_its_owners_alone(keys: KeyFile) -> None:
+    for name in ("phone", "laptop"):
+        keys.add(name)
+        assert stat.S_IMODE(keys.path.stat().st_mode) == 0o600
+    assert [path.name for path in keys.path.parent.iterdir()] == ["api_keys.json"]
+
+
+def test_a_running_gateway_follows_the_file(keys: KeyFile) -> None:
+    gateway = KeyFile(keys.path.parent)
+    phone = keys.add("phone")
+    assert gateway.name_of(phone) == "phone"
+
+    laptop = keys.add("laptop")
+    assert gateway.name_of(laptop) == "laptop"
+
+    keys.revoke("phone")
+    assert gateway.name_of(phone) is None
+
+
+def test_after_the_last_key_nobody_gets_in(keys: KeyFile) -> None:
+    key = keys.add("phone")
+    keys.revoke("phone")
+
+    assert keys.enforced
+    assert keys.name_of(key) is None
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 65, "two\nlines"])
+def test_a_name_that_is_none(keys: KeyFile, name: str) -> None:
+    with pytest.raises(CommandError, match="1 to 64 printable characters"):
+        keys.add(name)
+    assert not keys.enforced
+
+
+def test_a_name_twice(keys: KeyFile) -> None:
+    key = keys.add("phone")
+    with pytest.raises(CommandError, match="There is a key named phone: revoke it first"):
+        keys.add("phone")
+    assert keys.name_of(key) == "phone"
+
+
+def test_a_name_that_is_not_there(keys: KeyFile) -> None:
+    with pytest.raises(CommandError, match="There is no key named phone: densenet keys list"):
+        keys.revoke("phone")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"phone": 1}', '{"phone": {"created": "x"}}'])
+def test_a_damaged_file_lets_nobody_in(keys: KeyFile, text: str) -> None:
+    key = keys.add("phone")
+    keys.path.write_text(text)
+    fresh = KeyFile(keys.path.parent)
+
+    with pytest.raises(CommandError, match=r"api_keys.json is damaged: delete it and add the keys again"):
+        fresh.name_of(key)

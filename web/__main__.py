@@ -1,0 +1,64 @@
+"""`python -m web SETTINGS`: the gateway's own process, which densenet web starts."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from scripts.endpoint import Endpoint
+from web.app import create_app
+from web.settings import GatewaySettings
+from web.upstream import Upstream
+
+KEEP_ALIVE_SECONDS = 60
+STOP_SECONDS = 5
+LOG_FILE = "gateway.log"
+LOG_BYTES = 10_000_000
+
+
+def main() -> None:
+    settings = GatewaySettings.from_json(sys.argv[1])
+    uvicorn.run(
+        application(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,  # TorchServe keeps one
+        log_config=log_config(settings),
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        server_header=False,
+    )
+
+
+def application(settings: GatewaySettings) -> FastAPI:
+    upstream = Upstream(Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight)
+    return create_app(upstream, settings)
+
+
+def log_config(settings: GatewaySettings) -> dict[str, Any]:
+    """Warnings and errors, in files of bounded size."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+        "handlers": {
+            "file": {
+                "class": "logging.handlers.RotatingFileHandler",
+                "filename": str(settings.run_dir / LOG_FILE),
+                "maxBytes": LOG_BYTES,
+                "backupCount": 1,
+                "formatter": "line",
+            }
+        },
+        "root": {"handlers": ["file"], "level": "WARNING"},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""What a gateway is started with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """`run_dir` is the server's folder, `model` the one that answers, `rate` the requests that a key may make.
+
+    `cors_origins` are the origins whose pages may read answers. The limits guard memory: at most `max_requests` bodies
+    of `max_body_bytes` are held at a time, and `max_in_flight` files are with TorchServe, fewer than its queue holds.
+    """
+
+    run_dir: Path
+    model: str
+    host: str = "127.0.0.1"
+    port: int = 8000
+    rate: str = "600/minute"
+    cors_origins: tuple[str, ...] = ()
+    max_body_bytes: int = 33_554_432
+    max_files: int = 32
+    max_requests: int = 64
+    max_in_flight: int = 64
+    upload_seconds: float = 60
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self) | {"run_dir": str(self.run_dir)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        values = json.loads(text)
+        return cls(
+            **values | {"run_dir": Path(values["run_dir"]), "cors_origins": tuple(values.get("cors_origins", ()))}
+        )
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address
+        return f"http://{host}:{self.port}"

@@ -1,0 +1,50 @@
+"""TorchServe's tokens, held and renewed before they expire."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+from scripts.endpoint import Endpoint, Scope
+
+# A token is asked for anew this long before it expires, and the key file is read this often; the second is shorter,
+# so that no token expires while it is held.
+MARGIN = timedelta(seconds=60)
+HELD_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Held:
+    token: str
+    until: float
+
+
+class Tokens:
+    """The tokens of one server. Safe to share between tasks: one of them renews, the others wait."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._held: dict[Scope, Held] = {}
+        self._lock = asyncio.Lock()
+
+    async def get(self, scope: Scope) -> str:
+        """Return a token that is valid for a while. Raises CommandError where the server has none to give."""
+        if token := self._current(scope):
+            return token
+        async with self._lock:
+            if token := self._current(scope):
+                return token
+            token = await asyncio.to_thread(self._endpoint.token, scope, MARGIN)
+            self._held[scope] = Held(token, time.monotonic() + HELD_SECONDS)
+            return token
+
+    def forget(self, scope: Scope, token: str) -> None:
+        """Drop a token that was refused: somebody else renewed it, or the server was restarted."""
+        if (held := self._held.get(scope)) and held.token == token:
+            del self._held[scope]
+
+    def _current(self, scope: Scope) -> str | None:
+        held = self._held.get(scope)
+        return held.token if held and time.monotonic() < held.until else None
