@@ -85,7 +85,7 @@ def warn_if_open(host: str, keys: KeyFile) -> None:
 def report(started: gateway.Gateway, run_dir: Path) -> None:
     flag = "" if run_dir == paths.RUN_DIR else f" --run-dir {run_dir}"
     rows = {
-        "gateway": started.url,
+        "page": f"{started.url}/",
         "predict": f"{started.url}/predict",
         "docs": f"{started.url}/docs",
         "try": f"curl -F file=@{relative(paths.SAMPLE_PHOTO)} {started.url}/predict",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import uvicorn
@@ -38,7 +39,12 @@ def main() -> None:
 
 def application(settings: GatewaySettings) -> FastAPI:
     upstream = Upstream(Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight)
-    return create_app(upstream, settings)
+    app = create_app(upstream, settings)
+    if find_spec("gradio"):
+        from web import page
+
+        page.mount(app, upstream)
+    return app
 
 
 def log_config(settings: GatewaySettings) -> dict[str, Any]:

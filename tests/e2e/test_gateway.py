@@ -11,14 +11,17 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from playwright.sync_api import Browser, expect
 
-from scripts import server
+from scripts import paths, server
 from scripts.client import Client
-from scripts.gateway import Gateway
+from scripts.gateway import UPLOADS, Gateway
 from scripts.options import STAND_IN
+from tests.browser.support import Visit
 from tests.e2e.conftest import free_port_range
 from tests.e2e.support import TIMEOUT_SECONDS, check_error, command, content_of, listening_addresses, worker_pids
 from tests.pictures import FITTING
@@ -126,6 +129,32 @@ def test_tokens_that_somebody_else_renewed(gateway: Gateway, running: server.Ser
 
 def test_the_documentation(gateway: Gateway) -> None:
     assert "swagger-ui" in requests.get(f"{gateway.url}/docs", timeout=TIMEOUT_SECONDS).text
+
+
+def test_the_page(gateway: Gateway, browser: Browser) -> None:
+    with Visit(browser, gateway.url, "page", {"viewport": {"width": 1100, "height": 900}}) as visit:
+        visit.page.locator("#photo input[type=file]").set_input_files(paths.SAMPLE_PHOTO)
+        expect(visit.page.locator("#answer h2")).to_have_text("Egyptian cat")
+        expect(visit.page.locator("#heatmap")).to_contain_text("speaks for Egyptian cat")
+        visit.page.mouse.move(0, 0)
+        visit.screenshot()
+
+        visit.page.locator("#bars button", has_text="tabby").click()
+        expect(visit.page.locator("#heatmap")).to_contain_text("speaks for tabby")
+        visit.page.get_by_role("button", name="A blurred clock").click()
+        expect(visit.page.locator("#answer h2")).to_have_text("Not sure")
+
+    assert visit.hosts == {urlsplit(gateway.url).netloc}
+    assert visit.errors == []
+
+
+def test_what_people_upload_is_its_owners_alone(gateway: Gateway, run_dir: Path, cat: bytes) -> None:
+    upload = requests.post(f"{gateway.url}/gradio_api/upload", files={"files": cat}, timeout=TIMEOUT_SECONDS)
+
+    [path] = content_of(upload)
+    assert Path(path).read_bytes() == cat
+    assert Path(path).is_relative_to(run_dir / UPLOADS)
+    assert (run_dir / UPLOADS).stat().st_mode & 0o077 == 0
 
 
 def test_it_listens_to_this_machine_only(gateway: Gateway) -> None:

@@ -1,0 +1,94 @@
+"""A server for the page, and a visit to it that notes all it asked for and complained of."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI
+from playwright.sync_api import Browser, Page, expect
+
+from scripts import paths
+
+SCREENSHOTS = paths.ROOT / "build" / "screenshots"
+LOOPBACK = {"127.0.0.1", "localhost"}
+STARTED_SECONDS = 30
+ANSWER_MILLISECONDS = 10_000
+
+
+class Served:
+    """An application on a free port of this machine, in a thread, in whose event loop `build` makes it.
+
+    Where none runs, Gradio makes an event loop for each of its locks, and closes none.
+    """
+
+    def __init__(self, build: Callable[[], FastAPI]) -> None:
+        self._build = build
+        self._server: uvicorn.Server | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        deadline = time.monotonic() + STARTED_SECONDS
+        while self._server is None or not self._server.started:
+            assert self._thread.is_alive(), "the server ended before it listened"
+            assert time.monotonic() < deadline, f"the server did not listen within {STARTED_SECONDS} s"
+            time.sleep(0.05)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url: str = f"http://127.0.0.1:{port}/"
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self._server.should_exit = True
+        self._thread.join(STARTED_SECONDS)
+        assert not self._thread.is_alive()
+
+    async def _serve(self) -> None:
+        config = uvicorn.Config(self._build(), "127.0.0.1", 0, log_level="warning", timeout_graceful_shutdown=5)
+        self._server = uvicorn.Server(config)
+        await self._server.serve()
+
+
+class Visit:
+    """The page, open in a browser until the visit ends. `hosts` are those that the browser asked."""
+
+    def __init__(self, browser: Browser, url: str, name: str, device: dict[str, Any]) -> None:
+        self.hosts: set[str] = set()
+        self.errors: list[str] = []
+        self._name = re.sub(r"\W+", "-", name.removeprefix("test_")).strip("-")
+        self._context = browser.new_context(**device)
+        self._context.set_default_timeout(ANSWER_MILLISECONDS)
+        expect.set_options(timeout=ANSWER_MILLISECONDS)
+        self._context.on("request", lambda request: self._note_host(request.url))
+        self.page: Page = self._context.new_page()
+        self.page.on("websocket", lambda socket: self._note_host(socket.url))
+        self.page.on("console", lambda message: self._note_error(message.type, message.text))
+        self.page.on("pageerror", lambda error: self._note_error("error", str(error)))
+        self.page.goto(url)
+        self.page.get_by_role("button", name="A cat").wait_for()  # page.js, which runs last, gave it the name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._context.close()
+
+    def screenshot(self, name: str = "") -> None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{'-'.join(filter(None, (self._name, name)))}.png", full_page=True)
+
+    def _note_host(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob"):
+            self.hosts.add(parts.netloc)
+
+    def _note_error(self, kind: str, text: str) -> None:
+        if kind == "error":
+            self.errors.append(text)
