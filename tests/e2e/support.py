@@ -27,7 +27,7 @@ class Inference:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.url = endpoint.inference
-        self.authorization = {"Authorization": f"Bearer {endpoint.token('inference')}"}
+        self._endpoint = endpoint
 
     def __call__(
         self,
@@ -38,7 +38,8 @@ class Inference:
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> requests.Response:
-        sent = self.authorization | dict(headers or {})
+        token = self._endpoint.token("inference")  # read each time: a test may have renewed it
+        sent = {"Authorization": f"Bearer {token}"} | dict(headers or {})
         return requests.request(
             method, self.url + path, data=options.pop("data", body), headers=sent, timeout=TIMEOUT_SECONDS, **options
         )
