@@ -65,8 +65,9 @@ def run_dir(running: server.Server) -> Path:
     return running.endpoint.folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def client(running: server.Server) -> Client:
+    """A new one for each test, as it keeps its tokens and some tests replace them."""
     return Client(running.endpoint)
 
 

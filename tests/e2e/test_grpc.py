@@ -21,7 +21,7 @@ from tests.e2e.support import Inference, command, rewrite
 Ask = Callable[[Client | GrpcClient], Any]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def over_grpc(running: server.Server) -> GrpcClient:
     return GrpcClient(running.endpoint)
 
