@@ -79,7 +79,7 @@ def test_an_archive_that_an_upgrade_replaced(tmp_path: Path, capsys: pytest.Capt
 def test_an_archive_older_than_the_handler(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], age: int, warned: bool
 ) -> None:
-    newest = max(path.stat().st_mtime for path in paths.HANDLER.iterdir())
+    newest = max(path.stat().st_mtime for path in paths.HANDLER.iterdir() if path.is_file())
     newest = max(newest, paths.LABELS.stat().st_mtime)
     path = tmp_path / "m.mar"
     path.touch()
