@@ -43,7 +43,9 @@ stop: $(VENV)/.serve  ## stop both
 	@$(BIN)/densenet stop
 
 test: $(VENV)/.dev  ## run every test, with coverage
-	$(BIN)/pytest --cov --cov-report=term
+	@# Two processes: with gRPC, gevent (tritonclient) and Playwright in one, the interpreter has crashed.
+	$(BIN)/pytest --cov --cov-report= --ignore=tests/scripts --ignore=tests/web
+	$(BIN)/pytest --cov --cov-append --cov-report=term tests/scripts tests/web
 
 test-faults: $(VENV)/.dev  ## overload, soak, kill and starve a server for minutes (make test does it for seconds)
 	$(BIN)/pytest -m faults --full --junit-xml=build/faults.xml
