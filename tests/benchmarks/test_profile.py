@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,26 @@ def test_threads_of_the_front_are_told_by_their_names(thread: str, kind: str) ->
 
 
 def test_cpu_time_is_counted_by_thread() -> None:
+    """Of threads that live: an ended one is gone from the list."""
     tree = Tree(os.getpid())
-    before = sum(thread_times(tree).values())
-    busy = threading.Thread(target=lambda: sum(range(20_000_000)))
+    seen = threading.Event()
+
+    def work() -> None:
+        while not seen.is_set():
+            sum(range(100_000))
+
+    busy = threading.Thread(target=work)
     busy.start()
-    busy.join(timeout=0.2)  # still busy: an ended thread is gone from the list
-    used = sum(thread_times(tree).values()) - before
-    busy.join()
-    assert 0 < used < 60
+    try:
+        before = sum(thread_times(tree).values())
+        deadline = time.monotonic() + 30
+        while sum(thread_times(tree).values()) == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        used = sum(thread_times(tree).values()) - before
+    finally:
+        seen.set()
+        busy.join()
+    assert used > 0
 
 
 def test_every_stage_takes_time(densenet_folder: Path, tmp_path: Path) -> None:
