@@ -25,10 +25,10 @@ WARM_SECONDS = 2
 WARM_CLIENTS = 8
 CEILING_SECONDS = 90  # for loading the model and everything else but the measurements themselves
 
-# A load lasts until about so many answers were had, but at most STRETCH times as long as asked for.
+# A load lasts until about so many answers were had, so that the slowest contender has figures too.
 ANSWERS_PER_CLIENT = 2
 OPEN_REQUESTS = 30
-STRETCH = 2
+LONGEST_SECONDS = 20.0
 
 Report = Callable[[Sample], None]
 
@@ -46,7 +46,7 @@ class Pace:
         if rate is None:
             return self.seconds
         needed = requests / rate if rate else math.inf
-        return min(max(self.seconds, needed), STRETCH * self.seconds)
+        return max(self.seconds, min(needed, LONGEST_SECONDS))
 
 
 def run_contender(

@@ -32,7 +32,7 @@ def bench(
     number_of_rounds: Annotated[
         int, typer.Option("--rounds", min=1, help="Interleaved: all once, then all again.")
     ] = 3,
-    seconds: Annotated[float, typer.Option(min=1, help="Length of each load; up to twice that for the slowest.")] = 3,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of each load; up to 20 s for the slowest.")] = 3,
     sizes: Annotated[str, typer.Option(help="The photos; 720x720, or else the first, is the main one.")] = ",".join(
         material.SIZES
     ),

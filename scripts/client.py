@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from scripts.endpoint import Endpoint, Scope, Tokens
+from scripts.endpoint import REFUSED_KEY, Endpoint, Scope, Tokens
 from scripts.errors import ApiError, CommandError
 from scripts.patience import patient_retry
 
@@ -16,7 +16,6 @@ TIMEOUT_SECONDS = 60
 # Loading a model takes as long as startupTimeout in model-config.yaml lets it.
 REGISTER_SECONDS = 130
 PREDICTIONS = "/predictions/"
-REFUSED_KEY = "InvalidKeyException"
 MODEL_API_OFF = "MethodNotAllowedException"
 FIXED_MODELS = "The server takes no models while it runs: densenet stop, then densenet serve --model-api, changes that."
 TOO_LARGE = "The request is larger than the server's max_request_size (config.properties): send a smaller file."
@@ -89,7 +88,10 @@ class Client:
 
     def _call(self, scope: Scope, method: str, path: str, timeout: float = TIMEOUT_SECONDS, **options: Any) -> Any:
         base = getattr(self._endpoint, scope)
-        headers = options.pop("headers", {}) | {"Authorization": f"Bearer {self._tokens(scope)}"}
+        return self._tokens.call(scope, lambda token: self._send(token, method, base, path, timeout, **options))
+
+    def _send(self, token: str, method: str, base: str, path: str, timeout: float, **options: Any) -> Any:
+        headers = options.pop("headers", {}) | {"Authorization": f"Bearer {token}"}
         try:
             response = self._session.request(method, base + path, headers=headers, timeout=timeout, **options)
         except requests.Timeout as error:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from scripts import paths, properties
-from scripts.errors import CommandError
+from scripts.errors import ApiError, CommandError
 from scripts.tls import PinnedCertificate
 
 Scope = Literal["inference", "management"]
+Answer = TypeVar("Answer")
 
 STATE_FILE = "server.json"
 KEY_FILE = "key_file.json"
+REFUSED_KEY = "InvalidKeyException"
 TIMEOUT_SECONDS = 10
 # Where TorchServe 0.12 listens for gRPC unless its settings say otherwise.
 GRPC_HOST = "127.0.0.1"
@@ -147,11 +150,27 @@ class Tokens:
 
     def __init__(self, endpoint: Endpoint, given: str | None = None) -> None:
         self._endpoint = endpoint
-        self._tokens: dict[Scope, str] = {"inference": given, "management": given} if given else {}
+        self._given = given
+        self._tokens: dict[Scope, str] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, scope: Scope) -> str:
+    def call(self, scope: Scope, ask: Callable[[str], Answer]) -> Answer:
+        """Call `ask` with a token, and again where that is refused: a token ends at once when another client renews it.
+
+        Passes on what `ask` raises, ApiError with the type REFUSED_KEY for a refused token.
+        """
+        token = self._token(scope)
+        try:
+            return ask(token)
+        except ApiError as error:
+            if self._given or error.error["type"] != REFUSED_KEY:
+                raise
+        return ask(self._token(scope, refused=token))
+
+    def _token(self, scope: Scope, refused: str | None = None) -> str:
+        if self._given:
+            return self._given
         with self._lock:
-            if scope not in self._tokens:
+            if self._tokens.get(scope) == refused:  # nor held at all
                 self._tokens[scope] = self._endpoint.token(scope)
             return self._tokens[scope]

@@ -15,13 +15,12 @@ from google.protobuf.message import Message
 from scripts.client import (
     FIXED_MODELS,
     MODEL_API_OFF,
-    REFUSED_KEY,
     REGISTER_SECONDS,
     TIMEOUT_SECONDS,
     TOO_LARGE,
     refused_token,
 )
-from scripts.endpoint import Endpoint, Scope, Tokens
+from scripts.endpoint import REFUSED_KEY, Endpoint, Scope, Tokens
 from scripts.errors import ApiError, CommandError
 from scripts.patience import patiently
 from scripts.protos.torchserve_pb2 import (
@@ -137,11 +136,14 @@ class GrpcClient:
             request_serializer=type(request).SerializeToString,
             response_deserializer=answer.FromString,
         )
-        metadata = (("authorization", f"Bearer {self._tokens(scope)}"),)
-        try:
-            return call(request, timeout=timeout, metadata=metadata)
-        except grpc.RpcError as error:
-            raise _explain(error, self._addresses[scope], timeout) from error
+
+        def ask(token: str) -> Answer:
+            try:
+                return call(request, timeout=timeout, metadata=(("authorization", f"Bearer {token}"),))
+            except grpc.RpcError as error:
+                raise _explain(error, self._addresses[scope], timeout) from error
+
+        return self._tokens.call(scope, ask)
 
 
 def _channel(address: str, endpoint: Endpoint) -> grpc.Channel:

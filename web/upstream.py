@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from scripts import tls
-from scripts.endpoint import Endpoint, Scope
+from scripts.endpoint import REFUSED_KEY, Endpoint, Scope
 from scripts.errors import CommandError
 from web.errors import content_of, type_of
 from web.tokens import Tokens
@@ -24,7 +24,6 @@ CONNECT_SECONDS = 5
 READY_SECONDS = 5
 IDLE_SECONDS = 60
 WORKER_DIED = "Worker died."
-REFUSED_KEY = "InvalidKeyException"
 
 NOT_RUNNING = "TorchServe does not answer: try again in a while, or start it with densenet web."
 REFUSED = "TorchServe refuses the gateway's token: restart both with densenet stop and densenet web."

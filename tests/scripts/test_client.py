@@ -11,6 +11,7 @@ from scripts import patience
 from scripts.client import Client
 from scripts.endpoint import Endpoint
 from scripts.errors import ApiError, CommandError
+from tests.scripts.conftest import write_keys
 from tests.scripts.web import Asked, Reply, Web, as_json
 
 
@@ -104,10 +105,32 @@ def test_a_refusal_keeps_the_servers_own_words(client: Client, web: Web) -> None
     assert (str(error), error.error) == ("Model not found: m", refusal)
 
 
+REFUSED_TOKEN = {"code": 400, "type": "InvalidKeyException", "message": "Token Authorization failed"}
+
+
 def test_a_refused_token_says_how_to_get_another(client: Client, web: Web) -> None:
-    refusal = {"code": 400, "type": "InvalidKeyException", "message": "Token Authorization failed"}
-    web.on("POST /predictions/m", as_json(refusal, 400))
+    web.on("POST /predictions/m", as_json(REFUSED_TOKEN, 400))
     assert "refused the token: it has expired" in str(error_of(client))
+    assert len(web.asked) == 2
+
+
+def test_a_token_that_somebody_renewed_is_read_again(client: Client, endpoint: Endpoint, web: Web) -> None:
+    def reply(asked: Asked) -> Reply:
+        fresh = asked.headers["Authorization"] == "Bearer renewed"
+        return as_json({}) if fresh else as_json(REFUSED_TOKEN, 400)
+
+    web.on("POST /predictions/m", as_json({}))
+    assert client.predict("m", b"photo") == {}
+    write_keys(endpoint.folder, "renewed")
+    web.on("POST /predictions/m", reply)
+    assert client.predict("m", b"photo") == {}
+    assert [asked.headers["Authorization"] for asked in web.asked] == ["Bearer inf"] * 2 + ["Bearer renewed"]
+
+
+def test_a_token_given_by_hand_is_sent_once(endpoint: Endpoint, web: Web) -> None:
+    web.on("POST /predictions/m", as_json(REFUSED_TOKEN, 400))
+    assert "refused the token" in str(error_of(Client(endpoint, "given")))
+    assert len(web.asked) == 1
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,18 @@ def test_the_image_goes_with_its_parameters_and_a_token(client: GrpcClient, fake
     assert fake.tokens == ["Bearer inf"]
 
 
+def test_a_token_that_somebody_renewed_is_read_again(client: GrpcClient, fake: FakeServer, tmp_path: Path) -> None:
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        write_keys(tmp_path, "renewed")
+        if ("authorization", "Bearer renewed") not in context.invocation_metadata():
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "Token Authorization failed")
+        return predicts({})(request, context)
+
+    fake.answers["Predictions"] = answer
+    assert client.predict("m", b"photo") == {}
+    assert fake.tokens == ["Bearer inf", "Bearer renewed"]
+
+
 def test_a_refusal_in_the_body_is_an_error(client: GrpcClient, fake: FakeServer) -> None:
     refusal = {"code": 415, "type": "UnsupportedMediaTypeException", "message": "This is not an image."}
     fake.answers["Predictions"] = predicts(refusal)
