@@ -15,7 +15,7 @@ from typing import Any
 from handler import responses
 from handler.errors import BadRequest, RequestError
 from handler.labels import Labels
-from handler.parameters import shown
+from handler.parameters import EXPLANATION, shown
 from handler.payload import ImageRequest, parse
 from handler.responses import Response, Result
 from handler.settings import Settings
@@ -42,7 +42,7 @@ class ExplanationProtocol:
         return headers.get("explain") == "True"
 
     def parse(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> ExplanationRequest:
-        request = parse(row, headers, self.settings, len(self.labels))
+        request = parse(row, headers, self.settings, len(self.labels), EXPLANATION)
         accepts = next((value for name, value in headers.items() if name.lower() == "accept"), "")
         as_png = PNG in str(accepts).lower()
         if as_png and len(request.images) > 1:

@@ -16,7 +16,7 @@ from typing import Any
 
 from handler.card import ModelCard
 from handler.errors import BadRequest, RequestError
-from handler.parameters import check_names, choose, in_headers, shown
+from handler.parameters import PREDICTION, check_names, choose, in_headers, shown
 from handler.payload import BODY_FIELDS, ImageRequest, parse
 from handler.responses import Response, Result, describe_error, encode
 from handler.settings import Settings
@@ -63,7 +63,7 @@ class InferenceProtocols:
         if "inputs" in document:
             return self._infer_request(document, binary, headers)
         if "instances" in document:
-            return parse({"body": document}, headers, self.settings, self.card.classes)
+            return parse({"body": document}, headers, self.settings, self.card.classes, PREDICTION)
         raise BadRequest(f"The JSON has neither instances nor inputs: send {FORMS}.")
 
     def _infer_request(self, document: dict[str, Any], binary: bytes, headers: Mapping[str, Any]) -> InferRequest:
@@ -75,10 +75,10 @@ class InferenceProtocols:
             raise BadRequest(f"The id is not a text; it is {shown(request_id)}.")
         given = dict(_object(document, "parameters"))
         all_binary = _flag(given.pop("binary_data_output", False), "binary_data_output")
-        check_names(given)
+        check_names(given, PREDICTION)
         return InferRequest(
             images=read_images(inputs[0], binary, self.settings, self.card.preprocessing.crop),
-            parameters=choose(in_headers(headers) | given, self.settings, self.card.classes),
+            parameters=choose(in_headers(headers, PREDICTION) | given, self.settings, self.card.classes),
             id=request_id,
             outputs=_outputs_of(document, all_binary),
         )

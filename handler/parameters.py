@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from handler.errors import BadRequest
@@ -19,31 +19,35 @@ class Parameters:
 
     top_k: int
     min_probability: float
-    # Of explanations alone: the class to explain, the best one where it is None, and the share of colour.
+    # The class to explain, the best one where it is None, and the share of colour.
     class_id: str | None = None
     overlay: float = OVERLAY
 
 
-NAMES = tuple(field.name for field in fields(Parameters))
+# What a request of either kind may choose.
+PREDICTION = ("top_k", "min_probability")
+EXPLANATION = ("min_probability", "class_id", "overlay")
 
 
 def parameter_name(name: str) -> str | None:
-    """Recognise a parameter in any spelling: top_k, Top-K, TOP_K."""
+    """Recognise a parameter of any kind of request in any spelling: top_k, Top-K, TOP_K."""
     plain = name.lower().replace("-", "_")
-    return plain if plain in NAMES else None
+    return plain if plain in (*PREDICTION, *EXPLANATION) else None
 
 
-def in_headers(headers: Mapping[str, Any]) -> dict[str, str]:
-    """Pick the parameters out of a request's headers; a form's part headers are mappings and no part of it."""
-    return {name: value for name, value in headers.items() if isinstance(value, str) and parameter_name(name)}
+def in_headers(headers: Mapping[str, Any], taken: tuple[str, ...]) -> dict[str, str]:
+    """Pick the parameters that are taken out of a request's headers; a form's part headers are mappings and none."""
+    return {name: value for name, value in headers.items() if isinstance(value, str) and parameter_name(name) in taken}
 
 
-def check_names(parameters: Mapping[str, Any]) -> None:
-    """Raises BadRequest where a client asks for something that does not exist, as a misspelt name does."""
-    unknown = sorted(str(name) for name in parameters if parameter_name(name) is None)
+def check_names(given: Mapping[str, Any], taken: tuple[str, ...]) -> None:
+    """Raises BadRequest where a client asks for something that does not exist here, as a misspelt name does."""
+    unknown = sorted(str(name) for name in given if parameter_name(name) not in taken)
     if unknown:
-        names = _cut(", ".join(unknown))
-        raise BadRequest(f"Unknown parameter {names}: {', '.join(NAMES)} are the ones there are.")
+        raise BadRequest(
+            f"Unknown parameter {_cut(', '.join(unknown))}: predictions take {', '.join(PREDICTION)}; "
+            f"explanations take {', '.join(EXPLANATION)}."
+        )
 
 
 def choose(given: Mapping[str, Any], settings: Settings, classes: int) -> Parameters:

@@ -42,12 +42,14 @@ class ImageRequest:
     parameters: Parameters
 
 
-def parse(row: Mapping[str, Any], headers: Mapping[str, Any], settings: Settings, classes: int) -> ImageRequest:
+def parse(
+    row: Mapping[str, Any], headers: Mapping[str, Any], settings: Settings, classes: int, taken: tuple[str, ...]
+) -> ImageRequest:
     """Find the images and parameters in one row of a batch.
 
     `row` maps field names to what TorchServe made of them: bytes, str (text types) or a decoded JSON value.
     `headers` are the request's own, in the client's case, and for every field its part headers as a mapping.
-    Parameters in the body or query win over those in headers.
+    `taken` names the parameters there are; those in the body or query win over those in headers.
     Raises BadRequest or PayloadTooLarge where the request as a whole makes no sense.
     """
     request_headers = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
@@ -57,7 +59,7 @@ def parse(row: Mapping[str, Any], headers: Mapping[str, Any], settings: Settings
         raise BadRequest(URLENCODED)
 
     fields = {name: value for name, value in row.items() if parameter_name(name) is None}
-    given: dict[str, Any] = in_headers(request_headers)
+    given: dict[str, Any] = {}
     images: list[Image] = []
     for name, value in fields.items():
         if _is_json(name, value, headers, content_type):
@@ -68,8 +70,9 @@ def parse(row: Mapping[str, Any], headers: Mapping[str, Any], settings: Settings
             images.append(_file_of(name, value))
     given |= {name: value for name, value in row.items() if parameter_name(name)}
 
+    check_names(given, taken)
     check_count(len(images), settings)
-    return ImageRequest(tuple(images), choose(given, settings, classes))
+    return ImageRequest(tuple(images), choose(in_headers(request_headers, taken) | given, settings, classes))
 
 
 def check_count(images: int, settings: Settings) -> None:
@@ -101,7 +104,6 @@ def _load_json(value: Any) -> dict[str, Any]:
     parameters = value.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise BadRequest(f"The JSON's parameters are not an object: send {JSON_FORM}.")
-    check_names(parameters)
     return {"instances": value["instances"], "parameters": parameters}
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from handler import responses
 from handler.errors import RequestError
+from handler.parameters import PREDICTION
 from handler.payload import ImageRequest, parse
 from handler.responses import Response, Result
 from handler.settings import Settings
@@ -32,7 +33,7 @@ class OwnProtocol:
     classes: int
 
     def parse(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> ImageRequest:
-        return parse(row, headers, self.settings, self.classes)
+        return parse(row, headers, self.settings, self.classes, PREDICTION)
 
     def respond(self, request: ImageRequest, results: list[Result]) -> Response:  # noqa: ARG002 - the form is always the same
         return responses.respond(results)

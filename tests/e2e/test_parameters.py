@@ -98,6 +98,18 @@ def test_a_bad_value_is_refused_wherever_it_stands(
     assert next(iter(parameters)) in answer.json()["message"]
 
 
+@pytest.mark.parametrize("send", [as_form_fields, as_json, as_query, as_query_beside_a_form])
+def test_a_parameter_of_explanations_is_refused(inference: Inference, cat: bytes, send: Sender) -> None:
+    answer = send(inference, cat, {"class_id": "n02124075"})
+
+    assert answer.status_code == 400
+    assert "Unknown parameter class_id" in answer.json()["message"]
+
+
+def test_a_header_of_that_name_is_only_a_header(inference: Inference, cat: bytes) -> None:
+    assert content_of(as_headers(inference, cat, {"class_id": "n02124075"})) == content_of(inference(cat))
+
+
 def test_a_thousand_predictions_sum_to_one(inference: Inference, cat: bytes) -> None:
     answer = content_of(inference(cat, path=f"/predictions/{MODEL}", headers={"Top-K": "1000"}))
 

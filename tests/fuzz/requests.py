@@ -46,7 +46,7 @@ seeds = st.sampled_from(SEEDS)
 images = mostly(st.sampled_from((RED, GREEN, BLUE)), seeds | seeds.flatmap(bent) | st.binary(max_size=40), times=4)
 encoded = images.map(lambda image: base64.b64encode(image).decode())
 
-PARAMETERS = ("top_k", "Top-K", "min_probability", "MIN-PROBABILITY")
+PARAMETERS = ("top_k", "Top-K", "min_probability", "MIN-PROBABILITY", "Class-Id", "overlay")
 good_parameters = st.fixed_dictionaries(
     {}, optional={"top_k": st.integers(1, 3), "min_probability": st.sampled_from([0, 0.5, 1])}
 )

@@ -73,6 +73,7 @@ def test_a_png_is_the_picture_itself(handler: ImageClassifier, folder: Path) -> 
         ({"a": RED, "class_id": b"n998"}, {}, "no class 'n998'"),
         ({"a": RED}, {"Overlay": "1.5"}, "overlay must be a number from 0 to 1; it is '1.5'"),
         ({"a": RED, "overlay": b"nan"}, {}, "overlay must be a number"),
+        ({"a": RED, "top_k": b"2"}, {}, "Unknown parameter top_k"),
         ({}, {}, "no image"),
     ],
 )

@@ -3,13 +3,19 @@ from __future__ import annotations
 import pytest
 
 from handler.errors import BadRequest
-from handler.parameters import Parameters, check_names, choose, in_headers, shown
+from handler.parameters import EXPLANATION, PREDICTION, Parameters, check_names, choose, in_headers, shown
 from handler.settings import Settings
 
 
 def test_only_parameters_are_taken_from_headers() -> None:
     headers = {"Top-K": "5", "Host": "x", "min_probability": "0.5", "top_k": {"content-type": ""}}
-    assert in_headers(headers) == {"Top-K": "5", "min_probability": "0.5"}
+    assert in_headers(headers, PREDICTION) == {"Top-K": "5", "min_probability": "0.5"}
+
+
+def test_a_header_that_is_a_parameter_elsewhere_is_a_header_like_any_other() -> None:
+    headers = {"Top-K": "5", "Class-Id": "n02124075", "Overlay": "1"}
+    assert in_headers(headers, PREDICTION) == {"Top-K": "5"}
+    assert in_headers(headers, EXPLANATION) == {"Class-Id": "n02124075", "Overlay": "1"}
 
 
 def test_defaults_come_from_the_settings_and_fit_the_model() -> None:
@@ -21,9 +27,23 @@ def test_of_a_parameter_given_twice_the_last_counts() -> None:
 
 
 def test_a_misspelt_parameter_is_refused() -> None:
-    check_names({"Top-K": 1, "MIN_PROBABILITY": 0})
-    with pytest.raises(BadRequest, match="Unknown parameter topk: top_k, min_probability"):
-        check_names({"topk": 1, "top_k": 1})
+    check_names({"Top-K": 1, "MIN_PROBABILITY": 0}, PREDICTION)
+    with pytest.raises(BadRequest, match="Unknown parameter topk: predictions take top_k, min_probability; explan"):
+        check_names({"topk": 1, "top_k": 1}, PREDICTION)
+
+
+@pytest.mark.parametrize(
+    ("name", "here", "there"),
+    [
+        ("Class-Id", PREDICTION, EXPLANATION),
+        ("overlay", PREDICTION, EXPLANATION),
+        ("top_k", EXPLANATION, PREDICTION),
+    ],
+)
+def test_a_parameter_of_another_endpoint_is_refused(name: str, here: tuple[str, ...], there: tuple[str, ...]) -> None:
+    check_names({name: 1}, there)
+    with pytest.raises(BadRequest, match=f"Unknown parameter {name}: .*explanations take min_probability, class_id, "):
+        check_names({name: 1}, here)
 
 
 def test_values_are_quoted_in_short() -> None:

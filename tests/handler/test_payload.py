@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError
-from handler.parameters import Parameters
+from handler.parameters import EXPLANATION, PREDICTION, Parameters
 from handler.payload import ImageRequest, parse
 from handler.settings import Settings
 
@@ -20,7 +20,7 @@ DEFAULTS = Parameters(top_k=1, min_probability=0.2)
 
 
 def read(row: dict[str, Any], headers: dict[str, Any] | None = None, classes: int = CLASSES) -> ImageRequest:
-    return parse(row, headers or {}, SETTINGS, classes)
+    return parse(row, headers or {}, SETTINGS, classes, PREDICTION)
 
 
 def b64(data: bytes) -> dict[str, str]:
@@ -144,6 +144,30 @@ def test_unknown_parameters_are_named() -> None:
     assert "top_k, min_probability" in message
 
 
+EXPLAINED = {"Class-Id": "n02124075", "overlay": "1"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"body": DOCUMENT | {"parameters": EXPLAINED}},
+        {"file": b"photo"} | EXPLAINED,
+        {"file": b"photo", "Class-Id": b"a photo under this name?", "overlay": bytearray(b"1")},
+    ],
+)
+def test_parameters_of_explanations_are_named_where_they_do_nothing(row: dict[str, Any]) -> None:
+    assert "Unknown parameter Class-Id, overlay: predictions take" in message_of(row)
+
+
+def test_headers_that_are_parameters_of_explanations_do_nothing() -> None:
+    assert read({"body": b"photo"}, EXPLAINED).parameters == DEFAULTS
+
+
+def test_explanations_take_their_own_parameters() -> None:
+    request = parse({"file": b"photo", "class_id": "n02124075", "overlay": "1"}, {}, SETTINGS, CLASSES, EXPLANATION)
+    assert request == ImageRequest((b"photo",), Parameters(1, 0.2, class_id="n02124075", overlay=1))
+
+
 def test_an_unknown_parameter_of_any_length_makes_a_readable_message() -> None:
     assert len(message_of({"body": DOCUMENT | {"parameters": {"x" * 10_000: 1}}})) < 200
 
@@ -252,7 +276,7 @@ def test_a_deeply_nested_value_is_refused_like_any_other() -> None:
 
 
 def test_the_default_never_asks_for_more_than_there_are_classes() -> None:
-    request = parse({"body": b"photo"}, {}, Settings(top_k=5), classes=2)
+    request = parse({"body": b"photo"}, {}, Settings(top_k=5), 2, PREDICTION)
     assert request.parameters.top_k == 2
 
 
