@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,12 +35,35 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """Shares of images, in 0..1, whose class is the best prediction, or one of the best five."""
+
+    top1: float
+    top5: float
+    evaluated_on: str
+
+
+@dataclass(frozen=True)
 class Weights:
-    """Where the checkpoint came from: a plain description, its SHA-256 and its licence."""
+    """Where the checkpoint came from: a plain description, its SHA-256 and its licence.
+
+    What follows is None unless the checkpoint itself says it. The graph's logits are already divided by `temperature`.
+    """
 
     source: str
     sha256: str
     license: str
+    training: str | None = None
+    accuracy: Accuracy | None = None
+    temperature: float | None = None
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Read a card of this version or another: unknown fields are left out, optional ones may be missing."""
+        known = {field.name: fields[field.name] for field in dataclasses.fields(cls) if field.name in fields}
+        if known.get("accuracy"):
+            known["accuracy"] = Accuracy(**known["accuracy"])
+        return cls(**known)
 
 
 @dataclass(frozen=True)
@@ -58,7 +82,7 @@ class ModelCard:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         preprocessing = fields["preprocessing"] | {key: tuple(fields["preprocessing"][key]) for key in ("mean", "std")}
-        nested = {"weights": Weights(**fields["weights"]), "preprocessing": Preprocessing(**preprocessing)}
+        nested = {"weights": Weights.from_dict(fields["weights"]), "preprocessing": Preprocessing(**preprocessing)}
         return cls(**(fields | nested))
 
     def write(self, folder: Path) -> None:

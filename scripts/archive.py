@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.status import Status
 
-from handler.card import ModelCard, Weights
+from handler.card import ModelCard
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE, Labels
-from scripts import integrity, paths
-from scripts.console import err, note, run
+from scripts import integrity, notice, paths
+from scripts.console import err, note, run, warn
 from scripts.download import sha256_of
 from scripts.errors import CommandError
 from scripts.options import MODEL, STAND_IN, ModelStore
@@ -70,6 +70,8 @@ def archive(
     path = build(ARCHITECTURES[model], checkpoint, labels, model_store, version)
     size = path.stat().st_size / 1e6
     note(f"Built {path} ({size:.0f} MB), weights from {checkpoint.source}.")
+    if said := notice.of_weights(checkpoint.on_card()):
+        warn(said)
 
 
 def build(
@@ -83,9 +85,9 @@ def build(
 
     The archive appears in the model store whole or not at all. Raises CommandError.
     """
-    from scripts import weights
+    from scripts.checkpoint import build as read
     from scripts.export import export
-    from scripts.networks import ServingModel
+    from scripts.networks import ServingModel, calibrated
 
     try:
         model_store.mkdir(parents=True, exist_ok=True)
@@ -102,7 +104,8 @@ def build(
         folder = Path(name)
         needed = COPIES * checkpoint.path.stat().st_size
         check_space(folder, needed, "Building the archive", "set TMPDIR to another folder")
-        backbone, head = weights.build(checkpoint.path, architecture)
+        backbone, head = read(checkpoint.path, architecture)
+        head = calibrated(head, checkpoint.temperature)
         check_labels(labels, head.out_features)
         staged = folder / "staged"
         stage_handler(staged)
@@ -165,7 +168,7 @@ def make_card(architecture: Architecture, checkpoint: Checkpoint, classes: int, 
         version=version,
         architecture=architecture.title,
         classes=classes,
-        weights=Weights(checkpoint.source, checkpoint.sha256, checkpoint.license),
+        weights=checkpoint.on_card(),
         preprocessing=architecture.preprocessing,
         built_with=built_with,
     )

@@ -10,7 +10,7 @@ import typer
 from rich.status import Status
 from rich.table import Table
 
-from scripts import archive, paths, upgrade
+from scripts import archive, notice, paths, upgrade
 from scripts.client import Client
 from scripts.console import err, note, out, run, warn
 from scripts.endpoint import Endpoint
@@ -63,6 +63,8 @@ def describe(model: Model, version: Version = "", as_json: AsJson = False, run_d
         print(json.dumps(described, indent=2))
     else:
         out.print_json(data=described)
+    if said := notice.of_description(described):
+        note(said)
 
 
 @app.command()

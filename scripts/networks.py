@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,19 @@ class ServingModel(nn.Module):
         pooled = functional.adaptive_avg_pool2d(features, 1).flatten(1)
         logits: Tensor = self.head(pooled)
         return logits, features
+
+
+def calibrated(head: nn.Linear, temperature: float) -> nn.Linear:
+    """A copy of `head` whose logits are divided by `temperature`, which must be positive.
+
+    Temperature scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599) then needs nothing but a softmax: the
+    order of the classes stays, and the probabilities of every engine are the calibrated ones.
+    """
+    scaled = copy.deepcopy(head)
+    with torch.no_grad():
+        for parameter in scaled.parameters():
+            parameter.div_(temperature)
+    return scaled
 
 
 def build_densenet121(weights: StateDict) -> tuple[nn.Module, nn.Linear]:

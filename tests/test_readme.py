@@ -1,4 +1,4 @@
-"""The README's commands, typed as they stand, in a copy of the repository."""
+"""The README's commands, typed as they stand, in a copy of the repository, on a machine that reaches no other."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scripts import paths
+from scripts.download import sha256_of
+from scripts.weights import EMBEDDED_FILE
+from tests.checkpoints import PROVENANCE, write_embedded
 from tests.e2e.conftest import free_port_range
 from tests.worker import load_worker
 
@@ -28,12 +33,12 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def checkout(seeded_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the repository with ports of its own and, since the README names densenet121, its own checkpoint."""
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the repository with ports of its own and an embedded checkpoint, its last resort."""
     copy = tmp_path_factory.mktemp("checkout") / "repository"
     shutil.copytree(paths.ROOT, copy, ignore=shutil.ignore_patterns(".*", "*.mar", "*.pth", "build", "__pycache__"))
     (copy / ".venv").symlink_to(paths.ROOT / ".venv")
-    shutil.copy(seeded_checkpoint, copy / "weights" / "seeded.pth")
+    write_embedded(copy / "weights")
     config = copy / "config.properties"
     config.write_text(on_free_ports(config.read_text()))
     yield copy
@@ -50,8 +55,11 @@ def on_free_ports(text: str) -> str:
 
 
 def environment(copy: Path) -> dict[str, str]:
-    """PYTHONPATH lets the copy's code win over the installed repository's."""
-    return {**os.environ, "PYTHONPATH": str(copy), "DENSENET121_WEIGHTS": ""}
+    """PYTHONPATH lets the copy's code win over the installed repository's; no download and no cache can be reached."""
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    local = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
+    own = {"PYTHONPATH": str(copy), "TORCH_HOME": str(copy / ".torch"), "DENSENET121_WEIGHTS": ""}
+    return {**os.environ, **nowhere, **local, **own}
 
 
 def run(commands: str, copy: Path) -> str:
@@ -61,24 +69,53 @@ def run(commands: str, copy: Path) -> str:
     return done.stdout
 
 
-def test_the_first_thirty_lines_lead_to_an_answer(checkout: Path) -> None:
+@dataclass(frozen=True)
+class Session:
+    """What a newcomer sees, command by command."""
+
+    started: str
+    asked: str
+    described: dict[str, Any]
+    running_after_stop: bool
+
+
+@pytest.fixture(scope="module")
+def session(checkout: Path) -> Session:
     start, ask, finish = blocks("bash")
+    started, asked = run(start, checkout), run(ask, checkout)
+    described = json.loads(run(".venv/bin/densenet models describe densenet121", checkout))
+    run(finish.splitlines()[0], checkout)
+    return Session(started, asked, described, (checkout / ".torchserve" / "server.json").exists())
+
+
+def test_the_first_thirty_lines_lead_to_an_answer(session: Session, checkout: Path) -> None:
     assert README.splitlines().index("```json") < 30
+    assert "docs/cat.jpg is" in session.started
+    assert "/predictions/densenet121" in session.started
 
-    started = run(start, checkout)
-    assert "docs/cat.jpg is" in started
-    assert "/predictions/densenet121" in started
-
-    classified, answered = (json.loads(line) for line in run(ask, checkout).splitlines())
+    classified, answered = (json.loads(line) for line in session.asked.splitlines())
     shown = json.loads(blocks("json")[0])
     assert set(answered) == set(shown)
     assert classified == {"image": "docs/cat.jpg", **answered}
 
-    stop, test = finish.splitlines()
-    run(stop, checkout)
-    assert not (checkout / ".torchserve" / "server.json").exists()
-    assert test == "make test"  # runs this test: executing it here would never end
+    assert not session.running_after_stop
+    stop, test = blocks("bash")[2].splitlines()
+    assert (stop, test) == ("make stop", "make test")  # the latter runs this test: executing it would never end
     assert "pytest" in run("make -n test", checkout)
+
+
+def test_without_a_network_the_embedded_checkpoint_answers_and_is_not_called_official(
+    session: Session, checkout: Path
+) -> None:
+    card = session.described["customizedMetadata"]
+    assert (card["name"], card["version"]) == ("densenet121", "1.0")
+    weights = card["weights"]
+    assert weights["source"] == "the checkpoint embedded in this repository (not the official one)"
+    assert weights["sha256"] == sha256_of(checkout / "weights" / EMBEDDED_FILE)
+    assert (weights["accuracy"]["top1"], weights["temperature"]) == (PROVENANCE.top1, PROVENANCE.temperature)
+    (note,) = [line for line in session.started.splitlines() if line.startswith("note ")]
+    assert f"The weights are {weights['source']}: 43.2 % top-1 and 66.7 % top-5 on eval.tar" in note
+    assert "densenet archive --weights official" in note
 
 
 def test_the_answers_shown_are_the_stand_ins(stand_in_folder: Path) -> None:

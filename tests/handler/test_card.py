@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handler.card import CARD_FILE, ModelCard, Preprocessing, Weights
+from handler.card import CARD_FILE, Accuracy, ModelCard, Preprocessing, Weights
 from handler.errors import ArchiveError
 
 PREPROCESSING = Preprocessing(255, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -37,6 +37,7 @@ def test_a_card_survives_the_archive(tmp_path: Path) -> None:
     [
         {"weights": {"source": "a"}},
         {"weights": None},
+        {"weights": CARD.weights.__dict__ | {"accuracy": {"top1": 1}}},
         {"preprocessing": {"resize": 255}},
         {"preprocessing": None},
         {"preprocessing": "bilinear"},
@@ -48,6 +49,20 @@ def test_a_card_survives_the_archive(tmp_path: Path) -> None:
 def test_a_card_that_does_not_fit(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(ArchiveError, match=r"does not fit this handler .* rebuild the archive"):
         read(tmp_path, json.dumps(CARD.to_dict() | change))
+
+
+def test_a_card_with_accuracy_survives_the_archive(tmp_path: Path) -> None:
+    weights = replace(CARD.weights, training="on photos", accuracy=Accuracy(0.4, 0.65, "eval.tar"), temperature=1.2)
+    card = replace(CARD, weights=weights)
+    card.write(tmp_path)
+    assert ModelCard.read(tmp_path) == card
+
+
+def test_a_card_from_before_there_was_accuracy_or_after(tmp_path: Path) -> None:
+    """Its weights had three fields, and may have more one day."""
+    weights = {"source": "a file", "sha256": "ab" * 32, "license": "BSD-3-Clause"}
+    for fields in (weights, weights | {"limits": "cats only"}):
+        assert read(tmp_path, json.dumps(CARD.to_dict() | {"weights": fields})) == CARD
 
 
 def test_a_card_that_lacks_a_field(tmp_path: Path) -> None:

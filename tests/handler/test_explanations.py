@@ -16,7 +16,7 @@ from handler.errors import ArchiveError
 from handler.explanations import HEAD_FILE, Head, colour, paint
 from handler.preprocessing import preprocess
 from handler.settings import EngineName, Settings, Threads
-from scripts import weights
+from scripts.checkpoint import build
 from scripts.networks import ARCHITECTURES, ServingModel
 from tests.pictures import noise, photo
 
@@ -25,7 +25,7 @@ THREADS = Threads(1, 1)
 
 def eager_densenet(checkpoint: Path) -> ServingModel:
     architecture = ARCHITECTURES["densenet121"]
-    backbone, head = weights.build(checkpoint, architecture)
+    backbone, head = build(checkpoint, architecture)
     return ServingModel(backbone, head, architecture.preprocessing).eval()
 
 
@@ -78,6 +78,16 @@ def test_the_strongest_place_is_1() -> None:
     activation = Head(np.array([[0, 0], [0.5, 2]], np.float32)).activation(features, 1)
     assert activation[2, 0] == 1
     assert activation.sum() == 1
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.7])
+def test_calibration_changes_no_heatmap(temperature: float) -> None:
+    """head.npy holds the calibrated layer; one factor for a whole class is lost when the strongest place becomes 1."""
+    values = np.random.default_rng(0)
+    weights, features = (values.standard_normal(shape, np.float32) for shape in ((5, 8), (8, 7, 7)))
+    for index in range(5):
+        expected = Head(weights).activation(features, index)
+        np.testing.assert_allclose(Head(weights / temperature).activation(features, index), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from scripts.errors import CommandError, WeightsError
 from scripts.integrity import digest_file
 from scripts.networks import ARCHITECTURES
 from scripts.weights import Checkpoint, stand_in
+from tests.checkpoints import PROVENANCE, write_embedded
 from tests.conftest import unpack
 
 MODULES = {path.name for path in paths.HANDLER.glob("*.py")}
@@ -56,6 +57,7 @@ def test_the_card(densenet_archive: Path, seeded_checkpoint: Path) -> None:
     assert card["version"] == "1.0"
     assert card["classes"] == 1000
     assert card["weights"]["source"] == "file seeded.pth"
+    assert [card["weights"][name] for name in ("training", "accuracy", "temperature")] == [None] * 3
     assert card["weights"]["sha256"] == hashlib.sha256(seeded_checkpoint.read_bytes()).hexdigest()
     assert card["preprocessing"]["resize"] == 255
     assert card["built_with"]["torch"] == installed("torch")
@@ -156,6 +158,32 @@ def test_a_model_of_ones_own(quick: None, tmp_path: Path) -> None:
     )
     card = json.loads(members(tmp_path / "densenet121-3.0.mar")[CARD_FILE])
     assert card["classes"] == 2
+
+
+def test_an_embedded_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from scripts import export
+    from scripts.networks import ServingModel
+
+    exported: list[ServingModel] = []
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(export, "export", lambda model, *_: exported.append(model))
+    weights = load_file(write_embedded(tmp_path))
+    archive.archive(weights_from="embedded", model_store=tmp_path)
+
+    said = json.loads(members(tmp_path / "densenet121.mar")[CARD_FILE])["weights"]
+    assert said["accuracy"] == {"top1": 0.4321, "top5": 2 / 3, "evaluated_on": "eval.tar (1000 photographs)"}
+    assert (said["temperature"], said["license"]) == (0.25, "MIT")
+    assert "not the official one" in said["source"]
+    assert "43.2 % top-1 and 66.7 % top-5 on eval.tar" in capsys.readouterr().err
+    (model,) = exported
+    for name in ("weight", "bias"):
+        expected = weights[f"classifier.{name}"].float() / PROVENANCE.temperature
+        torch.testing.assert_close(getattr(model.head, name).detach(), expected)
 
 
 def test_an_unknown_model() -> None:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from handler.batches import MAX_BATCH
 from handler.engine import Engine
+from handler.labels import softmax
 from handler.openvino_engine import OPENVINO_FILE, OpenVinoEngine
 from handler.settings import Settings, Threads
 from handler.torch_engine import TORCH_FILE, TorchEngine
 from scripts.export import export
-from scripts.networks import ARCHITECTURES, ServingModel
+from scripts.networks import ARCHITECTURES, ServingModel, calibrated
 
 SIDE = 32
 SPEC = ARCHITECTURES["densenet121"].preprocessing
@@ -44,6 +45,23 @@ def test_both_files_say_what_the_model_says_for_any_batch(folder: Path, rows: in
     ]
     for engine in engines:
         np.testing.assert_allclose(engine(batch), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.7])
+def test_probabilities_are_calibrated_in_every_engine(tmp_path: Path, temperature: float) -> None:
+    eager = tiny_model().eval()
+    export(ServingModel(eager.backbone, calibrated(eager.head, temperature), SPEC), SIDE, tmp_path)
+    batch = np.random.default_rng(3).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
+    with torch.inference_mode():
+        logits, _ = eager(torch.from_numpy(batch))
+    expected = torch.softmax(logits / temperature, 1).numpy()
+    engines: list[Engine] = [
+        OpenVinoEngine(tmp_path, Settings(precision="f32"), Threads(1, 1)),
+        TorchEngine(tmp_path, torch.get_num_threads()),
+    ]
+    for engine in engines:
+        np.testing.assert_allclose(softmax(engine(batch)), expected, atol=1e-5)
+    assert np.abs(torch.softmax(logits, 1).numpy() - expected).max() > 0.01
 
 
 def test_the_second_output_is_the_feature_map(folder: Path) -> None:

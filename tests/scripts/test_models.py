@@ -85,6 +85,20 @@ def test_describe(run_dir: Path, served: Web, terminal: io.StringIO, capsys: pyt
     assert json.loads(terminal.getvalue()) == json.loads(capsys.readouterr().out) == version()
 
 
+@pytest.mark.parametrize("accuracy", [{"top1": 0.4, "top5": 0.6, "evaluated_on": "eval.tar"}, None])
+def test_describe_says_how_good_weights_are_that_are_not_the_official_ones(
+    run_dir: Path, served: Web, capsys: pytest.CaptureFixture[str], accuracy: dict[str, Any] | None
+) -> None:
+    weights = {"source": "a student", "sha256": "ab", "license": "MIT", "accuracy": accuracy}
+    described = version() | {"customizedMetadata": {"weights": weights}}
+    served.on("GET /models/m", as_json([described]))
+    models.describe("m", run_dir=run_dir)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == described
+    said = "The weights are a student: 40.0 % top-1 and 60.0 % top-5 on eval.tar; densenet archive --weights official"
+    assert printed.err.startswith(said) if accuracy else printed.err == ""
+
+
 @pytest.mark.parametrize("by_path", [True, False])
 def test_register(run_dir: Path, served: Web, by_path: bool, capsys: pytest.CaptureFixture[str]) -> None:
     models.register(run_dir / "store" / "m.mar" if by_path else Path("m.mar"), workers=3, run_dir=run_dir)

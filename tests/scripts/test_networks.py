@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from scripts.networks import ARCHITECTURES, Architecture, ServingModel
+from scripts.checkpoint import build
+from scripts.networks import ARCHITECTURES, Architecture, ServingModel, calibrated
 from scripts.options import MODEL, STAND_IN
 from scripts.vision import torchvision
-from scripts.weights import build, stand_in
+from scripts.weights import stand_in
 from tests.pictures import noise
 
 DENSENET = ARCHITECTURES["densenet121"]
@@ -47,6 +48,14 @@ def test_the_feature_map_explains_the_logits() -> None:
         maps = torch.einsum("kc,nchw->nkhw", head.weight, features)
     assert features.shape == (1, 1280, 7, 7)
     torch.testing.assert_close(maps.mean((2, 3)) + head.bias, logits, atol=1e-3, rtol=0)
+
+
+def test_a_calibrated_head_is_a_copy() -> None:
+    head = nn.Linear(3, 2)
+    pixels, before = torch.rand(4, 3), head.weight.clone()
+    torch.testing.assert_close(calibrated(head, 2.5)(pixels), head(pixels) / 2.5)
+    assert torch.equal(calibrated(head, 1).weight, head.weight)
+    assert torch.equal(head.weight, before)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)

@@ -11,23 +11,14 @@ from safetensors.torch import save_file
 from scripts import provenance
 from scripts.errors import WeightsError
 from scripts.provenance import PREFIX, Provenance
+from tests.checkpoints import PROVENANCE
 
-GIVEN = Provenance(
-    teacher="EfficientNet-Lite0 and -Lite2",
-    data="40,000 photographs without labels",
-    steps=12_345,
-    top1=0.1 + 0.2,  # a value whose shortest text is long
-    top5=2 / 3,
-    evaluated_on="eval.tar (1000 photographs)",
-    temperature=1.37,
-    license="Apache-2.0",
-)
 TENSORS = {"classifier.weight": torch.zeros(2, 3)}
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    save_file(TENSORS, tmp_path / "a.safetensors", metadata=GIVEN.to_metadata() | {"format": "pt"})
-    assert provenance.read(tmp_path / "a.safetensors") == GIVEN
+    save_file(TENSORS, tmp_path / "a.safetensors", metadata=PROVENANCE.to_metadata() | {"format": "pt"})
+    assert provenance.read(tmp_path / "a.safetensors") == PROVENANCE
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt", "license": "mine", "steps": "many"}])
@@ -36,9 +27,9 @@ def test_other_checkpoints_have_none(tmp_path: Path, metadata: dict[str, str] | 
     assert provenance.read(tmp_path / "a.safetensors") is None
 
 
-@pytest.mark.parametrize("name", GIVEN.to_metadata())
+@pytest.mark.parametrize("name", PROVENANCE.to_metadata())
 def test_a_missing_field(tmp_path: Path, name: str) -> None:
-    metadata = {key: value for key, value in GIVEN.to_metadata().items() if key != name}
+    metadata = {key: value for key, value in PROVENANCE.to_metadata().items() if key != name}
     save_file(TENSORS, tmp_path / "a.safetensors", metadata=metadata)
     with pytest.raises(WeightsError, match=rf"a.safetensors: .* lacks {name.removeprefix(PREFIX)}: export it again"):
         provenance.read(tmp_path / "a.safetensors")
@@ -47,7 +38,7 @@ def test_a_missing_field(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["steps", "top1", "top5", "temperature"])
 def test_text_for_a_number(name: str) -> None:
     with pytest.raises(WeightsError, match=f"{name} is 'many', which is no number"):
-        Provenance.from_metadata(GIVEN.to_metadata() | {PREFIX + name: "many"})
+        Provenance.from_metadata(PROVENANCE.to_metadata() | {PREFIX + name: "many"})
 
 
 @pytest.mark.parametrize(
@@ -68,7 +59,7 @@ def test_text_for_a_number(name: str) -> None:
 )
 def test_a_value_out_of_range(changed: dict[str, Any]) -> None:
     with pytest.raises(WeightsError, match=r"The checkpoint's (\w+) .*: export it again"):
-        replace(GIVEN, **changed)
+        replace(PROVENANCE, **changed)
 
 
 def test_a_damaged_file(tmp_path: Path) -> None:

@@ -31,6 +31,11 @@ class FakeClient:
         assert image == paths.SAMPLE_PHOTO.read_bytes()
         return ANSWER
 
+    def describe(self, model: str) -> dict[str, Any]:
+        accuracy = {"top1": 0.4, "top5": 0.6, "evaluated_on": "eval.tar"} if model == "densenet121" else None
+        weights = {"source": "a student", "sha256": "ab", "license": "MIT", "accuracy": accuracy}
+        return {"modelName": model, "customizedMetadata": {"weights": weights}}
+
 
 def as_client(models: dict[str, str]) -> Client:
     return cast(Client, FakeClient(models))
@@ -139,6 +144,17 @@ def test_serve_reports_what_a_person_needs_next(
     assert f"{fake.endpoint.inference}/predictions/efficientnet_lite0" in said
     assert "the stand-in answers" in said
     assert f"stop --run-dir {fake.endpoint.folder}" in said
+
+
+@pytest.mark.parametrize(("model", "said"), [("densenet121", True), ("mine", False)])
+def test_serve_says_how_good_weights_are_that_are_not_the_official_ones(
+    fake: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: str, said: bool
+) -> None:
+    monkeypatch.setattr(serve, "Client", lambda _: as_client({model: "m.mar"}))
+    serve.report(fake, model, ANSWER)
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ")]
+    assert len(notes) == said
+    assert all("The weights are a student: 40.0 % top-1 and 60.0 % top-5 on eval.tar" in line for line in notes)
 
 
 def test_a_second_serve_asks_the_running_server(

@@ -7,13 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
+from handler.card import Accuracy, Weights
 from scripts import paths, weights
 from scripts.errors import DownloadError, NotThere, NoWeights, WeightsError
 from scripts.networks import ARCHITECTURES
 from scripts.vision import torchvision
 from scripts.weights import EMBEDDED_FILE, Checkpoint, find, stand_in
+from tests.checkpoints import PROVENANCE
 from tests.scripts.web import Reply, Web
 
 TINY = {"classifier.weight": torch.arange(6.0).reshape(2, 3)}
@@ -42,7 +44,9 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, web: Web, checkpoint:
     monkeypatch.setattr(weights, "OFFICIAL_SHA256", name.removesuffix(".pth").rsplit("-", 1)[-1])
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     paths.WEIGHTS.mkdir()
-    return SimpleNamespace(content=content, official=name, cached=tmp_path / "hub" / "checkpoints" / name)
+    embedded = save(TINY, metadata=PROVENANCE.to_metadata())
+    cached = tmp_path / "hub" / "checkpoints" / name
+    return SimpleNamespace(content=content, embedded=embedded, official=name, cached=cached)
 
 
 def put(path: Path, content: bytes) -> Path:
@@ -131,16 +135,44 @@ def test_embedded_that_is_not_there() -> None:
 
 
 def test_embedded(world: SimpleNamespace) -> None:
-    put(paths.WEIGHTS / EMBEDDED_FILE, world.content)
+    put(paths.WEIGHTS / EMBEDDED_FILE, world.embedded)
     found = find("embedded")
-    assert found.license == "Apache-2.0"
+    assert (found.provenance, found.license, found.temperature) == (PROVENANCE, "MIT", 0.25)
     assert "not the official one" in found.source
+
+
+def test_embedded_that_does_not_say_how_good_it_is(checkpoint: Path) -> None:
+    put(paths.WEIGHTS / EMBEDDED_FILE, checkpoint.read_bytes())
+    for source in ("embedded", "auto"):
+        with pytest.raises(WeightsError, match=r"does not say how it was trained .*: restore the repository's file"):
+            find(source)
+
+
+def test_what_the_card_says_of_embedded(world: SimpleNamespace) -> None:
+    put(paths.WEIGHTS / EMBEDDED_FILE, world.embedded)
+    said = find("embedded").on_card()
+    assert said.accuracy == Accuracy(0.4321, 2 / 3, "eval.tar (1000 photographs)")
+    assert said.temperature == 0.25
+    assert said.training == (
+        "12,345 steps on 40,000 photographs without labels, taught by EfficientNet-Lite0 and -Lite2"
+    )
+
+
+def test_what_the_card_says_of_all_others(checkpoint: Path) -> None:
+    found = find(str(checkpoint))
+    assert found.on_card() == Weights("file tiny.safetensors", digest(checkpoint), "that of the checkpoint's owner")
+    assert found.temperature == 1
+
+
+def test_a_path_to_a_checkpoint_that_was_trained_here(tmp_path: Path, world: SimpleNamespace) -> None:
+    found = find(str(put(tmp_path / "mine.safetensors", world.embedded)))
+    assert (found.source, found.license, found.provenance) == ("file mine.safetensors", "MIT", PROVENANCE)
 
 
 def test_auto_tries_one_source_after_the_other(
     monkeypatch: pytest.MonkeyPatch, web: Web, world: SimpleNamespace, checkpoint: Path
 ) -> None:
-    embedded = put(paths.WEIGHTS / EMBEDDED_FILE, world.content)
+    embedded = put(paths.WEIGHTS / EMBEDDED_FILE, world.embedded)
     assert find("auto").path == embedded
     web.on(f"GET /{world.official}", Reply(body=world.content))
     assert find("auto").path == world.cached
@@ -194,9 +226,10 @@ def test_an_address_in_the_variable_takes_its_digest_from_the_command(
 
 @pytest.mark.parametrize("source", ["auto", "official", "embedded"])
 def test_a_digest_is_checked_wherever_the_file_comes_from(source: str, world: SimpleNamespace) -> None:
-    put(paths.WEIGHTS / EMBEDDED_FILE, world.content)
+    content = world.embedded if source == "embedded" else world.content
+    put(paths.WEIGHTS / EMBEDDED_FILE, world.embedded)
     put(world.cached, world.content)
-    assert find(source, hashlib.sha256(world.content).hexdigest())
+    assert find(source, hashlib.sha256(content).hexdigest())
     with pytest.raises(WeightsError, match="not the expected 0000"):
         find(source, "0000")
 

@@ -1,5 +1,3 @@
-"""scripts.weights from the file on: reading a checkpoint and building the network of it."""
-
 from __future__ import annotations
 
 import os
@@ -12,10 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from scripts.checkpoint import build, load
 from scripts.errors import WeightsError
 from scripts.networks import ARCHITECTURES, Architecture, StateDict, build_densenet121
 from scripts.vision import torchvision
-from scripts.weights import build, load, stand_in
+from scripts.weights import stand_in
 
 DENSENET = ARCHITECTURES["densenet121"]
 LAYER = "features.denseblock1.denselayer1"
