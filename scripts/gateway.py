@@ -17,7 +17,7 @@ import requests
 
 from scripts import paths, processes
 from scripts.errors import CommandError
-from scripts.server import check_port_is_free
+from scripts.ports import check_port_is_free
 
 if TYPE_CHECKING:
     from web.settings import GatewaySettings

@@ -18,7 +18,9 @@ from scripts.client import Client
 from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError, NoWeights
 from scripts.java import find_java
+from scripts.model_store import archives_in
 from scripts.options import MODEL, STAND_IN, ModelStore, RunDir, Timeout
+from scripts.readiness import wait_until_ready
 from scripts.stop import stop_gently
 from scripts.upgrade import without_replaced
 
@@ -64,7 +66,7 @@ def serve(
     started = server.start(run_dir, model_store, config, port, changes)
     try:
         with Status("Starting TorchServe", console=err) as status:
-            server.wait_until_ready(started, archives, status.update)
+            wait_until_ready(started, archives, status.update)
         report(started, *classify_sample(Client(started.endpoint)))
     except BaseException:  # a server that cannot answer is not left behind, nor one whose start was interrupted
         started.stop()
@@ -103,7 +105,7 @@ def json_lines(config: Path) -> dict[str, str]:
 
 def build_missing_archive(model_store: Path) -> None:
     """Build DenseNet-121's archive, or the stand-in's where no DenseNet weights can be had, saying so."""
-    if server.archives_in(model_store):
+    if archives_in(model_store):
         return
     try:
         archive.archive(MODEL, model_store=model_store)
@@ -116,7 +118,7 @@ def build_missing_archive(model_store: Path) -> None:
 
 
 def archives_to_serve(model_store: Path, run_dir: Path) -> list[Path]:
-    archives = server.archives_in(model_store)
+    archives = archives_in(model_store)
     kept = without_replaced(archives, run_dir)
     for path in archives:
         if path not in kept:

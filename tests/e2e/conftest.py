@@ -12,6 +12,8 @@ import pytest
 
 from scripts import paths, server
 from scripts.client import Client
+from scripts.model_store import archives_in
+from scripts.readiness import wait_until_ready
 from tests import pictures
 from tests.e2e.support import Inference, worker_pids
 
@@ -54,7 +56,7 @@ def running(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         changes = {"enable_model_api": "true"}
         started = server.start(run_dir, model_store, paths.SERVER_CONFIG, free_port_range(), changes)
     try:
-        server.wait_until_ready(started, server.archives_in(model_store), lambda _: None)
+        wait_until_ready(started, archives_in(model_store), lambda _: None)
         yield started
     finally:
         started.stop()

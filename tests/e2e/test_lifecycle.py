@@ -24,6 +24,7 @@ from scripts.client import Client
 from scripts.endpoint import KEY_FILE, Endpoint
 from scripts.java import find_java
 from scripts.options import STAND_IN
+from scripts.readiness import is_ready
 from tests.e2e.conftest import free_port_range
 from tests.e2e.support import Inference, command, content_of, listening_addresses, rewrite
 from tests.pictures import FITTING
@@ -221,7 +222,7 @@ def test_torchserve_started_by_hand_serves_the_same_archive(
     java = psutil.Process(int((temporary / ".model_server.pid").read_text()))
     family: list[psutil.Process] = []
     try:
-        assert eventually(lambda: server.is_ready(Client(endpoint), STAND_IN, "1.0"))
+        assert eventually(lambda: is_ready(Client(endpoint), STAND_IN, "1.0"))
         family = [java, *java.children(recursive=True)]
         listening = listening_addresses(java.pid)
         answer = content_of(Inference(endpoint)(photos["chelsea"]))

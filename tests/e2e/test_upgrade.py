@@ -18,7 +18,9 @@ from handler.labels import LABELS_FILE
 from scripts import paths, server
 from scripts.archive import MANIFEST, file_name
 from scripts.client import Client
+from scripts.model_store import archives_in
 from scripts.options import STAND_IN
+from scripts.readiness import wait_until_ready
 from tests import pictures
 from tests.e2e.conftest import free_port_range
 from tests.e2e.support import command, rewrite
@@ -139,7 +141,7 @@ def test_a_restart_serves_the_newest_version(stand_in_archive: Path, tmp_path: P
     make_second(tmp_path, {LABELS_FILE: marked})
     started = server.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, free_port_range())
     try:
-        server.wait_until_ready(started, server.archives_in(tmp_path), lambda _: None)
+        wait_until_ready(started, archives_in(tmp_path), lambda _: None)
         assert Client(started.endpoint).describe(STAND_IN, card=False)["modelVersion"] == SECOND
     finally:
         started.stop()

@@ -14,7 +14,9 @@ import pytest
 
 from scripts import paths, server
 from scripts.client import Client
+from scripts.model_store import archives_in
 from scripts.options import STAND_IN
+from scripts.readiness import wait_until_ready
 from tests import pictures
 from tests.e2e.conftest import free_port_range
 from tests.faults.load import Target
@@ -90,7 +92,7 @@ def running(
             subprocess.run(["mount", "-o", "remount,ro", store], check=True)
         started = server.start(server_disk[0], store, paths.SERVER_CONFIG, free_port_range())
         try:
-            server.wait_until_ready(started, server.archives_in(store), lambda _: None)
+            wait_until_ready(started, archives_in(store), lambda _: None)
             yield started
         finally:
             started.stop()

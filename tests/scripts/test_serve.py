@@ -122,7 +122,7 @@ def fake(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Server:
     made = Server(os.getpid(), 0.0, endpoint.folder / "temporary", endpoint)
     monkeypatch.setattr(serve, "Client", lambda _: as_client({"efficientnet_lite0": "m.mar"}))
     monkeypatch.setattr(server, "start", lambda *_: made)
-    monkeypatch.setattr(server, "wait_until_ready", lambda *_: None)
+    monkeypatch.setattr(serve, "wait_until_ready", lambda *_: None)
     return made
 
 
@@ -197,7 +197,7 @@ def test_a_server_that_cannot_answer_is_not_left_behind(
     stopped: list[Server] = []
     monkeypatch.setattr(Server, "find", lambda _: None)
     monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
-    monkeypatch.setattr(server, "wait_until_ready", fail)
+    monkeypatch.setattr(serve, "wait_until_ready", fail)
     with pytest.raises(type(failure)):
         serve.serve(model_store=store, run_dir=fake.endpoint.folder)
     assert stopped == [fake]
@@ -216,7 +216,7 @@ def test_sigterm_while_starting_leaves_nothing(fake: Server, store: Path, monkey
     stopped: list[Server] = []
     monkeypatch.setattr(Server, "find", lambda _: None)
     monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
-    monkeypatch.setattr(server, "wait_until_ready", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(serve, "wait_until_ready", lambda *_: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit) as caught:
         serve.serve(model_store=store, run_dir=fake.endpoint.folder)
     assert caught.value.code == 128 + signal.SIGTERM
