@@ -166,10 +166,13 @@ def embedded() -> Checkpoint:
     """The checkpoint that this repository brings along, once it has one, with its provenance."""
     path = paths.WEIGHTS / EMBEDDED_FILE
     if not path.is_file():
-        raise NotThere(f"this repository has no {path.name}")
+        raise NotThere(f"this repository has no {path.name} yet, and training/README.md says how to make it.")
     checkpoint = _other(path, "the checkpoint embedded in this repository (not the official one)", sha256_of(path))
     if not checkpoint.provenance:
-        raise WeightsError(f"{path} does not say how it was trained and how good it is: restore the repository's file.")
+        raise WeightsError(
+            f"{path} does not say how it was trained and how good it is: python -m training.evaluate --record measures "
+            "it and writes that into the file."
+        )
     return checkpoint
 
 

@@ -130,7 +130,7 @@ def test_a_damaged_cache_is_downloaded_anew(web: Web, world: SimpleNamespace) ->
 
 
 def test_embedded_that_is_not_there() -> None:
-    with pytest.raises(NotThere, match=f"this repository has no {EMBEDDED_FILE}"):
+    with pytest.raises(NotThere, match=f"this repository has no {EMBEDDED_FILE} yet, and training/README.md says how"):
         find("embedded")
 
 
@@ -144,7 +144,9 @@ def test_embedded(world: SimpleNamespace) -> None:
 def test_embedded_that_does_not_say_how_good_it_is(checkpoint: Path) -> None:
     put(paths.WEIGHTS / EMBEDDED_FILE, checkpoint.read_bytes())
     for source in ("embedded", "auto"):
-        with pytest.raises(WeightsError, match=r"does not say how it was trained .*: restore the repository's file"):
+        with pytest.raises(
+            WeightsError, match=r"does not say how it was trained .*: python -m training.evaluate --record"
+        ):
             find(source)
 
 
