@@ -15,7 +15,8 @@ from scripts.client import Client
 from scripts.model_store import archives_in
 from scripts.readiness import wait_until_ready
 from tests import pictures
-from tests.e2e.support import Inference, worker_pids
+from tests.e2e.management import Models
+from tests.e2e.support import Inference, command, worker_pids
 
 
 def free_port_range(length: int = 5) -> int:
@@ -95,3 +96,9 @@ def same_workers(client: Client) -> Iterator[None]:
     before = worker_pids(client)
     yield
     assert worker_pids(client) == before
+
+
+@pytest.fixture(scope="session")
+def models(run_dir: Path) -> Models:
+    """Run `densenet models ...` against the running server."""
+    return lambda *arguments: command("models", *arguments, "--run-dir", run_dir)

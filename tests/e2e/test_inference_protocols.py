@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
-import re
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,7 +15,7 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from handler.preprocessing import preprocess
-from scripts import paths, server
+from scripts import server
 from scripts.networks import ARCHITECTURES
 from scripts.options import MODEL, STAND_IN
 from tests.e2e.support import Inference, check_error, content_of
@@ -27,7 +23,6 @@ from tests.pictures import FITTING, photo
 
 pytestmark = pytest.mark.usefixtures("same_workers")
 
-PAGE = paths.ROOT / "docs" / "protocols.md"
 NAMES = ("chelsea", "coffee", "rocket")
 V1 = f"/v1/models/{STAND_IN}:predict"
 V2 = f"/v2/models/{STAND_IN}/infer"
@@ -216,45 +211,6 @@ def without_numbers(answer: Any) -> Any:
         kept = {name: without_numbers(value) for name, value in answer.items() if name != "probability"}
         return kept | {"data": None} if answer.get("datatype") == "FP32" else kept
     return [without_numbers(item) for item in answer] if isinstance(answer, list) else answer
-
-
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert found
-    return found
-
-
-def test_the_pages_commands(running: server.Server, inference: Inference) -> None:
-    cat = paths.SAMPLE_PHOTO.read_bytes()
-    own = content_of(inference(cat, path=f"/predictions/{MODEL}"))
-
-    predict, infer = (
-        json.loads(
-            subprocess.check_output(
-                ["bash", "-c", block.replace("http://127.0.0.1:8080", running.endpoint.inference)],
-                cwd=paths.ROOT,
-                env=os.environ | {"TOKEN": running.endpoint.token("inference")},
-                timeout=60,
-            )
-        )
-        for block in blocks("bash")
-    )
-
-    assert predict == {"predictions": [own]}
-    assert [output["name"] for output in infer["outputs"]] == ["class_id", "class_name", "probability", "recognized"]
-    assert infer["outputs"][2]["data"] == [own["probability"]]
-
-
-def test_the_pages_program(running: server.Server) -> None:
-    [program] = blocks("python")
-    given: dict[str, Any] = {"token": running.endpoint.token("inference")}
-    address = running.endpoint.inference.removeprefix("http://")
-
-    exec(program.replace("127.0.0.1:8080", address).replace("docs/cat.jpg", str(paths.SAMPLE_PHOTO)), given)  # noqa: S102
-
-    result = given["result"]
-    assert isinstance(result, InferResult)
-    assert result.as_numpy("class_name").shape == (1, 5)
 
 
 def test_what_torchserve_does_not_answer(triton: Triton) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -18,39 +16,13 @@ from scripts import server
 from scripts.archive import MANIFEST
 from scripts.client import Client
 from scripts.download import sha256_of
-from scripts.errors import ApiError, CommandError
-from scripts.integrity import digest_file, digest_line
 from scripts.options import MODEL, STAND_IN
-from tests.e2e.support import Inference, command, content_of, rewrite
-
-Models = Callable[..., CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def models(run_dir: Path) -> Models:
-    """Run `densenet models ...` against the running server."""
-    return lambda *arguments: command("models", *arguments, "--run-dir", run_dir)
-
-
-def succeed(done: CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def assert_refused(done: CompletedProcess[str], reason: str) -> None:
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: ")
-    assert reason in done.stderr
-    assert "Traceback" not in done.stderr
+from tests.e2e.management import Models, assert_refused, succeed, with_name
+from tests.e2e.support import Inference, content_of, rewrite
 
 
 def with_version(version: str) -> Callable[[str], str]:
     return lambda text: text.replace('"1.0"', f'"{version}"')
-
-
-def with_name(name: str) -> Callable[[str], str]:
-    return lambda text: text.replace(f'"{STAND_IN}"', f'"{name}"')
 
 
 def marked(labels: str) -> str:
@@ -162,112 +134,6 @@ def test_a_model_comes_with_two_workers_is_scaled_and_goes(
     assert "Unregistered guest." in done.stderr
     assert inference(photos["coffee"], path="/predictions/guest").status_code == 404
     assert "guest" not in client.models()
-
-
-def test_a_model_whose_worker_fails_leaves_nothing_behind(models: Models, client: Client, model_store: Path) -> None:
-    changes = {
-        MANIFEST: with_name("broken"),
-        "model-config.yaml": lambda text: text.replace("handler:\n", "handler:\n  colour: blue\n"),
-    }
-    path = rewrite(model_store / f"{STAND_IN}.mar", model_store / "broken.mar", changes)
-    before = client.models()
-    try:
-        assert_refused(models("register", path), "Failed to start workers for model broken")
-        assert client.models() == before
-    finally:
-        path.unlink()
-
-
-@pytest.fixture
-def stored(model_store: Path) -> Iterator[Path]:
-    """A path in the server's model store, for a file that the test makes."""
-    path = model_store / "made-by-a-test.mar"
-    yield path
-    path.unlink()
-
-
-def test_a_file_that_is_no_archive_is_refused(models: Models, stored: Path) -> None:
-    stored.write_bytes(b"PK\x03\x04 and no more")
-
-    assert_refused(models("register", stored), "is not a model archive, or damaged")
-
-
-def test_a_damaged_archive_is_refused(models: Models, model_store: Path, stored: Path) -> None:
-    content = bytearray((model_store / f"{STAND_IN}.mar").read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    stored.write_bytes(content)
-
-    assert_refused(models("register", stored), "is not a model archive, or damaged")
-
-
-def test_a_changed_archive_is_refused(models: Models, client: Client, model_store: Path, stored: Path) -> None:
-    """Sound in itself: only the digest written for another content gives it away."""
-    rewrite(model_store / f"{STAND_IN}.mar", stored, {MANIFEST: with_name("changed")})
-    digest = digest_file(stored)
-    digest.write_text(digest_line(sha256_of(model_store / f"{STAND_IN}.mar"), stored))
-    try:
-        assert_refused(models("register", stored), "was changed or damaged after it was built")
-    finally:
-        digest.unlink()
-    assert "changed" not in client.models()
-
-
-def test_an_archive_that_would_be_unpacked_elsewhere_is_refused(
-    models: Models, client: Client, running: server.Server, stored: Path
-) -> None:
-    with zipfile.ZipFile(stored, "w") as file:
-        file.writestr(MANIFEST, json.dumps({"model": {"modelName": "slips", "modelVersion": "1.0"}}))
-        file.writestr("../slipped.py", "")
-
-    assert_refused(models("register", stored), "would be unpacked outside its folder")
-    assert "slips" not in client.models()
-    assert not list(running.temporary.rglob("slipped.py"))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (["describe", "nobody"], "Model not found: nobody"),
-        (["scale", "nobody", "2"], "Model not found: nobody"),
-        (["unregister", "nobody"], "Model not found: nobody"),
-        (["default", MODEL, "9.9"], "Model version 9.9 does not exist"),
-        (["register", "nobody.mar"], "There is no archive"),
-    ],
-)
-def test_what_is_not_there_is_said_in_one_sentence(models: Models, arguments: list[str], reason: str) -> None:
-    assert_refused(models(*arguments), reason)
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("http://127.0.0.1:1/a.mar", "does not match any allowed URL"),
-        ("https://example.com/a.mar", "does not match any allowed URL"),
-        ("file:///etc/passwd", "does not match any allowed URL"),
-        ("../a.mar", "Relative path is not allowed"),
-        ("s3://bucket/a.mar", "Model not found at"),
-        ("/nowhere/a.mar", "Model not found at"),
-    ],
-)
-def test_only_archives_of_the_model_store_can_be_registered(client: Client, url: str, reason: str) -> None:
-    before = client.models()
-
-    with pytest.raises(ApiError, match=reason) as refusal:
-        client.register(url)
-
-    assert refusal.value.error["code"] == 404
-    assert client.models() == before
-
-
-def test_an_archive_outside_the_model_store_is_not_registered(
-    models: Models, client: Client, model_store: Path, tmp_path: Path
-) -> None:
-    outside = rewrite(model_store / f"{STAND_IN}.mar", tmp_path / "outside.mar", {MANIFEST: with_name("outside")})
-
-    assert_refused(models("register", outside), "is not in the server's model store")
-    with pytest.raises(CommandError, match="Model not found at"):
-        client.register(str(outside))
-    assert "outside" not in client.models()
 
 
 def test_the_workers_run_the_archives_own_code(running: server.Server, client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Attacks on the server: what it refuses, and what a management token can still do where models may be registered."""
+"""Attacks on the server as config.properties has it: what it refuses."""
 
 from __future__ import annotations
 
@@ -12,31 +12,15 @@ import grpc
 import pytest
 import requests
 
-from scripts import paths, properties, server
-from scripts.archive import MANIFEST
+from scripts import paths, server
 from scripts.client import Client
 from scripts.endpoint import Endpoint, Scope
 from scripts.errors import ApiError
+from tests.e2e.attacks import PATIENCE_SECONDS, grpc_status, write_code
 from tests.e2e.conftest import free_port_range
 from tests.e2e.support import listening_addresses
-from tests.scripts.web import Web, serve
 
 TOKEN_SECONDS = 3
-PATIENCE_SECONDS = 20
-
-
-def write_code(folder: Path, name: str) -> Path:
-    """A model that is a bare folder; its handler leaves a file `ran` there as soon as it is imported."""
-    (folder / "MAR-INF").mkdir(parents=True)
-    model = {"modelName": name, "modelVersion": "1.0", "handler": f"{name}_handler.py"}
-    (folder / MANIFEST).write_text(json.dumps({"runtime": "python", "model": model, "archiverVersion": "0.12.0"}))
-    (folder / f"{name}_handler.py").write_text(
-        "from pathlib import Path\n"
-        f"Path({str(folder / 'ran')!r}).touch()\n"
-        "def handle(data, context):\n"
-        "    return ['ran'] * len(data or [])\n"
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -89,28 +73,6 @@ def ask(endpoint: Endpoint, scope: Scope, token: str, method: str = "GET", path:
         (endpoint.management, "/models") if scope == "management" else (endpoint.inference, "/predictions/nobody")
     )
     return requests.request(method, base + (path or default), headers={"Authorization": f"Bearer {token}"})
-
-
-def grpc_status(endpoint: Endpoint, scope: Scope, authorization: str | None, url: Path | str = "") -> grpc.StatusCode:
-    """Ask the gRPC form of an API for what needs no model, or to register a model; returns the status it ends with."""
-    service = "inference.InferenceAPIsService" if scope == "inference" else "management.ManagementAPIsService"
-    method = "RegisterModel" if url else "Predictions" if scope == "inference" else "ListModels"
-    port = properties.read(endpoint.folder / paths.SERVER_CONFIG.name)[f"grpc_{scope}_port"]
-    # A field of a protobuf message: its number and wire type 2, its length, its bytes.
-    text = str(url or "nobody").encode()
-    field = {"RegisterModel": 9, "Predictions": 1}.get(method)  # url, model_name
-    message = bytes([field << 3 | 2, len(text)]) + text if field else b""
-    metadata = (("authorization", authorization),) if authorization else ()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
-            f"/org.pytorch.serve.grpc.{service}/{method}"
-        )
-        try:
-            call(message, metadata=metadata, timeout=PATIENCE_SECONDS, wait_for_ready=True)
-        except grpc.RpcError as error:
-            status: grpc.StatusCode = error.code()
-            return status
-    return grpc.StatusCode.OK
 
 
 # Past the tokens: what there is to hear of a model that there is not, and an empty list.
@@ -218,63 +180,3 @@ def test_a_workflow_brings_no_code_either(closed: server.Server, tmp_path: Path)
         answer = ask(closed.endpoint, "management", token, "POST", f"/workflows?url={url}")
         assert answer.status_code in (400, 404), answer.text
     assert not (folder / "ran").exists()
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with serve() as running:
-        yield running
-
-
-def test_a_models_settings_load_no_java_class(client: Client, web: Web, tmp_path: Path) -> None:
-    """CVE-2022-1471: SnakeYAML before 2.0 would fetch code from this address and run it."""
-    folder = write_code(tmp_path / "yaml", "yaml")
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["model"]["configFile"] = "model-config.yaml"
-    (folder / MANIFEST).write_text(json.dumps(manifest))
-    gadget = f'!!javax.script.ScriptEngineManager [!!java.net.URLClassLoader [[!!java.net.URL ["{web.url}/"]]]]'
-    (folder / "model-config.yaml").write_text(f"minWorkers: {gadget}\n")
-    try:
-        with pytest.raises(ApiError):
-            client.register(str(folder))
-        assert web.asked == []
-    finally:
-        if client.versions("yaml"):
-            client.unregister("yaml")
-
-
-def test_an_archive_installs_no_packages(client: Client, tmp_path: Path) -> None:
-    """Where packages are installed, one that is nowhere makes the registration fail."""
-    folder = write_code(tmp_path / "greedy", "greedy")
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["model"]["requirementsFile"] = "requirements.txt"
-    (folder / MANIFEST).write_text(json.dumps(manifest))
-    (folder / "requirements.txt").write_text("/nowhere/at-all\n")
-    try:
-        client.register(str(folder), initial_workers=0)
-        assert [model["workers"] for model in client.versions("greedy")] == [[]]
-    finally:
-        client.unregister("greedy")
-
-
-@pytest.mark.parametrize("over", ["http", "grpc"])
-def test_where_models_may_be_registered_a_management_token_runs_any_code(
-    client: Client, running: server.Server, tmp_path: Path, over: str
-) -> None:
-    """What remains with --model-api: allowed_urls does not apply to a bare folder. Should this fail, TorchServe's
-    behaviour has changed, and docs/security.md has to.
-    """
-    name = f"folder_{over}"
-    folder = write_code(tmp_path / name, name)
-    try:
-        if over == "http":
-            client.register(str(folder))
-        else:
-            token = f"Bearer {running.endpoint.token('management')}"
-            assert grpc_status(running.endpoint, "management", token, folder) == grpc.StatusCode.OK
-        deadline = time.monotonic() + PATIENCE_SECONDS  # over gRPC the call returns before a worker has started
-        while not (folder / "ran").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    finally:
-        client.unregister(name)

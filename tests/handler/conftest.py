@@ -9,6 +9,7 @@ import torch
 from handler import classifier
 from handler.classifier import ImageClassifier
 from tests.colours import ColourEngine, write_folder
+from tests.handler.inference_requests import Asker
 from tests.worker import FakeContext
 
 
@@ -38,3 +39,8 @@ def handler(folder: Path, engine: ColourEngine) -> ImageClassifier:
     built.initialize(FakeContext(folder))
     engine.shapes.clear()
     return built
+
+
+@pytest.fixture
+def ask(handler: ImageClassifier, folder: Path) -> Asker:
+    return Asker(handler, folder)

@@ -1,0 +1,126 @@
+"""Models that are not registered, and why, through `densenet models`."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts import server
+from scripts.archive import MANIFEST
+from scripts.client import Client
+from scripts.download import sha256_of
+from scripts.errors import ApiError, CommandError
+from scripts.integrity import digest_file, digest_line
+from scripts.options import MODEL, STAND_IN
+from tests.e2e.management import Models, assert_refused, with_name
+from tests.e2e.support import rewrite
+
+
+def test_a_model_whose_worker_fails_leaves_nothing_behind(models: Models, client: Client, model_store: Path) -> None:
+    changes = {
+        MANIFEST: with_name("broken"),
+        "model-config.yaml": lambda text: text.replace("handler:\n", "handler:\n  colour: blue\n"),
+    }
+    path = rewrite(model_store / f"{STAND_IN}.mar", model_store / "broken.mar", changes)
+    before = client.models()
+    try:
+        assert_refused(models("register", path), "Failed to start workers for model broken")
+        assert client.models() == before
+    finally:
+        path.unlink()
+
+
+@pytest.fixture
+def stored(model_store: Path) -> Iterator[Path]:
+    """A path in the server's model store, for a file that the test makes."""
+    path = model_store / "made-by-a-test.mar"
+    yield path
+    path.unlink()
+
+
+def test_a_file_that_is_no_archive_is_refused(models: Models, stored: Path) -> None:
+    stored.write_bytes(b"PK\x03\x04 and no more")
+
+    assert_refused(models("register", stored), "is not a model archive, or damaged")
+
+
+def test_a_damaged_archive_is_refused(models: Models, model_store: Path, stored: Path) -> None:
+    content = bytearray((model_store / f"{STAND_IN}.mar").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    stored.write_bytes(content)
+
+    assert_refused(models("register", stored), "is not a model archive, or damaged")
+
+
+def test_a_changed_archive_is_refused(models: Models, client: Client, model_store: Path, stored: Path) -> None:
+    """Sound in itself: only the digest written for another content gives it away."""
+    rewrite(model_store / f"{STAND_IN}.mar", stored, {MANIFEST: with_name("changed")})
+    digest = digest_file(stored)
+    digest.write_text(digest_line(sha256_of(model_store / f"{STAND_IN}.mar"), stored))
+    try:
+        assert_refused(models("register", stored), "was changed or damaged after it was built")
+    finally:
+        digest.unlink()
+    assert "changed" not in client.models()
+
+
+def test_an_archive_that_would_be_unpacked_elsewhere_is_refused(
+    models: Models, client: Client, running: server.Server, stored: Path
+) -> None:
+    with zipfile.ZipFile(stored, "w") as file:
+        file.writestr(MANIFEST, json.dumps({"model": {"modelName": "slips", "modelVersion": "1.0"}}))
+        file.writestr("../slipped.py", "")
+
+    assert_refused(models("register", stored), "would be unpacked outside its folder")
+    assert "slips" not in client.models()
+    assert not list(running.temporary.rglob("slipped.py"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["describe", "nobody"], "Model not found: nobody"),
+        (["scale", "nobody", "2"], "Model not found: nobody"),
+        (["unregister", "nobody"], "Model not found: nobody"),
+        (["default", MODEL, "9.9"], "Model version 9.9 does not exist"),
+        (["register", "nobody.mar"], "There is no archive"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_sentence(models: Models, arguments: list[str], reason: str) -> None:
+    assert_refused(models(*arguments), reason)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:1/a.mar", "does not match any allowed URL"),
+        ("https://example.com/a.mar", "does not match any allowed URL"),
+        ("file:///etc/passwd", "does not match any allowed URL"),
+        ("../a.mar", "Relative path is not allowed"),
+        ("s3://bucket/a.mar", "Model not found at"),
+        ("/nowhere/a.mar", "Model not found at"),
+    ],
+)
+def test_only_archives_of_the_model_store_can_be_registered(client: Client, url: str, reason: str) -> None:
+    before = client.models()
+
+    with pytest.raises(ApiError, match=reason) as refusal:
+        client.register(url)
+
+    assert refusal.value.error["code"] == 404
+    assert client.models() == before
+
+
+def test_an_archive_outside_the_model_store_is_not_registered(
+    models: Models, client: Client, model_store: Path, tmp_path: Path
+) -> None:
+    outside = rewrite(model_store / f"{STAND_IN}.mar", tmp_path / "outside.mar", {MANIFEST: with_name("outside")})
+
+    assert_refused(models("register", outside), "is not in the server's model store")
+    with pytest.raises(CommandError, match="Model not found at"):
+        client.register(str(outside))
+    assert "outside" not in client.models()

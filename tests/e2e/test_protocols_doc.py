@@ -1,0 +1,59 @@
+"""docs/protocols.md: its commands and its program, run as they stand there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from typing import Any
+
+import pytest
+from tritonclient.http import InferResult
+
+from scripts import paths, server
+from scripts.options import MODEL
+from tests.e2e.support import Inference, content_of
+
+pytestmark = pytest.mark.usefixtures("same_workers")
+
+PAGE = paths.ROOT / "docs" / "protocols.md"
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert found
+    return found
+
+
+def test_the_pages_commands(running: server.Server, inference: Inference) -> None:
+    cat = paths.SAMPLE_PHOTO.read_bytes()
+    own = content_of(inference(cat, path=f"/predictions/{MODEL}"))
+
+    predict, infer = (
+        json.loads(
+            subprocess.check_output(
+                ["bash", "-c", block.replace("http://127.0.0.1:8080", running.endpoint.inference)],
+                cwd=paths.ROOT,
+                env=os.environ | {"TOKEN": running.endpoint.token("inference")},
+                timeout=60,
+            )
+        )
+        for block in blocks("bash")
+    )
+
+    assert predict == {"predictions": [own]}
+    assert [output["name"] for output in infer["outputs"]] == ["class_id", "class_name", "probability", "recognized"]
+    assert infer["outputs"][2]["data"] == [own["probability"]]
+
+
+def test_the_pages_program(running: server.Server) -> None:
+    [program] = blocks("python")
+    given: dict[str, Any] = {"token": running.endpoint.token("inference")}
+    address = running.endpoint.inference.removeprefix("http://")
+
+    exec(program.replace("127.0.0.1:8080", address).replace("docs/cat.jpg", str(paths.SAMPLE_PHOTO)), given)  # noqa: S102
+
+    result = given["result"]
+    assert isinstance(result, InferResult)
+    assert result.as_numpy("class_name").shape == (1, 5)

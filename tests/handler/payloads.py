@@ -1,0 +1,36 @@
+"""What the tests of handler/payload.py share: requests, and what is read of them."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from handler.errors import BadRequest
+from handler.parameters import PREDICTION, Parameters
+from handler.payload import ImageRequest, parse
+from handler.settings import Settings
+
+SETTINGS = Settings(max_images=3)
+CLASSES = 1000
+JSON_HEADERS = {"Content-Type": "application/json"}
+FORM_HEADERS = {"Content-Type": "multipart/form-data; boundary=x"}
+DEFAULTS = Parameters(top_k=1, min_probability=0.2)
+
+
+def read(row: dict[str, Any], headers: dict[str, Any] | None = None, classes: int = CLASSES) -> ImageRequest:
+    return parse(row, headers or {}, SETTINGS, classes, PREDICTION)
+
+
+def b64(data: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def message_of(row: dict[str, Any], headers: dict[str, Any] | None = None) -> str:
+    with pytest.raises(BadRequest) as caught:
+        read(row, headers)
+    return str(caught.value)
+
+
+DOCUMENT = {"instances": [b64(b"one"), b64(b"two")], "parameters": {"top_k": 5, "min_probability": 0.5}}
