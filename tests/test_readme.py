@@ -14,9 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
+from handler.preprocessing import preprocess
 from scripts import paths
+from scripts.checkpoint import build
 from scripts.download import sha256_of
+from scripts.networks import ARCHITECTURES, ServingModel
+from scripts.options import MODEL
 from scripts.weights import EMBEDDED_FILE
 from tests.checkpoints import PROVENANCE, write_embedded
 from tests.e2e.conftest import free_port_range
@@ -116,6 +122,21 @@ def test_without_a_network_the_embedded_checkpoint_answers_and_is_not_called_off
     (note,) = [line for line in session.started.splitlines() if line.startswith("note ")]
     assert f"The weights are {weights['source']}: 43.2 % top-1 and 66.7 % top-5 on eval.tar" in note
     assert "densenet archive --weights official" in note
+
+
+def test_recognized_goes_by_calibrated_probabilities(session: Session, checkout: Path) -> None:
+    """Without its temperature this network gives its best class less than a fiftieth of what the threshold asks for."""
+    architecture = ARCHITECTURES[MODEL]
+    backbone, head = build(checkout / "weights" / EMBEDDED_FILE, architecture)
+    model = ServingModel(backbone, head, architecture.preprocessing).eval()
+    with Image.open(paths.SAMPLE_PHOTO) as photo:
+        pixels = torch.tensor(preprocess(photo.convert("RGB"), architecture.preprocessing))[None]
+    with torch.inference_mode():
+        logits, _ = model(pixels)
+    answered = json.loads(session.asked.splitlines()[1])
+    assert logits.softmax(1).max() < 0.2 / 50
+    assert answered["recognized"] is True
+    assert answered["probability"] == pytest.approx((logits / PROVENANCE.temperature).softmax(1).max().item(), abs=0.2)
 
 
 def test_the_answers_shown_are_the_stand_ins(stand_in_folder: Path) -> None:

@@ -79,7 +79,7 @@ def test_an_embedded_checkpoint(
 
     said = json.loads(members(tmp_path / "densenet121.mar")[CARD_FILE])["weights"]
     assert said["accuracy"] == {"top1": 0.4321, "top5": 2 / 3, "evaluated_on": "eval.tar (1000 photographs)"}
-    assert (said["temperature"], said["license"]) == (0.25, "MIT")
+    assert (said["temperature"], said["license"]) == (0.05, "MIT")
     assert "not the official one" in said["source"]
     assert "43.2 % top-1 and 66.7 % top-5 on eval.tar" in capsys.readouterr().err
     (model,) = exported

@@ -137,7 +137,7 @@ def test_embedded_that_is_not_there() -> None:
 def test_embedded(world: SimpleNamespace) -> None:
     put(paths.WEIGHTS / EMBEDDED_FILE, world.embedded)
     found = find("embedded")
-    assert (found.provenance, found.license, found.temperature) == (PROVENANCE, "MIT", 0.25)
+    assert (found.provenance, found.license, found.temperature) == (PROVENANCE, "MIT", 0.05)
     assert "not the official one" in found.source
 
 
@@ -154,7 +154,7 @@ def test_what_the_card_says_of_embedded(world: SimpleNamespace) -> None:
     put(paths.WEIGHTS / EMBEDDED_FILE, world.embedded)
     said = find("embedded").on_card()
     assert said.accuracy == Accuracy(0.4321, 2 / 3, "eval.tar (1000 photographs)")
-    assert said.temperature == 0.25
+    assert said.temperature == 0.05
     assert said.training == (
         "12,345 steps on 40,000 photographs without labels, taught by EfficientNet-Lite0 and -Lite2"
     )
