@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import nn
+
+from handler.images import decode
+from handler.preprocessing import preprocess
+from scripts.download import sha256_of
+from scripts.errors import CommandError
+from tests.training.support import CLASSES, CPU, make_trainer, teach_colours, tiny, write_photos
+from training import card, checkpoints, student, teachers
+from training.calibration import fit_temperature, one_hot
+from training.files import is_held_out, read_photos
+from training.finish import answer_both, estimate_statistics, export, finish, prepare
+from training.serving import SETTINGS, logits_of
+
+FACTS = card.Facts("colours", "40 photos", 3, 1.5, "Apache-2.0")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands with a student and a teacher of this module's size."""
+    monkeypatch.setattr(student, "build", tiny)
+    monkeypatch.setattr(teachers, "load", lambda *_: (teach_colours, CLASSES))
+
+
+def serving_pixels(folder: Path, held_out: bool) -> list[NDArray[np.uint8]]:
+    return [
+        preprocess(decode(data, SETTINGS, 255), student.SPEC)
+        for name, data in read_photos([folder])
+        if is_held_out(name) is held_out
+    ]
+
+
+def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def test_statistics_become_those_of_the_serving_pixels(folder: Path) -> None:
+    network = tiny()
+    pixels = serving_pixels(folder, held_out=False)[:12]
+    model = student.served(network)
+    estimate_statistics(model, pixels, CPU)
+    first = network.get_submodule("features.conv0")
+    with torch.no_grad():
+        entering = first(model.normalize(torch.from_numpy(np.stack(pixels))))
+    torch.testing.assert_close(norms(network)[0].running_mean, entering.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norms(network)[0].running_var, entering.var(dim=(0, 2, 3)), rtol=1e-3, atol=1e-5)
+    assert not any(norm.training for norm in norms(network))
+
+
+def test_preparing_leaves_the_weights_and_fits_the_temperature_on_held_out_photos(folder: Path) -> None:
+    network = tiny()
+    before = {name: one.clone() for name, one in network.named_parameters()}
+    temperature, count = prepare(network, [folder], teach_colours, None, 2048, CPU)
+    held_out = serving_pixels(folder, held_out=True)
+    assert 0 < len(held_out) < 10
+    assert count == 40 - len(held_out)
+    assert temperature == pytest.approx(
+        fit_temperature(*answer_both(student.served(network), teach_colours, held_out, CPU))
+    )
+    assert all(torch.equal(one, before[name]) for name, one in network.named_parameters())
+
+
+def test_a_temperature_can_be_fitted_on_labels(folder: Path, tmp_path: Path) -> None:
+    labelled = write_photos(tmp_path / "labelled", count=CLASSES)
+    network = tiny()
+    temperature, _ = prepare(network, [folder], teach_colours, labelled, 8, CPU)
+    pixels = [preprocess(decode(data, SETTINGS, 255), student.SPEC) for _, data in read_photos([labelled])]
+    logits = logits_of(student.served(network), pixels, CPU)
+    assert temperature == pytest.approx(fit_temperature(logits, one_hot(torch.arange(CLASSES), CLASSES)))
+
+
+def test_so_few_photos_that_none_is_held_out_fit_the_temperature_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = write_photos(tmp_path, count=4)
+    assert not any(is_held_out(path.name) for path in few.iterdir())
+    temperature, count = prepare(tiny(), [few], teach_colours, None, 8, CPU)
+    assert temperature > 0
+    assert count == 4
+    assert "So few photos leave none to hold out" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small")
+def test_a_checkpoint_becomes_a_file_of_float16_with_its_facts(folder: Path, tmp_path: Path) -> None:
+    trainer = make_trainer(folder)
+    checkpoints.save(tmp_path, trainer, 1.0)
+    output = tmp_path / "densenet121-embedded.safetensors"
+    finish([folder], tmp_path, part_size=0.1, data="noise", device="cpu")
+    weights = load_file(output)
+    assert {one.dtype for one in weights.values()} == {torch.float16}
+    for name, one in trainer.average.items():
+        torch.testing.assert_close(weights[name], one.half())
+    tiny().load_state_dict(weights)
+    facts = card.read_facts(output)
+    assert facts is not None
+    assert (facts.teacher, facts.steps, facts.license) == ("colours", 0, "Apache-2.0")
+    assert facts.data == f"{len(trainer.photos)} photos: noise"
+    parts = sorted(output.parent.glob("*.part-*"))
+    joined = tmp_path / "joined"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert sha256_of(joined) == sha256_of(output)
+
+
+def test_a_folder_without_a_training_is_said(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"holds no checkpoint\.safetensors: train with python -m training\.distill"):
+        finish([folder], tmp_path, device="cpu")
+
+
+def test_weights_too_large_for_float16_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="weight has values that float16 cannot hold"):
+        export(tmp_path / "out", {"weight": torch.tensor([1.0, 70000.0])}, FACTS)
+    with pytest.raises(CommandError, match="float16 cannot hold"):
+        export(tmp_path / "out", {"weight": torch.tensor([torch.nan])}, FACTS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_whole_densenet_fits_the_size_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "densenet121.safetensors"
+    export(path, student.build(1000).state_dict(), FACTS)
+    assert path.stat().st_size < 2**24 < 17_000_000
+    assert json.loads(json.dumps(card.read_facts(path).__dict__)) == FACTS.__dict__

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.download import sha256_of
+from training.parts import split
+
+
+@pytest.mark.parametrize(("length", "count"), [(1000, 1), (1001, 2), (12_345, 13)])
+def test_parts_join_to_the_same_file(tmp_path: Path, length: int, count: int) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(np.random.default_rng(0).bytes(length))
+    digest = sha256_of(path)
+    parts = split(path, 1000)
+    assert len(parts) == count
+    assert all(part.stat().st_size <= 1000 for part in parts)
+    path.unlink()
+    join = f"cat {path.name}.part-* > {path.name} && sha256sum -c {path.name}.sha256"
+    subprocess.run(["sh", "-c", join], cwd=tmp_path, check=True, capture_output=True)
+    assert sha256_of(path) == digest
+
+
+def test_parts_of_an_earlier_larger_file_do_not_stay(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(bytes(3000))
+    split(path, 1000)
+    path.write_bytes(bytes(500))
+    split(path, 1000)
+    assert [one.name for one in tmp_path.glob("*.part-*")] == ["weights.safetensors.part-00"]

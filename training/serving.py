@@ -1,0 +1,48 @@
+"""Photos and networks as a server has them: the handler's own decoding and preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from handler.card import Preprocessing
+from handler.images import decode
+from handler.preprocessing import preprocess
+from handler.settings import Settings
+from scripts.networks import Architecture, ServingModel
+
+BATCH = 64
+SETTINGS = Settings()
+
+
+def pixels_of(data: bytes, spec: Preprocessing) -> NDArray[np.uint8]:
+    """Bring one file to what a served model sees, (crop, crop, 3). Raises RequestError where it is damaged."""
+    return preprocess(decode(data, SETTINGS, spec.resize), spec)
+
+
+def logits_of(model: nn.Module, pixels: Iterable[NDArray[np.uint8]], device: torch.device) -> Tensor:
+    """Run a ServingModel over images, a batch at a time: float32 (N, classes), on the CPU."""
+    with torch.inference_mode():
+        return torch.cat([model(batch)[0].cpu() for batch in batches(pixels, device)])
+
+
+def batches(pixels: Iterable[NDArray[np.uint8]], device: torch.device, size: int = BATCH) -> Iterator[Tensor]:
+    rest = iter(pixels)
+    while images := list(islice(rest, size)):
+        yield torch.from_numpy(np.stack(images)).to(device)
+
+
+def views_of(batch: Tensor) -> Tensor:
+    """Turn uint8 NHWC into what a teacher takes: float NCHW, 0 to 1."""
+    return batch.permute(0, 3, 1, 2).float() / 255
+
+
+def serving_model(architecture: Architecture, weights: dict[str, Tensor], device: torch.device) -> ServingModel:
+    backbone, head = architecture.build(weights)
+    model = ServingModel(backbone, head, architecture.preprocessing).eval()
+    return model.to(device)
