@@ -84,10 +84,6 @@ class Pace:
             left = self.seconds * (1 - MARGIN) - self.spent
             self.per_step = self.sides.work(progress) * self.seconds_per_pixel / left if left > 0 else 1.0
 
-    def seconds_a_step(self, progress: float) -> float | None:
-        """None before anything was measured."""
-        return self.seconds_per_pixel and self.seconds_per_pixel * self.sides.at(progress) ** 2
-
     def remaining(self, progress: float, step: int) -> float | None:
         """Estimate the seconds left; None before anything was measured."""
         if self.seconds is not None:

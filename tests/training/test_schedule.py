@@ -110,5 +110,4 @@ def test_the_time_of_a_training_of_steps_is_estimated() -> None:
     pace.measure(0.0, 1)
     clock.now += 20
     pace.measure(0.1, 11)
-    assert pace.seconds_a_step(0.1) == pytest.approx(2.0)
     assert pace.remaining(0.1, 10) == pytest.approx(180)
