@@ -10,7 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from scripts.download import sha256_of
 from scripts.errors import CommandError
+from scripts.integrity import digest_file, digest_line
 from scripts.provenance import Provenance
 from training import checkpoints
 
@@ -44,9 +46,10 @@ def read_facts(path: Path) -> Facts | None:
 
 
 def record(path: Path, facts: Facts, top1: float, top5: float, evaluated_on: str) -> Path:
-    """Write what was measured into the checkpoint and the model card beside it; returns the card's path."""
+    """Write what was measured into the checkpoint, and its digest and model card beside it; returns the card's path."""
     provenance = Provenance(**asdict(facts), top1=top1, top5=top5, evaluated_on=evaluated_on)
     write(path, load_file(path), facts, provenance.to_metadata())
+    digest_file(path).write_text(digest_line(sha256_of(path), path))
     page = path.with_suffix(".md")
     page.write_text(render(provenance))
     return page

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from handler.errors import RequestError
 from handler.images import decode
-from scripts import weights
+from scripts.checkpoint import build
 from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError
 from scripts.networks import Architecture, ServingModel
@@ -97,7 +97,7 @@ def readable(source: Path) -> tuple[list[bytes], list[int]]:
 def answer(architecture: Architecture, path: Path, photos: Sequence[bytes], device: torch.device) -> Tensor:
     """Run one network over photos as a server would: logits (N, classes)."""
     spec = architecture.preprocessing
-    model = ServingModel(*weights.build(path, architecture), spec).eval().to(device)
+    model = ServingModel(*build(path, architecture), spec).eval().to(device)
     bar = track(photos, architecture.title, console=err, transient=True)
     return serving.logits_of(model, (serving.pixels_of(data, spec) for data in bar), device)
 

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import torch
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from torch import Tensor
 
 from scripts.console import err, out
 from scripts.errors import CommandError
@@ -33,14 +35,16 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     began = saved = time.monotonic()
     session_step, since = 0, (began, 0)
+    losses: list[Tensor] = []
     with interruptible() as signals, shown(folder / LOG) as show:
         while not (
             pace.is_over(trainer.progress, trainer.step) or signals or time.monotonic() - began > session_seconds
         ):
-            loss = trainer.run_step(pace)
+            losses.append(trainer.run_step(pace))
             session_step += 1
             if schedule.is_measured(session_step):
-                value = loss.item()  # waits for the device, so that the time taken next is true
+                value = torch.stack(losses).mean().item()  # waits for the device: the time taken next is true
+                losses.clear()
                 check(value, trainer)
                 pace.measure(trainer.progress, session_step)
                 now = time.monotonic()

@@ -8,7 +8,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from handler.card import Preprocessing
-from scripts import weights
+from scripts import checkpoint
 from scripts.errors import CommandError
 from scripts.networks import ARCHITECTURES, ServingModel
 from scripts.vision import torchvision
@@ -23,7 +23,7 @@ def build(classes: int, init: Path | None = None) -> nn.Module:
     if init:
         if not init.is_file():
             raise CommandError(f"There is no file {init}: name a checkpoint to begin with.")
-        load(network, weights.load(init, ARCHITECTURE), str(init))
+        load(network, checkpoint.load(init, ARCHITECTURE), str(init))
     return network
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handler.card import Preprocessing
-from scripts import weights
+from scripts import checkpoint
 from scripts.errors import CommandError
 from training import networks
 from training.devices import channels_last
@@ -66,7 +66,7 @@ def load(described: str, device: torch.device) -> tuple[Teacher, int]:
     teachers: list[NetworkTeacher] = []
     for one in described.split(","):
         architecture, path = networks.find(one.strip())
-        backbone, head = weights.build(path, architecture)
+        backbone, head = checkpoint.build(path, architecture)
         teachers.append(NetworkTeacher(backbone, head, architecture.preprocessing, device))
     classes = {teacher.head.out_features for teacher in teachers}
     if len(classes) > 1:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scripts import provenance
+from scripts.download import sha256_of
 from scripts.errors import CommandError
 from training import card
 
@@ -25,6 +26,7 @@ def test_figures_go_into_the_file_and_the_page_and_leave_the_weights(tmp_path: P
     )
     assert card.read_facts(path) == FACTS
     assert torch.equal(load_file(path)["classifier.weight"], weights["classifier.weight"])
+    assert (tmp_path / "student.safetensors.sha256").read_text() == f"{sha256_of(path)}  {path.name}\n"
     text = page.read_text()
     assert page == tmp_path / "student.md"
     for part in ("**not** torchvision's official", "efficientnet_lite0", "40 photos: noise", "1,234", "42.0%, 67.5%"):

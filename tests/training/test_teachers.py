@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from handler.preprocessing import preprocess
-from scripts import weights
+from scripts import checkpoint
 from scripts.errors import CommandError
 from tests.pictures import FITTING, photo
 from tests.training.support import CPU, teach_colours, tiny
@@ -75,6 +75,6 @@ def test_what_cannot_teach_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 def test_teachers_of_different_classes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks, "find", lambda name: (networks.ARCHITECTURES["densenet121"], Path(name)))
-    monkeypatch.setattr(weights, "build", lambda path, _: (tiny(), torch.nn.Linear(4, int(path.name))))
+    monkeypatch.setattr(checkpoint, "build", lambda path, _: (tiny(), torch.nn.Linear(4, int(path.name))))
     with pytest.raises(CommandError, match="know different numbers of classes"):
         teachers.load("3,4", CPU)
