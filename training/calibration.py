@@ -15,7 +15,7 @@ GOLDEN = (5**0.5 - 1) / 2
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     """Find the temperature T at which softmax(logits / T) is likeliest under the targets.
 
-    `logits` and `targets` are (N, classes), the targets distributions: a teacher's, or one-hot labels. The loss has one
+    `logits` and `targets` are (N, classes), the targets distributions, such as one-hot labels. The loss has one
     minimum, which golden section search closes in on. After Guo et al., 2017, "On Calibration of Modern Neural
     Networks".
     """

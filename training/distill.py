@@ -19,7 +19,6 @@ from training.finish import (
     Labelled,
     License,
     Output,
-    PartSize,
     Run,
     Sources,
     Statistics,
@@ -58,7 +57,6 @@ def distill(
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the student.")] = False,
     output: Output = None,
     labelled: Labelled = None,
-    part_size: PartSize = None,
     data: Data = None,
     license_: License = "Apache-2.0",
     statistics: Statistics = 2048,
@@ -85,7 +83,7 @@ def distill(
         note(f"Stopped at step {trainer.step}, {trainer.progress:.0%} of the way: the same command goes on from there.")
         raise typer.Exit(128 + signalled if signalled else 0)
     del trainer, learner, answering, loaded  # their memory is needed again
-    finish(sources, run_folder, output, labelled, part_size, data, license_, statistics, device)
+    finish(sources, run_folder, output, labelled, data, license_, statistics, device)
 
 
 def read_sides(text: str, stored_side: int) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from scripts import paths
 from scripts.console import err, note, run, warn
 from scripts.errors import CommandError
 from scripts.weights import EMBEDDED_FILE
-from training import card, checkpoints, parts, serving, student, teachers
+from training import card, checkpoints, serving, student, teachers
 from training.calibration import fit_temperature, one_hot
 from training.devices import Device, choose
 from training.files import is_held_out, read_labelled, read_photos
@@ -33,7 +33,6 @@ Labelled = Annotated[
     Path | None,
     typer.Option(help="Photos named by class index to fit the temperature on, never those of the evaluation."),
 ]
-PartSize = Annotated[float | None, typer.Option(min=0.1, help="Also write the file in parts of so many MiB.")]
 Data = Annotated[str | None, typer.Option(help="What the model card says of the photos; their number comes with it.")]
 License = Annotated[str, typer.Option("--license", help="What the model card says of the licence.")]
 Statistics = Annotated[int, typer.Option(min=2, help="Photos for the batch-norm statistics.")]
@@ -45,7 +44,6 @@ def finish(
     run_folder: Run = RUN_FOLDER,
     output: Output = None,
     labelled: Labelled = None,
-    part_size: PartSize = None,
     data: Data = None,
     license_: License = "Apache-2.0",
     statistics: Statistics = 2048,
@@ -72,9 +70,6 @@ def finish(
     output = output or run_folder / EMBEDDED_FILE
     export(output, network.state_dict(), facts)
     note(f"Wrote {output} ({output.stat().st_size / 1e6:.1f} MB, step {saved.step}, temperature {temperature:.3f}).")
-    if part_size:
-        made = parts.split(output, int(part_size * parts.MEBIBYTE))
-        note(f"Wrote it in {len(made)} part(s) too; cat {output.name}.part-* > {output.name} joins them.")
 
 
 def prepare(
@@ -136,13 +131,16 @@ def estimate_statistics(
 def answer_both(
     model: nn.Module, teacher: Teacher, pixels: ServingPixels | Sequence[NDArray[np.uint8]], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """The student's logits and the teacher's probabilities for the same images, each (N, classes)."""
+    """The student's logits and the teacher's first answers, as if they were labels, for the same images; (N, classes).
+
+    Not the teacher's probabilities: label smoothing left it far less sure than it is right.
+    """
     logits, targets = [], []
     with torch.inference_mode():
         for batch in serving.batches(pixels, device):
             logits.append(model(batch)[0].cpu())
-            targets.append(teacher(serving.views_of(batch)).exp().cpu())
-    return torch.cat(logits), torch.cat(targets)
+            targets.append(teacher(serving.views_of(batch)).argmax(dim=1).cpu())
+    return torch.cat(logits), one_hot(torch.cat(targets), logits[0].shape[1])
 
 
 def answer_labels(model: nn.Module, labelled: Path, device: torch.device) -> tuple[Tensor, Tensor]:

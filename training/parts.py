@@ -1,13 +1,30 @@
-"""A file in parts that are small enough to be sent."""
+"""A file in parts that are small enough to be sent: `python -m training.parts --help`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from scripts.console import note, run
 from scripts.download import sha256_of
+from scripts.errors import CommandError
 from scripts.integrity import digest_file, digest_line
 
 MEBIBYTE = 2**20
+
+
+def parts(
+    file: Annotated[Path, typer.Argument(help="The file to split.")],
+    size: Annotated[float, typer.Option(min=0.001, help="MiB of a part at most.")] = 15,
+) -> None:
+    """Split a file into parts, and write the digest that proves them whole once they are joined."""
+    if not file.is_file():
+        raise CommandError(f"There is no file {file}: name the one to split.")
+    made = split(file, int(size * MEBIBYTE))
+    name = file.name
+    note(f"Wrote {len(made)} part(s). To join them: cat {name}.part-* > {name} && sha256sum -c {name}.sha256")
 
 
 def split(path: Path, size: int) -> list[Path]:
@@ -17,11 +34,15 @@ def split(path: Path, size: int) -> list[Path]:
     """
     for old in path.parent.glob(f"{path.name}.part-*"):
         old.unlink()
-    parts: list[Path] = []
+    made: list[Path] = []
     with path.open("rb") as file:
         while data := file.read(size):
-            part = path.with_name(f"{path.name}.part-{len(parts):02}")
+            part = path.with_name(f"{path.name}.part-{len(made):02}")
             part.write_bytes(data)
-            parts.append(part)
+            made.append(part)
     digest_file(path).write_text(digest_line(sha256_of(path), path))
-    return parts
+    return made
+
+
+if __name__ == "__main__":
+    run(parts)

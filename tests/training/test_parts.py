@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from scripts.download import sha256_of
-from training.parts import split
+from scripts.errors import CommandError
+from training.parts import parts, split
 
 
 @pytest.mark.parametrize(("length", "count"), [(1000, 1), (1001, 2), (12_345, 13)])
@@ -31,3 +32,12 @@ def test_parts_of_an_earlier_larger_file_do_not_stay(tmp_path: Path) -> None:
     path.write_bytes(bytes(500))
     split(path, 1000)
     assert [one.name for one in tmp_path.glob("*.part-*")] == ["weights.safetensors.part-00"]
+
+
+def test_the_command_says_how_to_join(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(bytes(3 * 2**20))
+    parts(path, size=1)
+    assert "Wrote 3 part(s). To join them: cat weights.safetensors.part-* >" in capsys.readouterr().err
+    with pytest.raises(CommandError, match="There is no file"):
+        parts(tmp_path / "missing")
