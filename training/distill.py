@@ -39,7 +39,7 @@ def distill(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Batches of the whole training, instead of a time.")] = None,
     stop_after: Annotated[
-        float | None, typer.Option(min=0.01, help="Minutes after which this session ends; the same command goes on.")
+        float | None, typer.Option(min=0.01, help="Minutes after which to stop for now; the same command goes on.")
     ] = None,
     teacher: Annotated[
         str, typer.Option(help="NAME or NAME=CHECKPOINT, several with commas between.")
