@@ -35,7 +35,7 @@ class Sizes:
 
 SHORT = Sizes(overload_seconds=3, overload_growth=0.3, soak_requests=400, soak_settled=200, soak_growth=0.15, album=120)
 FULL = Sizes(
-    overload_seconds=60, overload_growth=0.5, soak_requests=20_000, soak_settled=2_000, soak_growth=0.05, album=1_000
+    overload_seconds=60, overload_growth=0.15, soak_requests=20_000, soak_settled=2_000, soak_growth=0.05, album=1_000
 )
 
 
