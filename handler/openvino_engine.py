@@ -51,9 +51,9 @@ class OpenVinoEngine:
 
 
 def _compile(folder: Path, settings: Settings, threads: int) -> Any:
-    import openvino
-    from openvino import properties
+    from handler.openvino_runtime import openvino
 
+    properties = openvino.properties
     config: dict[str, Any] = {
         properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
         properties.inference_num_threads(): threads,

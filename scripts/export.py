@@ -22,7 +22,7 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
     The IR keeps float32 weights: `precision: f32` must be exact, and bf16 is the processor's choice at run time.
     The files depend on the weights and the versions of torch and openvino alone, not on time or place.
     """
-    import openvino
+    from handler.openvino_runtime import openvino
 
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     shapes = {"images": {0: Dim("batch", min=1, max=MAX_BATCH)}}
