@@ -151,11 +151,6 @@ def _classify_in_turn(
 Variant = Callable[[Path, int, Path, float], Measured]
 
 
-def measurements(others: int) -> int:
-    """How many lines `main` prints for so many other photos."""
-    return 1 + 2 * len(BATCHES) + others
-
-
 def main(archive: Path, seconds: float, cores: int, photo: Path, others: list[Path]) -> None:
     def show(measured: Measured) -> Measured:
         print(json.dumps(asdict(measured)), flush=True)

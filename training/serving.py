@@ -14,7 +14,6 @@ from handler.card import Preprocessing
 from handler.images import decode
 from handler.preprocessing import preprocess
 from handler.settings import Settings
-from scripts.networks import Architecture, ServingModel
 
 BATCH = 64
 SETTINGS = Settings()
@@ -40,9 +39,3 @@ def batches(pixels: Iterable[NDArray[np.uint8]], device: torch.device, size: int
 def views_of(batch: Tensor) -> Tensor:
     """Turn uint8 NHWC into what a teacher takes: float NCHW, 0 to 1."""
     return batch.permute(0, 3, 1, 2).float() / 255
-
-
-def serving_model(architecture: Architecture, weights: dict[str, Tensor], device: torch.device) -> ServingModel:
-    backbone, head = architecture.build(weights)
-    model = ServingModel(backbone, head, architecture.preprocessing).eval()
-    return model.to(device)

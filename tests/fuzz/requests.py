@@ -13,7 +13,9 @@ from tests.fuzz import corpus
 
 Request = tuple[dict[str, Any], dict[str, Any]]  # a row and its headers
 
-OWN, KSERVE, INVOKE = {"explain": "False", "url_path": ""}, {"explain": "False"}, dict[str, str]()
+# What TorchServe says of the address: /predictions, /explanations, KServe's, and /models/NAME/invoke.
+OWN, EXPLAIN = {"explain": "False", "url_path": ""}, {"explain": "True", "url_path": ""}
+KSERVE, INVOKE = {"explain": "False"}, dict[str, str]()
 JSON_TYPE = {"Content-Type": "application/json"}
 FORM_TYPE = {"Content-Type": "multipart/form-data; boundary=x", "file": {"content-type": "image/png"}}
 JSON_LENGTH = "Inference-Header-Content-Length"
@@ -140,8 +142,10 @@ forms: st.SearchStrategy[Request] = st.tuples(
     st.builds(lambda some, more: some | more, files, fields), st.just(FORM_TYPE)
 )
 extra_headers = st.dictionaries(
-    st.sampled_from([*PARAMETERS, "Content-Type", "content-type", JSON_LENGTH, "X"]),
-    st.sampled_from(["2", "0.5", "application/json", "image/jpeg", "application/x-www-form-urlencoded"])
+    st.sampled_from([*PARAMETERS, "Accept", "Content-Type", "content-type", JSON_LENGTH, "X"]),
+    st.sampled_from(
+        ["2", "0.5", "n1", "application/json", "image/jpeg", "image/png", "application/x-www-form-urlencoded"]
+    )
     | st.text(max_size=10),
     max_size=2,
 )
@@ -151,7 +155,7 @@ extra_headers = st.dictionaries(
 def requests(draw: st.DrawFn) -> Request:
     """One request of any protocol, usually to the address where it belongs."""
     kind = draw(st.sampled_from(["raw", "form", "json", "v1", "v2", "v2", "v2", "any"]))
-    address = {"v1": KSERVE, "v2": KSERVE}.get(kind, OWN)
+    address = KSERVE if kind in ("v1", "v2") else draw(st.sampled_from([OWN, OWN, EXPLAIN]))
     if kind == "raw":
         row, headers = draw(raw_bodies)
     elif kind == "form":
@@ -160,5 +164,5 @@ def requests(draw: st.DrawFn) -> Request:
         row, headers = draw(json_bodies(*draw(infers())))
     else:
         row, headers = draw(json_bodies(draw(anything if kind == "any" else sometimes_changed(predicts))))
-    address = draw(mostly(st.just(address), st.sampled_from([OWN, KSERVE, INVOKE])))
+    address = draw(mostly(st.just(address), st.sampled_from([OWN, EXPLAIN, KSERVE, INVOKE])))
     return row, headers | draw(mostly(st.just({}), extra_headers)) | address

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from PIL import Image
 from tritonclient.http import InferResult
 
 from handler import classifier
@@ -58,6 +61,10 @@ def check(headers: dict[str, Any], answer: Answer) -> None:
     """The status is a documented one, and the body has the shape that belongs to it."""
     status, content_type, response_headers, body = answer
     assert status in (200, 400, 413, 415)
+    if content_type == "image/png":
+        assert (status, headers["explain"]) == (200, "True")
+        check_picture(body)
+        return
     json_length = response_headers.get("Inference-Header-Content-Length")
     assert content_type == ("application/json" if json_length is None else "application/octet-stream")
     document = json.loads(body[: int(json_length)] if json_length else body, parse_constant=no_number)
@@ -95,7 +102,15 @@ def check_items(items: list[Any]) -> None:
             check_error(item["error"])
         else:
             assert all(isinstance(item.pop(name), kind) for name, kind in FIELDS.items())
+            if "overlay" in item:
+                check_picture(base64.b64decode(item.pop("overlay"), validate=True))
             assert set(item) <= {"predictions"}
+
+
+def check_picture(data: bytes) -> None:
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+        assert picture.size == (224, 224)
+        picture.load()
 
 
 def check_error(error: dict[str, Any]) -> None:
