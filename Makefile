@@ -71,7 +71,7 @@ lock: $(VENV)/.dev  ## choose the newest versions that pyproject.toml allows
 		--no-emit-find-links --no-emit-index-url --output-file requirements.lock pyproject.toml
 	sed -i 's/+cpu$$//' requirements.lock  # a local build of torch stands for the published one
 
-bench: $(VENV)/.dev  ## measure this server beside every other one (up to an hour)
+bench: $(VENV)/.dev  ## measure this server beside every other one (half an hour)
 	$(BIN)/python -m benchmarks.run
 
 clean: $(VENV)/.serve stop  ## stop the server and remove what was built
