@@ -7,6 +7,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # The lock holds the versions, pyproject.toml says which packages belong to what.
+TEST_FOLDERS := $(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py))
 INSTALL := $(BIN)/python -m pip install --constraint requirements.lock
 
 .DEFAULT_GOAL := help
@@ -43,9 +44,10 @@ stop: $(VENV)/.serve  ## stop both
 	@$(BIN)/densenet stop
 
 test: $(VENV)/.dev  ## run every test, with coverage
-	@# Two processes: with gRPC, gevent (tritonclient) and Playwright in one, the interpreter has crashed.
-	$(BIN)/pytest --cov --cov-report= --ignore=tests/scripts --ignore=tests/web
-	$(BIN)/pytest --cov --cov-append --cov-report=term tests/scripts tests/web
+	@# A process for each folder: with gRPC, gevent (tritonclient), Playwright and torch in one, the interpreter has crashed.
+	$(BIN)/coverage erase
+	@set -e; for tests in 'tests/test_*.py' $(TEST_FOLDERS); do $(BIN)/pytest --cov --cov-append --cov-report= $$tests; done
+	$(BIN)/coverage report
 
 test-faults: $(VENV)/.dev  ## overload, soak, kill and starve a server for minutes (make test does it for seconds)
 	$(BIN)/pytest -m faults --full --junit-xml=build/faults.xml
