@@ -7,11 +7,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # The lock holds the versions, pyproject.toml says which packages belong to what.
-TEST_FOLDERS := $(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py))
 INSTALL := $(BIN)/python -m pip install --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve web stop test test-faults fuzz check format protos lock bench clean
+.PHONY: help setup serve web stop test coverage test-faults fuzz check format protos lock bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 16
@@ -43,11 +42,11 @@ web: $(VENV)/.web  ## start the server and the gateway, http://127.0.0.1:8000
 stop: $(VENV)/.serve  ## stop both
 	@$(BIN)/densenet stop
 
-test: $(VENV)/.dev  ## run every test, with coverage
-	@# A process for each folder: with gRPC, gevent (tritonclient), Playwright and torch in one, the interpreter has crashed.
-	$(BIN)/coverage erase
-	@set -e; for tests in 'tests/test_*.py' $(TEST_FOLDERS); do $(BIN)/pytest --cov --cov-append --cov-report= $$tests; done
-	$(BIN)/coverage report
+test: $(VENV)/.dev  ## run every test; PRECISION=f32: with archives that answer as without bf16
+	@$(BIN)/python -m tests $(if $(PRECISION),--precision $(PRECISION))
+
+coverage: $(VENV)/.dev  ## the same, and name the lines that no test ran (slower)
+	@$(BIN)/python -m tests --coverage
 
 test-faults: $(VENV)/.dev  ## overload, soak, kill and starve a server for minutes (make test does it for seconds)
 	$(BIN)/pytest -m faults --full --junit-xml=build/faults.xml
@@ -77,4 +76,4 @@ bench: $(VENV)/.dev  ## measure this server beside every other one (half an hour
 	$(BIN)/python -m benchmarks.run
 
 clean: $(VENV)/.serve stop  ## stop the server and remove what was built
-	rm -rf .torchserve .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache model_store/*.mar model_store/*.mar.sha256
+	rm -rf .torchserve build .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache model_store/*.mar model_store/*.mar.sha256

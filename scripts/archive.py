@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import yaml
 from rich.status import Status
 
 from handler.card import ModelCard
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE, Labels
+from handler.settings import Precision
 from scripts import integrity, notice, paths
 from scripts.console import err, note, run, warn
 from scripts.download import sha256_of
@@ -40,6 +42,7 @@ FIRST_VERSION = "1.0"
 VERSION = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 MANIFEST = "MAR-INF/MANIFEST.json"
 ENTRY = "classifier.py"
+CONFIG_FILE = "model-config.yaml"
 COPIES = 10  # of the checkpoint's bytes that lie in the temporary folder at most: two forms, four stages, and some air
 PACKAGES = ("torch", "torchvision", "openvino", "torch-model-archiver")
 
@@ -53,6 +56,9 @@ def archive(
     labels: Annotated[Path, typer.Option(help="The class names, one a class.")] = paths.LABELS,
     model_store: ModelStore = paths.MODEL_STORE,
     version: Annotated[str, typer.Option(help="The model's version.")] = FIRST_VERSION,
+    precision: Annotated[
+        Precision | None, typer.Option(help="Arithmetic, instead of that of handler/model-config.yaml; f32 is exact.")
+    ] = None,
 ) -> None:
     """Build MODEL.mar, and its digest MODEL.mar.sha256, from weights, labels and the handler."""
     from scripts import weights
@@ -67,7 +73,7 @@ def archive(
     # The stand-in's weights come with its package and from nowhere else.
     is_stand_in = model == STAND_IN and weights_from == "auto"
     checkpoint = weights.stand_in() if is_stand_in else weights.find(weights_from, sha256)
-    path = build(ARCHITECTURES[model], checkpoint, labels, model_store, version)
+    path = build(ARCHITECTURES[model], checkpoint, labels, model_store, version, precision)
     size = path.stat().st_size / 1e6
     note(f"Built {path} ({size:.0f} MB), weights from {checkpoint.source}.")
     if said := notice.of_weights(checkpoint.on_card()):
@@ -80,6 +86,7 @@ def build(
     labels: Path,
     model_store: Path,
     version: str = FIRST_VERSION,
+    precision: Precision | None = None,
 ) -> Path:
     """Build the archive and return its path: NAME.mar, or NAME-VERSION.mar for every version but the first.
 
@@ -116,7 +123,7 @@ def build(
         export(ServingModel(backbone, head, architecture.preprocessing), architecture.preprocessing.crop, staged)
 
         status.update("Packing the archive")
-        packed = run_archiver(architecture.name, version, staged, folder)
+        packed = run_archiver(architecture.name, version, staged, config_with(precision, folder), folder)
         normalized = folder / "normalized.mar"
         normalize(packed, normalized)
         return move_into(normalized, model_store / file_name(architecture.name, version))
@@ -183,7 +190,19 @@ def stage_handler(folder: Path) -> None:
             shutil.copy(source, package)
 
 
-def run_archiver(name: str, version: str, staged: Path, folder: Path) -> Path:
+def config_with(precision: Precision | None, folder: Path) -> Path:
+    """Return the archive's settings: the handler's own file, or with a precision, a changed copy of it in `folder`."""
+    config = paths.HANDLER / CONFIG_FILE
+    if precision is None:
+        return config
+    values = yaml.safe_load(config.read_text())
+    values["handler"] = (values.get("handler") or {}) | {"precision": precision}
+    changed = folder / CONFIG_FILE
+    changed.write_text(yaml.safe_dump(values, sort_keys=False))
+    return changed
+
+
+def run_archiver(name: str, version: str, staged: Path, config: Path, folder: Path) -> Path:
     """Run torch-model-archiver. It deletes $TMPDIR/NAME and works there, so it gets a TMPDIR of its own."""
     scratch = folder / "scratch"
     scratch.mkdir()
@@ -192,7 +211,7 @@ def run_archiver(name: str, version: str, staged: Path, folder: Path) -> Path:
         "--version": version,
         "--handler": paths.HANDLER / ENTRY,
         "--extra-files": staged,
-        "--config-file": paths.HANDLER / "model-config.yaml",
+        "--config-file": config,
         "--export-path": folder,
     }
     command = [sys.executable, "-m", "model_archiver.model_packaging"]

@@ -17,7 +17,10 @@ TIMEOUT_SECONDS = 60
 REGISTER_SECONDS = 130
 PREDICTIONS = "/predictions/"
 MODEL_API_OFF = "MethodNotAllowedException"
-FIXED_MODELS = "The server takes no models while it runs: densenet stop, then densenet serve --model-api, changes that."
+FIXED_MODELS = (
+    "The server's models are fixed (--fixed-models, or enable_model_api=false in its settings): densenet stop, then "
+    "densenet serve without that."
+)
 TOO_LARGE = "The request is larger than the server's max_request_size (config.properties): send a smaller file."
 
 

@@ -11,4 +11,7 @@ MODEL, STAND_IN = "densenet121", "efficientnet_lite0"
 
 RunDir = Annotated[Path, typer.Option(help="The server's own folder: logs, tokens, state.")]
 ModelStore = Annotated[Path, typer.Option(help="The folder of archives.")]
+FixedModels = Annotated[
+    bool, typer.Option("--fixed-models", help="Take no models while the server runs, whoever asks.")
+]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds for the requests that the server has accepted.")]

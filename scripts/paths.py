@@ -13,4 +13,4 @@ SERVER_CONFIG = ROOT / "config.properties"
 LOG_CONFIG = ROOT / "scripts" / "log4j2.xml"
 METRICS_CONFIG = ROOT / "scripts" / "metrics.yaml"
 RUN_DIR = ROOT / ".torchserve"  # logs, tokens and state of the server that `densenet serve` started
-SAMPLE_PHOTO = ROOT / "docs" / "cat.jpg"
+SAMPLE_PHOTO = ROOT / "docs" / "coffee.jpg"

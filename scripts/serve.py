@@ -13,13 +13,13 @@ import typer
 from rich.markup import escape
 from rich.status import Status
 
-from scripts import archive, integrity, notice, paths, properties, server
+from scripts import archive, exposure, integrity, notice, paths, properties, server
 from scripts.client import Client
 from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError, NoWeights
 from scripts.java import find_java
 from scripts.model_store import archives_in
-from scripts.options import MODEL, STAND_IN, ModelStore, RunDir, Timeout
+from scripts.options import MODEL, STAND_IN, FixedModels, ModelStore, RunDir, Timeout
 from scripts.readiness import wait_until_ready
 from scripts.stop import stop_gently
 from scripts.upgrade import without_replaced
@@ -37,9 +37,7 @@ def serve(
     config: Annotated[Path, typer.Option(help="TorchServe's settings.")] = paths.SERVER_CONFIG,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop the server on SIGTERM.")] = False,
     timeout: Timeout = 60,
-    model_api: Annotated[
-        bool, typer.Option("--model-api", help="Let management tokens register models, and with them any code.")
-    ] = False,
+    fixed_models: FixedModels = False,
     tls_cert: Annotated[Path | None, typer.Option(help="Serve https with this certificate (PEM, RSA).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's private key (PEM, PKCS #8).")] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Write each line of the logs as JSON.")] = False,
@@ -52,7 +50,7 @@ def serve(
     warn_if_stale(archives)
     warn_if_unpinned(archives)
 
-    changes = changes_of(model_api, tls_cert, tls_key) | (json_lines(config) if json_logs else {})
+    changes = changes_of(fixed_models, tls_cert, tls_key) | (json_lines(config) if json_logs else {})
     running = server.Server.find(run_dir)
     if running and foreground:
         raise CommandError(f"A server runs already (pid {running.pid}): end it with densenet stop first.")
@@ -61,12 +59,14 @@ def serve(
         if changes:
             warn("It keeps the settings it was started with: densenet stop, then serve again for others.")
         warn_if_not_loaded(Client(running.endpoint), archives)
+        warn_if_exposed(running)
         report(running, *classify_sample(Client(running.endpoint)))
         return
     started = server.start(run_dir, model_store, config, port, changes)
     try:
         with Status("Starting TorchServe", console=err) as status:
             wait_until_ready(started, archives, status.update)
+        warn_if_exposed(started)
         report(started, *classify_sample(Client(started.endpoint)))
     except BaseException:  # a server that cannot answer is not left behind, nor one whose start was interrupted
         started.stop()
@@ -90,9 +90,9 @@ def supervise(started: server.Server, timeout: float) -> None:
     stop_gently(started, timeout)
 
 
-def changes_of(model_api: bool, certificate: Path | None, key: Path | None) -> dict[str, str]:
+def changes_of(fixed_models: bool, certificate: Path | None, key: Path | None) -> dict[str, str]:
     """Say in TorchServe's settings what the options mean."""
-    changes = {"enable_model_api": "true"} if model_api else {}
+    changes = {"enable_model_api": "false"} if fixed_models else {}
     files = {"certificate_file": certificate, "private_key_file": key}
     return changes | {name: str(path.absolute()) for name, path in files.items() if path}
 
@@ -146,6 +146,11 @@ def warn_if_not_loaded(client: Client, archives: list[Path]) -> None:
     for path in archives:
         if path.name not in loaded:
             warn(f"{path.name} is not loaded: densenet stop and densenet serve load it, or densenet models register.")
+
+
+def warn_if_exposed(running: server.Server) -> None:
+    if said := exposure.warning(properties.read(running.settings)):
+        warn(said)
 
 
 def classify_sample(client: Client) -> tuple[str, dict[str, Any]]:

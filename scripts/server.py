@@ -64,6 +64,11 @@ class Server:
         (self.endpoint.folder / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n")
 
     @property
+    def settings(self) -> Path:
+        """What TorchServe was started with."""
+        return self.endpoint.folder / paths.SERVER_CONFIG.name
+
+    @property
     def logs(self) -> Path:
         return self.endpoint.folder / "logs"
 
@@ -92,7 +97,7 @@ def start(
         check_port_is_free(key, values[key])
 
     run_dir = prepare(run_dir)
-    effective = run_dir / "config.properties"
+    effective = run_dir / paths.SERVER_CONFIG.name
     properties.write(
         effective, f"Made by densenet serve from {config.resolve()}: change that file, not this one.", values
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +16,8 @@ from scripts.client import Client
 from scripts.console import err, note, out, run, warn
 from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
-from scripts.options import ModelStore, RunDir
+from scripts.exposure import is_loopback
+from scripts.options import FixedModels, ModelStore, RunDir
 from scripts.serve import console_script, relative, serve
 from web.keys import KeyFile
 
@@ -36,6 +36,7 @@ def web(
     ] = None,
     model_store: ModelStore = paths.MODEL_STORE,
     run_dir: RunDir = paths.RUN_DIR,
+    fixed_models: FixedModels = False,
     config: Annotated[Path, typer.Option(help="TorchServe's settings.")] = paths.SERVER_CONFIG,
 ) -> None:
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
@@ -44,7 +45,7 @@ def web(
     from web.settings import GatewaySettings
 
     parse_rate(rate)
-    serve(model_store=model_store, run_dir=run_dir, config=config)
+    serve(model_store=model_store, run_dir=run_dir, config=config, fixed_models=fixed_models)
     run_dir = run_dir.resolve()
     if running := gateway.Gateway.find(run_dir):
         note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
@@ -74,11 +75,7 @@ def chosen_model(client: Client, model: str) -> str:
 
 
 def warn_if_open(host: str, keys: KeyFile) -> None:
-    try:
-        closed = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        closed = host == "localhost"
-    if not closed and not keys.enforced:
+    if not is_loopback(host) and not keys.enforced:
         warn(f"Everybody who reaches {host} may use the gateway: densenet keys add NAME asks for a key.")
 
 

@@ -6,13 +6,13 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
-import torch
 
-from scripts import archive, paths
-from scripts.vision import torchvision
+from handler.settings import Precision
+from scripts.options import MODEL, STAND_IN
+from tests import built, pictures
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -31,8 +31,30 @@ CHROMIUM_FLAGS = [
 ]
 
 
+# What the tests of a folder do beyond this process: see pyproject.toml.
+MARKS = {"e2e": "e2e", "lifecycle": "e2e", "faults": "faults"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="faults: minutes instead of seconds (make test-faults)")
+    parser.addoption(
+        "--precision",
+        choices=get_args(Precision),
+        help="of the archives that the tests serve: f32 shows on any machine what one without bf16 answers",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if mark := MARKS.get(item.path.parent.name):
+            item.add_marker(mark)
+
+
+@pytest.fixture(scope="session")
+def precision(pytestconfig: pytest.Config) -> Precision | None:
+    """The arithmetic of what answers in the tests; None leaves it to handler/model-config.yaml."""
+    chosen: Precision | None = pytestconfig.getoption("precision")
+    return chosen
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,26 +66,38 @@ def uploads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def seeded_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def seeded_checkpoint() -> Path:
     """A DenseNet-121 of 1000 classes with seeded random weights, as a state_dict on disk."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "seeded.pth"
-    torch.save(torchvision.models.densenet121().state_dict(), path)
-    return path
+    return built.seeded_checkpoint()
 
 
 @pytest.fixture(scope="session")
-def densenet_archive(seeded_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = tmp_path_factory.mktemp("densenet-store")
-    archive.archive("densenet121", weights_from=str(seeded_checkpoint), model_store=store)
-    return store / "densenet121.mar"
+def densenet_archive(precision: Precision | None) -> Path:
+    """The archive of `seeded_checkpoint`, alone in its folder. Shared by all test processes: copy it to change it."""
+    return built.archive_of(MODEL, precision)
 
 
 @pytest.fixture(scope="session")
-def stand_in_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = tmp_path_factory.mktemp("stand-in-store")
-    archive.archive("efficientnet_lite0", labels=paths.LABELS, model_store=store)
-    return store / "efficientnet_lite0.mar"
+def stand_in_archive(precision: Precision | None) -> Path:
+    """The stand-in's archive, alone in its folder. Shared by all test processes: copy it to change it."""
+    return built.archive_of(STAND_IN, precision)
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, bytes]:
+    """Real photographs as JPEG files."""
+    return {name: pictures.encode(pictures.photo(name), quality=95) for name in pictures.FITTING}
+
+
+@pytest.fixture(scope="session")
+def cat(photos: dict[str, bytes]) -> bytes:
+    return photos["chelsea"]
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """A real photograph, small: what is tried with it is the server and not the decoder."""
+    return pictures.encode(pictures.photo("coffee").resize((96, 64)), quality=90)
 
 
 def unpack(mar: Path, folder: Path) -> Path:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-import skimage.data
-import sklearn.datasets
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -27,7 +25,13 @@ def encode(image: Image.Image, format: str = "JPEG", **options: object) -> bytes
     return buffer.getvalue()
 
 
+@cache
 def _photos() -> dict[str, NDArray[np.uint8]]:
+    # These take seconds to import, and most tests need none of them.
+    import matplotlib
+    import skimage.data
+    import sklearn.datasets
+
     china, flower = sklearn.datasets.load_sample_images().images
     grace_hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     return {
@@ -56,6 +60,10 @@ FITTING = {
     "flower": {"daisy", "bee"},
     "grace_hopper": {"academic_gown", "mortarboard", "military_uniform", "suit"},
 }
+
+
+# The sample photo, docs/coffee.jpg, leaves no doubt to any network in any precision (tests/test_sample.py).
+SAMPLE_NAME = "espresso"
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:

@@ -13,8 +13,15 @@ TEXT = (paths.ROOT / "docs" / "reliability.md").read_text()
 NAMED = sorted(set(re.findall(r"`(test_\w+)::(test_\w+)`", TEXT)))
 
 
+FAULTS = (
+    *sorted((paths.ROOT / "tests" / "faults").glob("test_*.py")),
+    *(paths.ROOT / "tests" / "lifecycle" / name for name in ("test_start.py", "test_stop.py")),
+)
+
+
 def names_in(module: str) -> set[str]:
-    tree = ast.parse((paths.ROOT / "tests" / "faults" / f"{module}.py").read_text())
+    [file] = [path for path in FAULTS if path.stem == module]
+    tree = ast.parse(file.read_text())
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
 
@@ -24,8 +31,7 @@ def test_a_test_that_is_named_exists(module: str, test: str) -> None:
 
 
 def test_every_fault_that_is_tried_is_described() -> None:
-    modules = {path.stem for path in (paths.ROOT / "tests" / "faults").glob("test_*.py")}
-    assert {(module, test) for module in modules for test in names_in(module)} == set(NAMED)
+    assert {(path.stem, test) for path in FAULTS for test in names_in(path.stem)} == set(NAMED)
 
 
 def test_every_fault_names_its_test() -> None:

@@ -37,7 +37,7 @@ def test_the_limits_are_those_of_the_code() -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    ["enable_model_api=false", "install_py_dep_per_model=false", "enable_envvars_config=false", "token_expiration_min"],
+    ["enable_model_api=true", "install_py_dep_per_model=false", "enable_envvars_config=false", "token_expiration_min"],
 )
 def test_the_settings_are_those_of_config_properties(setting: str) -> None:
     assert setting in TEXT

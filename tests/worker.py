@@ -76,9 +76,15 @@ class FakeContext:
         self.phrases[idx] = phrase
 
 
+def settings_in(folder: Path) -> dict[str, Any]:
+    """Read an unpacked archive's model-config.yaml."""
+    settings: dict[str, Any] = yaml.safe_load((folder / "model-config.yaml").read_text())
+    return settings
+
+
 def load_worker(folder: Path) -> Callable[[Mapping[str, Any]], Any]:
     """Load an unpacked archive and return a function from one row to its decoded answer."""
-    context = FakeContext(folder, config=yaml.safe_load((folder / "model-config.yaml").read_text()))
+    context = FakeContext(folder, config=settings_in(folder))
     worker = ImageClassifier()
     worker.initialize(context)
     return lambda row: json.loads(worker.handle([row], context)[0])

@@ -1,6 +1,6 @@
 // Runs once when the page opens: what Gradio leaves out for the keyboard, the clipboard and screen readers.
 () => {
-  const EXAMPLES = ["A cat", "A cup of coffee", "A photographer", "A blurred clock"];
+  const EXAMPLES = ["A cup of coffee", "A cat", "A photographer", "A blurred clock"];
   const find = (selector) => document.querySelector(selector);
 
   // Gradio's examples are buttons without a name, and in its gallery all are called Thumbnail.

@@ -18,7 +18,7 @@ from web.upstream import Upstream
 
 FOLDER = Path(__file__).parent
 # page.js has a name for each, in this order.
-EXAMPLES = [paths.SAMPLE_PHOTO, *(FOLDER / "examples" / name for name in ("coffee.jpg", "camera.jpg", "clock.jpg"))]
+EXAMPLES = [paths.SAMPLE_PHOTO, *(FOLDER / "examples" / name for name in ("cat.jpg", "camera.jpg", "clock.jpg"))]
 OVERLAY_PERCENT = 50
 LARGEST_UPLOAD = "20mb"  # the handler's own limit, which counts; this one spares the upload
 KEPT_SECONDS, SWEEP_SECONDS = 3600, 300  # how long Gradio keeps what was uploaded, how often it looks

@@ -70,7 +70,7 @@ class Visit:
         self.page.on("console", lambda message: self._note_error(message.type, message.text))
         self.page.on("pageerror", lambda error: self._note_error("error", str(error)))
         self.page.goto(url)
-        self.page.get_by_role("button", name="A cat").wait_for()  # page.js, which runs last, gave it the name
+        self.page.get_by_role("button", name="A cup of coffee").wait_for()  # page.js, which runs last, gave it the name
 
     def __enter__(self) -> Self:
         return self

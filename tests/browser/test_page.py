@@ -15,8 +15,8 @@ from tests.web.fake_upstream import IDS, NOT_AN_IMAGE, STOPPED, FakeUpstream
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 DARK = {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"}
-CAT = paths.SAMPLE_PHOTO
-CLOCK = paths.ROOT / "web" / "examples" / "clock.jpg"
+EXAMPLES = paths.ROOT / "web" / "examples"
+CAT, CLOCK = EXAMPLES / "cat.jpg", EXAMPLES / "clock.jpg"
 PASTE = """([encoded, type]) => {
   const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
   const clipboardData = new DataTransfer();
@@ -229,7 +229,8 @@ def test_axe_finds_nothing_serious(visit: Visit, notes: Path) -> None:
 
 
 def serious(page: Page) -> list[str]:
-    """Name what axe-core calls serious or critical, with the first element of each."""
+    """Name what axe-core calls serious or critical, with the first element of each, once nothing moves or fades."""
+    page.wait_for_function("document.getAnimations().every((animation) => animation.playState !== 'running')")
     violations = Axe().run(page).response["violations"]
     return [
         f"{violation['id']}: {violation['nodes'][0]['html']}"

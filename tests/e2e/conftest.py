@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,29 +12,9 @@ from scripts import paths, server
 from scripts.client import Client
 from scripts.model_store import archives_in
 from scripts.readiness import wait_until_ready
-from tests import pictures
 from tests.e2e.management import Models
 from tests.e2e.support import Inference, command, worker_pids
-
-
-def free_port_range(length: int = 5) -> int:
-    """Find a port that begins a range of free ones, elsewhere for every test run so that two can go side by side."""
-    start = 18080 + os.getpid() * length % 10000
-    for first in range(start, 60000, length):
-        try:
-            for port in range(first, first + length):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-    raise RuntimeError("no free ports")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
+from tests.ports import free_port_range
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +32,7 @@ def running(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     verbose.write_text(paths.LOG_CONFIG.read_text().replace('"org.pytorch.serve.wlm" level="warn"', '"unused"'))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "LOG_CONFIG", verbose)
-        changes = {"enable_model_api": "true"}
-        started = server.start(run_dir, model_store, paths.SERVER_CONFIG, free_port_range(), changes)
+        started = server.start(run_dir, model_store, paths.SERVER_CONFIG, free_port_range())
     try:
         wait_until_ready(started, archives_in(model_store), lambda _: None)
         yield started
@@ -77,17 +54,6 @@ def client(running: server.Server) -> Client:
 @pytest.fixture(scope="session")
 def inference(running: server.Server) -> Inference:
     return Inference(running.endpoint)
-
-
-@pytest.fixture(scope="session")
-def photos() -> dict[str, bytes]:
-    """Real photographs as JPEG files."""
-    return {name: pictures.encode(pictures.photo(name), quality=95) for name in pictures.FITTING}
-
-
-@pytest.fixture(scope="session")
-def cat(photos: dict[str, bytes]) -> bytes:
-    return photos["chelsea"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,10 @@ from typing import Any
 import psutil
 import requests
 
+from handler.card import CARD_FILE
+from handler.labels import LABELS_FILE
 from scripts import paths
+from scripts.archive import MANIFEST
 from scripts.client import Client
 from scripts.endpoint import Endpoint
 from scripts.options import MODEL, STAND_IN
@@ -102,6 +106,21 @@ def rewrite(source: Path, target: Path, changes: Mapping[str, Callable[[str], st
                 content = after.encode()
             changed.writestr(name, content)
     return target
+
+
+def as_version(version: str) -> dict[str, Callable[[str], str]]:
+    """The changes that make an archive of version 1.0 one of another, for `rewrite`.
+
+    Every class gets another name, so that an answer tells which version it is of.
+    """
+
+    def versioned(text: str) -> str:
+        return text.replace('"1.0"', f'"{version}"')
+
+    def marked(labels: str) -> str:
+        return json.dumps({index: [key, f"second {name}"] for index, (key, name) in json.loads(labels).items()})
+
+    return {MANIFEST: versioned, CARD_FILE: versioned, LABELS_FILE: marked}
 
 
 def listening_addresses(pid: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:

@@ -22,9 +22,9 @@ from scripts.client import Client
 from scripts.gateway import UPLOADS, Gateway
 from scripts.options import STAND_IN
 from tests.browser.support import Visit
-from tests.e2e.conftest import free_port_range
 from tests.e2e.support import TIMEOUT_SECONDS, check_error, command, content_of, listening_addresses, worker_pids
-from tests.pictures import FITTING
+from tests.pictures import FITTING, SAMPLE_NAME
+from tests.ports import free_port_range
 from web.keys import KeyFile
 from web.uploads import NO_FORM
 
@@ -134,13 +134,13 @@ def test_the_documentation(gateway: Gateway) -> None:
 def test_the_page(gateway: Gateway, browser: Browser) -> None:
     with Visit(browser, gateway.url, "page", {"viewport": {"width": 1100, "height": 900}}) as visit:
         visit.page.locator("#photo input[type=file]").set_input_files(paths.SAMPLE_PHOTO)
-        expect(visit.page.locator("#answer h2")).to_have_text("Egyptian cat")
-        expect(visit.page.locator("#heatmap")).to_contain_text("speaks for Egyptian cat")
+        expect(visit.page.locator("#answer h2")).to_have_text(SAMPLE_NAME)
+        expect(visit.page.locator("#heatmap")).to_contain_text(f"speaks for {SAMPLE_NAME}")
         visit.page.mouse.move(0, 0)
         visit.screenshot()
 
-        visit.page.locator("#bars button", has_text="tabby").click()
-        expect(visit.page.locator("#heatmap")).to_contain_text("speaks for tabby")
+        visit.page.locator("#bars button", has_text="cup").click()
+        expect(visit.page.locator("#heatmap")).to_contain_text("speaks for cup")
         visit.page.get_by_role("button", name="A blurred clock").click()
         expect(visit.page.locator("#answer h2")).to_have_text("Not sure")
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from handler.card import CARD_FILE
 from scripts import paths, patience, server
-from scripts.archive import MANIFEST
 from scripts.client import Client
 from scripts.errors import ApiError
 from scripts.grpc_client import GrpcClient
 from scripts.options import MODEL, STAND_IN
-from tests.e2e.support import Inference, command, rewrite
+from tests.e2e.support import Inference, as_version, command, rewrite
+from tests.pictures import SAMPLE_NAME
 
 Ask = Callable[[Client | GrpcClient], Any]
 
@@ -88,11 +87,7 @@ def test_describe_shows_the_card(client: Client, over_grpc: GrpcClient) -> None:
 @pytest.fixture
 def guest(model_store: Path) -> Iterator[str]:
     """A second version of the stand-in, with one worker, in the model store."""
-
-    def second(text: str) -> str:
-        return text.replace('"1.0"', '"2.0"')
-
-    changes = {MANIFEST: second, CARD_FILE: second, "model-config.yaml": one_worker}
+    changes = as_version("2.0") | {"model-config.yaml": one_worker}
     path = rewrite(model_store / f"{STAND_IN}.mar", model_store / "guest.mar", changes)
     yield path.name
     path.unlink()
@@ -113,7 +108,9 @@ def test_a_version_comes_becomes_the_default_is_scaled_and_goes(
     monkeypatch.setattr(patience, "ATTEMPTS", 0)
     assert "registered with 1 initial workers" in over_grpc.register(guest)["status"]
     try:
-        assert over_grpc.predict(STAND_IN, cat, version="2.0") == client.predict(STAND_IN, cat, version="1.0")
+        first = client.predict(STAND_IN, cat, version="1.0")
+        renamed = {"class_name": f"second {first['class_name']}"}
+        assert over_grpc.predict(STAND_IN, cat, version="2.0") == first | renamed
         over_grpc.set_default(STAND_IN, "2.0")
         assert client.describe(STAND_IN)["modelVersion"] == "2.0"
         over_grpc.scale(STAND_IN, 2, "2.0")
@@ -151,6 +148,6 @@ def test_classify_prints_the_same_over_both(run_dir: Path, tmp_path: Path) -> No
     done = command("classify", *arguments, "--grpc")
     assert done.returncode == 1
     good, bad = map(json.loads, done.stdout.splitlines())
-    assert good["class_name"] == "Egyptian_cat"
+    assert good["class_name"] == SAMPLE_NAME
     assert bad["error"]["code"] == 415
     assert done.stdout == command("classify", *arguments).stdout

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from handler.card import CARD_FILE
-from handler.labels import LABELS_FILE
 from handler.settings import default_workers
 from scripts import server
 from scripts.archive import MANIFEST
@@ -18,22 +16,13 @@ from scripts.client import Client
 from scripts.download import sha256_of
 from scripts.options import MODEL, STAND_IN
 from tests.e2e.management import Models, assert_refused, succeed, with_name
-from tests.e2e.support import Inference, content_of, rewrite
-
-
-def with_version(version: str) -> Callable[[str], str]:
-    return lambda text: text.replace('"1.0"', f'"{version}"')
-
-
-def marked(labels: str) -> str:
-    return json.dumps({index: [key, f"second {name}"] for index, (key, name) in json.loads(labels).items()})
+from tests.e2e.support import Inference, as_version, content_of, rewrite
 
 
 @pytest.fixture(scope="module")
 def second_version(models: Models, model_store: Path) -> Iterator[str]:
     """DenseNet-121 a second time, registered beside the first; its class names tell which one answered."""
-    changes = {MANIFEST: with_version("2.0"), CARD_FILE: with_version("2.0"), LABELS_FILE: marked}
-    path = rewrite(model_store / f"{MODEL}.mar", model_store / f"{MODEL}-2.0.mar", changes)
+    path = rewrite(model_store / f"{MODEL}.mar", model_store / f"{MODEL}-2.0.mar", as_version("2.0"))
     assert "Registered densenet121 2.0." in models("register", path).stderr
     yield "2.0"
     assert "Unregistered densenet121 2.0." in models("unregister", MODEL, "--version", "2.0").stderr

@@ -15,9 +15,9 @@ import yaml
 
 from scripts import server
 from scripts.options import STAND_IN
-from tests.e2e.conftest import free_port_range
 from tests.e2e.support import Inference
 from tests.ops.material import MADE_BY_PROMETHEUS, OPS, RECORDED, RULES, expressions, metrics_in, needs_prometheus
+from tests.ports import free_port_range
 
 PATIENCE_SECONDS = 30
 Ask = Callable[..., Any]

@@ -12,7 +12,7 @@ import pytest
 from tritonclient.http import InferResult
 
 from scripts import paths, server
-from scripts.options import MODEL
+from scripts.options import STAND_IN
 from tests.e2e.support import Inference, content_of
 
 pytestmark = pytest.mark.usefixtures("same_workers")
@@ -27,8 +27,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_pages_commands(running: server.Server, inference: Inference) -> None:
-    cat = paths.SAMPLE_PHOTO.read_bytes()
-    own = content_of(inference(cat, path=f"/predictions/{MODEL}"))
+    own = content_of(inference(paths.SAMPLE_PHOTO.read_bytes(), path=f"/predictions/{STAND_IN}"))
 
     predict, infer = (
         json.loads(
@@ -43,6 +42,7 @@ def test_the_pages_commands(running: server.Server, inference: Inference) -> Non
     )
 
     assert predict == {"predictions": [own]}
+    assert f'"class_name":"{own["class_name"]}"' in PAGE.read_text()
     assert [output["name"] for output in infer["outputs"]] == ["class_id", "class_name", "probability", "recognized"]
     assert infer["outputs"][2]["data"] == [own["probability"]]
 
@@ -52,7 +52,7 @@ def test_the_pages_program(running: server.Server) -> None:
     given: dict[str, Any] = {"token": running.endpoint.token("inference")}
     address = running.endpoint.inference.removeprefix("http://")
 
-    exec(program.replace("127.0.0.1:8080", address).replace("docs/cat.jpg", str(paths.SAMPLE_PHOTO)), given)  # noqa: S102
+    exec(program.replace("127.0.0.1:8080", address).replace("docs/coffee.jpg", str(paths.SAMPLE_PHOTO)), given)  # noqa: S102
 
     result = given["result"]
     assert isinstance(result, InferResult)

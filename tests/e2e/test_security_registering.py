@@ -59,7 +59,7 @@ def test_an_archive_installs_no_packages(client: Client, tmp_path: Path) -> None
 def test_where_models_may_be_registered_a_management_token_runs_any_code(
     client: Client, running: server.Server, tmp_path: Path, over: str
 ) -> None:
-    """What remains with --model-api: allowed_urls does not apply to a bare folder. Should this fail, TorchServe's
+    """What remains without --fixed-models: allowed_urls does not apply to a bare folder. Should this fail, TorchServe's
     behaviour has changed, and docs/security.md has to.
     """
     name = f"folder_{over}"

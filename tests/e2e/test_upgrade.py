@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,17 +12,11 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from handler.card import CARD_FILE
-from handler.labels import LABELS_FILE
-from scripts import paths, server
-from scripts.archive import MANIFEST, file_name
+from scripts import server
+from scripts.archive import file_name
 from scripts.client import Client
-from scripts.model_store import archives_in
 from scripts.options import STAND_IN
-from scripts.readiness import wait_until_ready
-from tests import pictures
-from tests.e2e.conftest import free_port_range
-from tests.e2e.support import command, rewrite
+from tests.e2e.support import as_version, command, rewrite
 from tests.faults.load import Answer, Target, closed_loop, statuses
 
 CLIENTS = 4
@@ -31,31 +24,15 @@ COMMAND_SECONDS = 150
 SECOND = "2.0"
 
 
-def with_version(text: str) -> str:
-    return text.replace('"1.0"', f'"{SECOND}"')
-
-
-def marked(labels: str) -> str:
-    """Give every class another name, so that an answer tells which version it is of."""
-    return json.dumps({index: [key, f"second {name}"] for index, (key, name) in json.loads(labels).items()})
-
-
 def make_second(store: Path, changes: dict[str, Callable[[str], str]]) -> Path:
-    new = {MANIFEST: with_version, CARD_FILE: with_version} | changes
-    return rewrite(store / f"{STAND_IN}.mar", store / file_name(STAND_IN, SECOND), new)
+    return rewrite(store / f"{STAND_IN}.mar", store / file_name(STAND_IN, SECOND), as_version(SECOND) | changes)
 
 
 @pytest.fixture
 def second(model_store: Path) -> Iterator[Path]:
-    path = make_second(model_store, {LABELS_FILE: marked})
+    path = make_second(model_store, {})
     yield path
     path.unlink()
-
-
-@pytest.fixture
-def photo() -> bytes:
-    """Small, since it is the server that is tried here."""
-    return pictures.encode(pictures.photo("chelsea").resize((96, 64)), quality=90)
 
 
 def models(run_dir: Path, *arguments: str | Path) -> CompletedProcess[str]:
@@ -133,15 +110,3 @@ def test_a_version_that_does_not_work_leaves_the_old_one(
         worker["pid"] for one in before for worker in one["workers"]
     ]
     assert client.predict(STAND_IN, photo)["probability"] > 0
-
-
-def test_a_restart_serves_the_newest_version(stand_in_archive: Path, tmp_path: Path) -> None:
-    """TorchServe makes the first version it loads the default."""
-    shutil.copy(stand_in_archive, tmp_path)
-    make_second(tmp_path, {LABELS_FILE: marked})
-    started = server.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, free_port_range())
-    try:
-        wait_until_ready(started, archives_in(tmp_path), lambda _: None)
-        assert Client(started.endpoint).describe(STAND_IN, card=False)["modelVersion"] == SECOND
-    finally:
-        started.stop()

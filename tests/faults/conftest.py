@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +15,9 @@ from scripts.client import Client
 from scripts.model_store import archives_in
 from scripts.options import STAND_IN
 from scripts.readiness import wait_until_ready
-from tests import pictures
-from tests.e2e.conftest import free_port_range
+from tests.disks import small_disk
 from tests.faults.load import Target
+from tests.ports import free_port_range
 
 
 @dataclass(frozen=True)
@@ -39,37 +37,9 @@ FULL = Sizes(
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.faults)
-
-
 @pytest.fixture(scope="session")
 def sizes(pytestconfig: pytest.Config) -> Sizes:
     return FULL if pytestconfig.getoption("full") else SHORT
-
-
-@contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
-    """Mount a file system of this size on a folder; tells whether this user may."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    mounted = bool(shutil.which("mount")) and not subprocess.run(command, capture_output=True).returncode
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", folder], check=True)
-
-
-@pytest.fixture
-def disk() -> Iterator[Path]:
-    """A file system of 1 MB, under a path that is short enough for a worker's socket."""
-    with tempfile.TemporaryDirectory(prefix="disk-") as folder, small_disk(Path(folder), 1) as mounted:
-        if not mounted:
-            pytest.skip("only root may mount a small file system")
-        yield Path(folder)
 
 
 @pytest.fixture(scope="package")
@@ -106,12 +76,6 @@ def client(running: server.Server) -> Client:
 @pytest.fixture
 def target(running: server.Server) -> Target:
     return Target(running.endpoint)
-
-
-@pytest.fixture(scope="session")
-def photo() -> bytes:
-    """A real photograph, small: what is tried here is the server and not its decoder."""
-    return pictures.encode(pictures.photo("chelsea").resize((96, 64)), quality=90)
 
 
 def workers(client: Client) -> list[int]:

@@ -18,7 +18,7 @@ from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, Metrics
 from handler.settings import Settings
 from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, picture
 from tests.pictures import FITTING, encode, noise, photo
-from tests.worker import FakeContext, FakeMetrics, Headers
+from tests.worker import FakeContext, FakeMetrics, Headers, settings_in
 
 
 def instances(*images: bytes, **parameters: Any) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def test_the_worker_keeps_its_metrics_and_loses_its_line_a_batch(handler: ImageC
 @pytest.fixture(scope="module")
 def stand_in(stand_in_folder: Path) -> ImageClassifier:
     built = ImageClassifier()
-    built.initialize(FakeContext(stand_in_folder, batch_size=8))
+    built.initialize(FakeContext(stand_in_folder, config=settings_in(stand_in_folder), batch_size=8))
     return built
 
 

@@ -92,14 +92,14 @@ def test_a_launch_uses_the_same_memory_every_time() -> None:
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize("rows", [1, 3, 6])
-def test_fixed_sizes_agree_with_the_network_itself_in_f32(densenet_folder: Path, rows: int) -> None:
-    batch = noise(rows, 224)
+def test_fixed_sizes_agree_with_the_network_itself_in_f32(densenet_folder: Path) -> None:
+    batch = noise(6, 224)
     with torch.inference_mode():
         expected = load_module(densenet_folder, CPU)(torch.from_numpy(batch))[0].numpy()
     forward = prepare(load_module(densenet_folder, CPU), CPU, torch.float32)
     run = FixedBatches(forward, 224, 1000, CPU, lambda launch: launch)
-    np.testing.assert_allclose(run(batch), expected, atol=1e-4)
+    for rows in (1, 3, 6):
+        np.testing.assert_allclose(run(batch[:rows]), expected[:rows], atol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from handler.engine import load_engine
 from handler.errors import ArchiveError
 from handler.explanations import HEAD_FILE, Head, colour, paint
 from handler.preprocessing import preprocess
-from handler.settings import EngineName, Settings, Threads
+from handler.settings import EngineName, Precision, Settings, Threads
 from scripts.checkpoint import build
 from scripts.networks import ARCHITECTURES, ServingModel
 from tests.pictures import noise, photo
@@ -54,14 +54,15 @@ def test_it_is_grad_cam(name: EngineName, densenet_folder: Path, seeded_checkpoi
                 assert np.corrcoef(activation.ravel(), expected.ravel())[0, 1] >= 0.99
 
 
-def test_the_cat_is_where_the_cat_class_looks(stand_in_folder: Path) -> None:
+def test_the_cat_is_where_the_cat_class_looks(stand_in_folder: Path, precision: Precision | None) -> None:
     """Beside a flat grey half, what speaks for a tabby is in the half that shows the cat."""
     spec = ModelCard.read(stand_in_folder).preprocessing
+    settings = Settings(precision=precision or "auto")
     cat = photo("chelsea").resize((224, 224))
     picture = Image.new("RGB", (448, 224), (128, 128, 128))
     picture.paste(cat, (224, 0))
     pixels = preprocess(picture.resize((spec.resize, spec.resize)), spec)[None]
-    logits, features = load_engine(stand_in_folder, Settings(), THREADS, None).explain(pixels)
+    logits, features = load_engine(stand_in_folder, settings, THREADS, None).explain(pixels)
     activation = Head.read(stand_in_folder, logits.shape[1]).activation(features[0], 281)
     assert activation[:, 4:].sum() > 3 * activation[:, :3].sum()
 

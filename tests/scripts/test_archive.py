@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from handler.card import CARD_FILE
+from handler.settings import Settings
 from scripts import archive, paths
 from scripts.archive import MANIFEST, build, check_labels, file_name, read_manifest
 from scripts.errors import CommandError, WeightsError
@@ -60,6 +62,15 @@ def test_a_model_of_ones_own(quick: None, tmp_path: Path) -> None:
     )
     card = json.loads(members(tmp_path / "densenet121-3.0.mar")[CARD_FILE])
     assert card["classes"] == 2
+
+
+def test_a_precision_of_its_own_is_the_only_setting_that_changes(quick: None, tmp_path: Path) -> None:
+    archive.archive("efficientnet_lite0", model_store=tmp_path, precision="f32")
+    built = yaml.safe_load(members(tmp_path / "efficientnet_lite0.mar")["model-config.yaml"])
+    usual = yaml.safe_load((paths.HANDLER / "model-config.yaml").read_text())
+    assert Settings.from_config(built).precision == "f32"
+    built["handler"]["precision"] = usual["handler"]["precision"]
+    assert built == usual
 
 
 def test_an_embedded_checkpoint(
@@ -160,7 +171,7 @@ def test_an_archiver_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 
     monkeypatch.setattr(subprocess, "run", failing)
     with pytest.raises(CommandError, match=f"torch-model-archiver failed: {said}"):
-        archive.run_archiver("name", "1.0", tmp_path, tmp_path)
+        archive.run_archiver("name", "1.0", tmp_path, tmp_path / "model-config.yaml", tmp_path)
 
 
 def test_a_missing_archive(tmp_path: Path) -> None:

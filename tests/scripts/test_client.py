@@ -204,5 +204,5 @@ def test_a_server_that_hangs(client: Client, web: Web, monkeypatch: pytest.Monke
 def test_models_that_are_fixed(client: Client, web: Web) -> None:
     refusal = {"code": 405, "type": "MethodNotAllowedException", "message": "Requested method is not allowed."}
     web.on("POST /models", as_json(refusal, 405))
-    with pytest.raises(ApiError, match="takes no models while it runs: densenet stop, then densenet serve --model-api"):
+    with pytest.raises(ApiError, match=r"models are fixed .*: densenet stop, then densenet serve without that"):
         client.register("a.mar")

@@ -157,7 +157,7 @@ def test_a_refusal_without_a_java_class(client: GrpcClient, fake: FakeServer, co
 
 def test_a_server_whose_models_are_fixed(client: GrpcClient, fake: FakeServer) -> None:
     fake.answers["RegisterModel"] = fails(grpc.StatusCode.PERMISSION_DENIED, "Model API disabled\na.ModelException")
-    with pytest.raises(ApiError, match="takes no models while it runs") as caught:
+    with pytest.raises(ApiError, match="models are fixed") as caught:
         client.register("m.mar")
     assert (caught.value.error["code"], caught.value.error["type"]) == (405, "MethodNotAllowedException")
 

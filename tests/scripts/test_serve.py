@@ -120,6 +120,7 @@ def test_the_model_that_proves_the_road(models: list[str], asked: str) -> None:
 @pytest.fixture
 def fake(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Server:
     made = Server(os.getpid(), 0.0, endpoint.folder / "temporary", endpoint)
+    properties.write(made.settings, "Made by a test.", {"enable_model_api": "true"})
     monkeypatch.setattr(serve, "Client", lambda _: as_client({"efficientnet_lite0": "m.mar"}))
     monkeypatch.setattr(server, "start", lambda *_: made)
     monkeypatch.setattr(serve, "wait_until_ready", lambda *_: None)
@@ -140,7 +141,7 @@ def test_serve_reports_what_a_person_needs_next(
     monkeypatch.setattr(Server, "find", lambda _: None)
     serve.serve(model_store=store, run_dir=fake.endpoint.folder)
     said = capsys.readouterr().out
-    assert "cat.jpg is tabby (88%)" in said
+    assert "coffee.jpg is tabby (88%)" in said
     assert f"{fake.endpoint.inference}/predictions/efficientnet_lite0" in said
     assert "the stand-in answers" in said
     assert f"stop --run-dir {fake.endpoint.folder}" in said
@@ -168,20 +169,31 @@ def test_a_second_serve_asks_the_running_server(
     assert "is tabby" in captured.out
 
 
-@pytest.mark.parametrize("model_api", [True, False])
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])  # noqa: S104
+def test_predictions_for_other_machines_are_warned_of(
+    fake: Server, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    settings = {"inference_address": f"http://{address}:8080", "enable_model_api": "true"}
+    properties.write(fake.settings, "Made by a test.", settings)
+    monkeypatch.setattr(Server, "find", lambda _: None)
+    serve.serve(model_store=store, run_dir=fake.endpoint.folder)
+    assert ("is open to other machines" in capsys.readouterr().err) == (address != "127.0.0.1")
+
+
+@pytest.mark.parametrize("fixed", [True, False])
 def test_a_running_server_keeps_its_settings(
-    fake: Server, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model_api: bool
+    fake: Server, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fixed: bool
 ) -> None:
     monkeypatch.setattr(Server, "find", lambda _: fake)
-    serve.serve(model_store=store, run_dir=fake.endpoint.folder, model_api=model_api)
-    assert ("keeps the settings it was started with" in capsys.readouterr().err) == model_api
+    serve.serve(model_store=store, run_dir=fake.endpoint.folder, fixed_models=fixed)
+    assert ("keeps the settings it was started with" in capsys.readouterr().err) == fixed
 
 
 def test_options_become_torchserves_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert serve.changes_of(False, None, None) == {}
     assert serve.changes_of(True, Path("a.pem"), Path("/a.key")) == {
-        "enable_model_api": "true",
+        "enable_model_api": "false",
         "certificate_file": str(tmp_path / "a.pem"),
         "private_key_file": "/a.key",
     }

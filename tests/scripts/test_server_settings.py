@@ -34,11 +34,19 @@ def test_what_is_computed_stands_beside_the_users_own(tmp_path: Path) -> None:
 
 
 def test_the_user_wins_over_the_computer_and_changes_over_the_user(tmp_path: Path) -> None:
-    config = write_config(tmp_path, "default_workers_per_model=9\nenable_model_api=false\n")
-    settings = settings_of(config, tmp_path, [], 9000, {"enable_model_api": "true"})
+    config = write_config(tmp_path, "default_workers_per_model=9\nenable_model_api=true\n")
+    settings = settings_of(config, tmp_path, [], 9000, {"enable_model_api": "false"})
     assert settings["default_workers_per_model"] == "9"
-    assert settings["enable_model_api"] == "true"
+    assert settings["enable_model_api"] == "false"
     assert settings["grpc_management_port"] == "9004"
+
+
+def test_models_from_other_machines_are_refused_unless_they_are_fixed(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "management_address=http://0.0.0.0:8081\nenable_model_api=true\n")
+    with pytest.raises(CommandError, match="lets other machines register models"):
+        settings_of(config, tmp_path, [], None, {})
+    assert settings_of(config, tmp_path, [], None, {"enable_model_api": "false"})
+    assert settings_of(config, tmp_path, [], 9000, {})  # --port lays every address on 127.0.0.1
 
 
 def test_the_metrics_file_is_named_in_full(tmp_path: Path) -> None:

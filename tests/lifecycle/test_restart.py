@@ -1,7 +1,8 @@
-"""TorchServe stopped and started again behind a page that stays open."""
+"""TorchServe stopped and started again, behind a page that stays open and with a newer version in its model store."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,20 +10,31 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from scripts import paths, server
+from scripts.archive import file_name
 from scripts.gateway import Gateway
+from scripts.options import STAND_IN
 from tests.browser.support import Visit
-from tests.e2e.conftest import free_port_range
-from tests.e2e.support import command
+from tests.e2e.support import as_version, command, rewrite
+from tests.pictures import SAMPLE_NAME
+from tests.ports import free_port_range
 from web.upstream import NOT_RUNNING
 
 
 @pytest.fixture
-def serve(stand_in_archive: Path, tmp_path: Path) -> Iterator[Callable[[], None]]:
+def store(stand_in_archive: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    shutil.copy(stand_in_archive, folder)
+    return folder
+
+
+@pytest.fixture
+def serve(store: Path, tmp_path: Path) -> Iterator[Callable[[], None]]:
     """Starts a TorchServe of its own, which is not left behind."""
     port = str(free_port_range())
 
     def start() -> None:
-        run("serve", "--run-dir", tmp_path, "--model-store", stand_in_archive.parent, "--port", port)
+        run("serve", "--run-dir", tmp_path, "--model-store", store, "--port", port)
 
     yield start
     if running := server.Server.find(tmp_path):
@@ -30,9 +42,9 @@ def serve(stand_in_archive: Path, tmp_path: Path) -> Iterator[Callable[[], None]
 
 
 @pytest.fixture
-def gateway(serve: Callable[[], None], stand_in_archive: Path, tmp_path: Path) -> Iterator[Gateway]:
+def gateway(serve: Callable[[], None], store: Path, tmp_path: Path) -> Iterator[Gateway]:
     serve()
-    run("web", "--run-dir", tmp_path, "--model-store", stand_in_archive.parent, "--port", str(free_port_range(1)))
+    run("web", "--run-dir", tmp_path, "--model-store", store, "--port", str(free_port_range(1)))
     found = Gateway.find(tmp_path)
     assert found is not None
     yield found
@@ -44,13 +56,14 @@ def run(verb: str, *arguments: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_page_outlives_torchserve(
-    gateway: Gateway, serve: Callable[[], None], tmp_path: Path, browser: Browser
+def test_the_page_outlives_torchserve_and_then_shows_the_newest_version(
+    gateway: Gateway, serve: Callable[[], None], store: Path, tmp_path: Path, browser: Browser
 ) -> None:
+    """TorchServe by itself makes the first version it loads the default."""
     with Visit(browser, gateway.url, "restart", {"viewport": {"width": 1100, "height": 900}}) as visit:
         heading = visit.page.locator("#answer h2")
         visit.page.locator("#photo input[type=file]").set_input_files(paths.SAMPLE_PHOTO)
-        expect(heading).to_have_text("Egyptian cat")
+        expect(heading).to_have_text(SAMPLE_NAME)
 
         stopped = server.Server.find(tmp_path)
         assert stopped is not None
@@ -59,8 +72,9 @@ def test_the_page_outlives_torchserve(
         expect(visit.page.get_by_role("alert")).to_have_text(NOT_RUNNING)
         visit.screenshot()
 
+        rewrite(store / f"{STAND_IN}.mar", store / file_name(STAND_IN, "2.0"), as_version("2.0"))
         serve()
-        visit.page.get_by_role("button", name="A cat").click()
-        expect(heading).to_have_text("Egyptian cat")
+        visit.page.get_by_role("button", name="A cup of coffee").click()
+        expect(heading).to_have_text(f"second {SAMPLE_NAME}")
         expect(visit.page.get_by_role("alert")).to_have_count(0)
     assert visit.errors == []

@@ -1,15 +1,11 @@
-"""Servers come and go: started, met again, stopped, refused, and started by hand."""
+"""Servers come and go: started, met again, stopped, and refused."""
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,30 +16,14 @@ import pytest
 import requests
 
 from scripts import paths, server
-from scripts.client import Client
-from scripts.endpoint import KEY_FILE, Endpoint
-from scripts.java import find_java
+from scripts.endpoint import KEY_FILE
 from scripts.options import STAND_IN
-from scripts.readiness import is_ready
-from tests.e2e.conftest import free_port_range
-from tests.e2e.support import Inference, command, content_of, listening_addresses, rewrite
-from tests.pictures import FITTING
+from tests.e2e.support import Inference, command, rewrite
+from tests.pictures import SAMPLE_NAME
+from tests.ports import free_port_range
 
-PATIENCE_SECONDS = 60
-# So small a log is cut at least five times by so many lines of some 100 bytes.
-LOG_KILOBYTES = 4
-REFUSALS = 250
 # Put at the end of a module of the archive, it shows in the answer to an empty body whose code ran.
 MARK = '\nERROR_TYPES[HTTPStatus.BAD_REQUEST] = "FromTheArchiveException"\n'
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
 
 
 def processes_with(text: str | Path) -> list[str]:
@@ -100,7 +80,7 @@ def life(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Li
 def test_serve_prints_an_answer_and_where_everything_is(life: Life) -> None:
     assert life.started.returncode == 0, life.started.stderr
     printed = dict(line.split(maxsplit=1) for line in life.started.stdout.splitlines())
-    assert any(name in printed["answer"] for name in FITTING["chelsea"])
+    assert f"{paths.SAMPLE_PHOTO.name} is {SAMPLE_NAME} (" in printed["answer"]
     assert printed["predictions"] == f"http://127.0.0.1:{life.port}/predictions/{STAND_IN}"
     assert printed["management"] == f"http://127.0.0.1:{life.port + 1}/models"
     assert printed["metrics"] == f"http://127.0.0.1:{life.port + 2}/metrics"
@@ -187,66 +167,16 @@ def test_a_worker_that_cannot_start_says_why(
     assert "MODEL_LOG" not in message
 
 
-def test_torchserve_started_by_hand_serves_the_same_archive(
-    stand_in_archive: Path, photos: dict[str, bytes], tmp_path: Path
-) -> None:
-    """The way TorchServe's own documentation starts it, with the config.properties of this repository."""
-    port = free_port_range()
-    config = (paths.ROOT / "config.properties").read_text()
-    for i, usual in enumerate(("8080", "8081", "8082", "7070", "7071")):
-        assert usual in config
-        config = config.replace(usual, str(port + i))
-    (tmp_path / "config.properties").write_text(config)
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(paths.METRICS_CONFIG, tmp_path / "scripts")
-    small = paths.LOG_CONFIG.read_text().replace("50 MB", f"{LOG_KILOBYTES} KB")
-    (tmp_path / "scripts" / "log4j2.xml").write_text(small)
-    (tmp_path / "model_store").mkdir()
-    shutil.copy(stand_in_archive, tmp_path / "model_store")
-    temporary = server.make_temporary()
-    environment = os.environ | {
-        "JAVA_HOME": str(find_java().parent.parent),
-        "TMPDIR": str(temporary),
-        "TEMP": str(temporary),
-        "LOG_LOCATION": str(tmp_path / "logs"),
-        "METRICS_LOCATION": str(tmp_path / "logs"),
-    }
-    environment.pop("PYTHONPATH", None)
-    torchserve = str(Path(sys.executable).with_name("torchserve"))
-    start = [torchserve, "--start", "--ncs", "--ts-config", "config.properties"]
-    addresses = {kind: f"http://127.0.0.1:{port + i}" for i, kind in enumerate(("inference", "management", "metrics"))}
-    endpoint = Endpoint(**addresses, folder=tmp_path)
+def test_a_server_that_other_machines_could_give_models_does_not_start(stand_in_archive: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.properties"
+    config.write_text("management_address=http://0.0.0.0:8081\nenable_model_api=true\n")
+    run_dir = tmp_path / "run"
 
-    with (tmp_path / "console.log").open("w") as console:
-        subprocess.run(start, cwd=tmp_path, env=environment, stdout=console, stderr=console, check=True)
-    java = psutil.Process(int((temporary / ".model_server.pid").read_text()))
-    family: list[psutil.Process] = []
-    try:
-        assert eventually(lambda: is_ready(Client(endpoint), STAND_IN, "1.0"))
-        family = [java, *java.children(recursive=True)]
-        listening = listening_addresses(java.pid)
-        answer = content_of(Inference(endpoint)(photos["chelsea"]))
-        said = (tmp_path / "console.log").read_text()
-        assert {Inference(endpoint)(b"").status_code for _ in range(REFUSALS)} == {400}
-    finally:
-        subprocess.run([torchserve, "--stop"], env=environment, capture_output=True, timeout=30)
-        survivors = psutil.wait_procs([java, *family], timeout=20)[1]
-        for survivor in survivors:
-            survivor.kill()
-        shutil.rmtree(temporary)
+    done = command("serve", "--config", config, "--model-store", stand_in_archive.parent, "--run-dir", run_dir)
 
-    assert answer["class_name"] in FITTING["chelsea"]
-    assert all(address.is_loopback for address in listening), listening
-    assert not survivors
-    assert_bounded(tmp_path / "logs")
-    assert (tmp_path / "console.log").read_text() == said
-
-
-def assert_bounded(logs: Path) -> None:
-    """The logs of many refusals were cut: a current file and three old ones are left of each, and fewer lines."""
-    for name in ("access_log", "model_log"):
-        *old, current = sorted(logs.glob(f"{name}*"))
-        assert [path.name for path in old] == [f"{name}.{i}.log.gz" for i in (1, 2, 3)]
-        assert current.stat().st_size <= (LOG_KILOBYTES + 1) * 1024
-        kept = sum(gzip.decompress(path.read_bytes()).count(b"\n") for path in old)
-        assert kept + current.read_bytes().count(b"\n") < REFUSALS
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "Error: management_address=http://0.0.0.0:8081 lets other machines register models, which can run any code "
+        "here: serve with --fixed-models, or on 127.0.0.1.\n"
+    )
+    assert not run_dir.exists()

@@ -1,4 +1,4 @@
-"""Attacks on the server as config.properties has it: what it refuses."""
+"""Attacks on a server whose models are fixed: what it refuses."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import grpc
 import pytest
 import requests
 
-from scripts import paths, server
+from scripts import paths, serve, server
 from scripts.client import Client
 from scripts.endpoint import Endpoint, Scope
 from scripts.errors import ApiError
 from tests.e2e.attacks import PATIENCE_SECONDS, grpc_status, write_code
-from tests.e2e.conftest import free_port_range
 from tests.e2e.support import listening_addresses
+from tests.ports import free_port_range
 
 TOKEN_SECONDS = 3
 
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
-    """A server as config.properties has it, without models and with tokens of 3 s, started in a hostile environment."""
+    """A server of fixed models, of which it has none, with tokens of 3 s, started in a hostile environment."""
     folder = tmp_path_factory.mktemp("closed")
     hostile = folder / "hostile.properties"
     hostile.write_text(
@@ -39,7 +39,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
         "TS_INFERENCE_ADDRESS": "http://0.0.0.0:8080",
         "TS_ALLOWED_URLS": "file://.*",
     }
-    changes = {"token_expiration_min": str(TOKEN_SECONDS / 60)}
+    changes = serve.changes_of(True, None, None) | {"token_expiration_min": str(TOKEN_SECONDS / 60)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -168,7 +168,7 @@ def test_models_are_fixed_while_the_server_runs(closed: server.Server, tmp_path:
 
 
 def test_the_refusal_says_what_to_do(closed: server.Server) -> None:
-    with pytest.raises(ApiError, match="takes no models while it runs: densenet stop, then densenet serve --model-api"):
+    with pytest.raises(ApiError, match=r"models are fixed .*: densenet stop, then densenet serve without that"):
         Client(closed.endpoint, fresh(closed.endpoint, "management")).register("any.mar")
 
 

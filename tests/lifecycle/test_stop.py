@@ -21,9 +21,9 @@ from scripts import paths
 from scripts.client import Client
 from scripts.options import STAND_IN
 from scripts.server import Server
-from tests.e2e.conftest import free_port_range
 from tests.e2e.support import command
 from tests.faults.load import CUT_OFF, Answer, Target, closed_loop, statuses
+from tests.ports import free_port_range
 
 ACCEPTED = 60
 PATIENCE_SECONDS = 60

@@ -6,8 +6,9 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -15,9 +16,9 @@ import pytest
 
 from scripts.archive import MANIFEST
 from scripts.server import Server
-from tests.e2e.conftest import free_port_range
+from tests.disks import small_disk
 from tests.e2e.support import command
-from tests.faults.conftest import small_disk
+from tests.ports import free_port_range
 
 OLD_JAVA = "#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n"
 
@@ -42,6 +43,15 @@ def store(tmp_path: Path) -> Path:
         mar.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
         mar.writestr("weights", os.urandom(3_000_000))
     return folder
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A file system of 1 MB, under a path that is short enough for a worker's socket."""
+    with tempfile.TemporaryDirectory(prefix="disk-") as folder, small_disk(Path(folder), 1) as mounted:
+        if not mounted:
+            pytest.skip("only root may mount a small file system")
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+"""Which of a server's addresses other machines can reach, and that none of those takes models: a model is code."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from scripts.errors import CommandError
+
+# Those through which a model can be registered, and the others.
+MANAGEMENT = ("management_address", "grpc_management_address")
+OTHERS = ("inference_address", "metrics_address", "grpc_inference_address")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a host, given by its name or number."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_models_cannot_come_from_elsewhere(values: Mapping[str, str]) -> None:
+    """Raise CommandError where another machine could register a model with these settings of TorchServe."""
+    if takes_models(values) and (names := reachable(values, MANAGEMENT)):
+        raise CommandError(
+            f"{listed(values, names)} lets other machines register models, which can run any code here: "
+            "serve with --fixed-models, or on 127.0.0.1."
+        )
+
+
+def warning(values: Mapping[str, str]) -> str | None:
+    """Say what a person should know who serves other machines with these settings, if there is anything."""
+    if takes_models(values) and (names := reachable(values, OTHERS)):
+        return (
+            f"{listed(values, names)} is open to other machines while management tokens can register models: "
+            "keep those tokens on this machine, or serve with --fixed-models."
+        )
+    return None
+
+
+def takes_models(values: Mapping[str, str]) -> bool:
+    return values.get("enable_model_api", "false").lower() == "true"
+
+
+def reachable(values: Mapping[str, str], names: tuple[str, ...]) -> list[str]:
+    """Name the settings, of those asked for, whose address other machines reach. TorchServe's defaults are loopback."""
+    return [name for name in names if name in values and not _is_local(values[name])]
+
+
+def listed(values: Mapping[str, str], names: list[str]) -> str:
+    return ", ".join(f"{name}={values[name]}" for name in names)
+
+
+def _is_local(address: str) -> bool:
+    """An address is a URL, a bare host for gRPC, or unix:PATH."""
+    return address.startswith("unix:") or is_loopback(urlsplit(address).hostname or address)

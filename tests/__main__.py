@@ -1,0 +1,185 @@
+"""Run the tests: a pytest process for each folder, as many side by side as there are cores, and one line of totals.
+
+A process for each folder: with gRPC, gevent (tritonclient), Playwright and torch in one, the interpreter has crashed.
+What each printed lies in build/tests. The exit status is 0 if every test of every folder passed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from junitparser import JUnitXml
+from rich.console import Console
+from rich.markup import escape
+
+from handler.settings import Precision, available_cores
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "build" / "tests"
+DOCUMENTS = "documents"  # the tests that lie in no folder
+# The longest first, so that no core idles in the end, but only one that waits for the archives; then all others.
+LONGEST_FIRST = ("e2e", "lifecycle", "fuzz", "handler", DOCUMENTS, "scripts", "browser")
+# They measure a server under load: nothing may run beside them.
+ALONE = ("faults",)
+MOST_AT_ONCE = 4  # of which one waits for a server at any time
+OUTCOMES = ("FAILED ", "ERROR ", "SKIPPED ")
+
+console = Console(highlight=False, soft_wrap=True, emoji=False)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The tests of one folder, and the files that tell how they ended."""
+
+    name: str
+    paths: list[str]
+
+    @property
+    def log(self) -> Path:
+        return RESULTS / f"{self.name}.log"
+
+    @property
+    def report(self) -> Path:
+        return RESULTS / f"{self.name}.xml"
+
+    @property
+    def coverage(self) -> Path:
+        return RESULTS / f".coverage.{self.name}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a suite ended. Errors count as failures, and so does a process that ended without a report."""
+
+    suite: Suite
+    status: int
+    seconds: float
+    passed: int
+    failed: int
+    skipped: int
+
+    @property
+    def totals(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
+
+    def outcomes(self) -> Iterator[str]:
+        """Pytest's lines on each test that did not pass."""
+        yield from (line for line in self.suite.log.read_text().splitlines() if line.startswith(OUTCOMES))
+
+
+def main(
+    folders: Annotated[list[str] | None, typer.Argument(help="Only these, as e2e or handler.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Of the archives that the tests build and serve.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Folders side by side.")] = min(available_cores() + 1, MOST_AT_ONCE),
+    coverage: Annotated[bool, typer.Option("--coverage", help="Report the lines that no test ran; slower.")] = False,
+) -> None:
+    """Run all tests, or those of some folders."""
+    begun = time.monotonic()
+    suites = find_suites(folders or [])
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    RESULTS.mkdir(parents=True)
+    results: list[Result] = []
+    with console.status(f"Testing {len(suites)} folders") as status:
+        for result in run_all(suites, options_of(precision, coverage), jobs):
+            results.append(result)
+            tell(result)
+            left = [suite.name for suite in suites if suite not in [one.suite for one in results]]
+            status.update(f"Testing, {len(left)} folders left: {', '.join(left)}")
+    if coverage:
+        report_coverage([result.suite for result in results])
+    sys.exit(summarize(results, time.monotonic() - begun))
+
+
+def options_of(precision: Precision | None, coverage: bool) -> list[str]:
+    """Say the options to pytest; its cache is no use to several processes at once."""
+    options = ["-p", "no:cacheprovider"]
+    if precision:
+        options.append(f"--precision={precision}")
+    return [*options, "--cov", "--cov-report="] if coverage else options
+
+
+def find_suites(chosen: list[str]) -> list[Suite]:
+    names = sorted(path.parent.name for path in ROOT.glob("tests/*/__init__.py"))
+    suites = [Suite(name, [f"tests/{name}"]) for name in names]
+    suites.append(Suite(DOCUMENTS, sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_*.py"))))
+    if unknown := set(chosen) - {suite.name for suite in suites}:
+        raise typer.BadParameter(f"There are no tests {', '.join(sorted(unknown))}: choose among {', '.join(names)}.")
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    suites.sort(key=lambda suite: places.get(suite.name, len(places)))
+    return [suite for suite in suites if suite.name in chosen or not chosen]
+
+
+def run_all(suites: list[Suite], options: list[str], jobs: int) -> Iterator[Result]:
+    """Yield each result as it comes; those that must be alone come last."""
+    with ThreadPoolExecutor(jobs) as pool:
+        running = [pool.submit(run, suite, options) for suite in suites if suite.name not in ALONE]
+        yield from (done.result() for done in as_completed(running))
+    yield from (run(suite, options) for suite in suites if suite.name in ALONE)
+
+
+def run(suite: Suite, options: list[str]) -> Result:
+    command = [sys.executable, "-m", "pytest", *suite.paths, *options, f"--junit-xml={suite.report}"]
+    environment = os.environ | {"COVERAGE_FILE": str(suite.coverage)}
+    begun = time.monotonic()
+    with suite.log.open("w") as log:
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    return read_result(suite, done.returncode, time.monotonic() - begun)
+
+
+def read_result(suite: Suite, status: int, seconds: float) -> Result:
+    if not suite.report.exists():
+        return Result(suite, status or 1, seconds, passed=0, failed=1, skipped=0)
+    report = JUnitXml.fromfile(str(suite.report))
+    failed = report.failures + report.errors
+    if status and not failed:  # it ended after its last test, or ran none
+        failed = 1
+    return Result(suite, status, seconds, report.tests - failed - report.skipped, failed, report.skipped)
+
+
+def tell(result: Result) -> None:
+    """Say how a folder ended, and if not well, all that it printed."""
+    colour = "red" if result.status else "green"
+    console.print(f"[{colour}]{result.suite.name:<12}[/] {result.totals}, {result.seconds:.0f} s")
+    if result.status:
+        console.print(escape(result.suite.log.read_text()))
+
+
+def report_coverage(suites: list[Suite]) -> None:
+    coverage = [sys.executable, "-m", "coverage"]
+    data = f"--data-file={RESULTS / '.coverage'}"
+    subprocess.run([*coverage, "combine", "--quiet", data, *(suite.coverage for suite in suites)], cwd=ROOT, check=True)
+    subprocess.run([*coverage, "report", data], cwd=ROOT, check=True)
+
+
+def summarize(results: list[Result], seconds: float) -> int:
+    """Name what did not pass, then the totals on one line; returns the exit status."""
+    for result in results:
+        for line in result.outcomes():
+            console.print(escape(line), style=None if line.startswith("SKIPPED") else "red")
+        if result.status and not any(result.outcomes()):
+            console.print(f"[red]{result.suite.name} ended with status {result.status}: {result.suite.log} tells more.")
+    total = Result(
+        Suite("all", []),
+        status=next((result.status for result in results if result.status), 0),
+        seconds=seconds,
+        passed=sum(result.passed for result in results),
+        failed=sum(result.failed for result in results),
+        skipped=sum(result.skipped for result in results),
+    )
+    console.print(f"{len(results)} folders in {total.seconds:.0f} s")
+    print(f"Total: {total.totals}")
+    return 1 if total.status else 0
+
+
+if __name__ == "__main__":
+    typer.run(main)

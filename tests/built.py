@@ -1,0 +1,81 @@
+"""The archives that tests serve. They take long to build, so each is built once for all test processes and later runs.
+
+They lie under build/test-archives, in a folder named by the digest of all that goes into them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+
+from filelock import FileLock
+
+from handler.settings import Precision
+from scripts import archive, paths
+from scripts.options import MODEL
+
+STORE = paths.ROOT / "build" / "test-archives"
+KEPT = 4  # folders of digests: this one, its other precision, and those of one more state of the code
+CHECKPOINT = "seeded.pth"
+
+
+def archive_of(model: str, precision: Precision | None) -> Path:
+    """Return the archive of DenseNet-121 with `seeded_checkpoint`, or of the stand-in, alone in its folder."""
+
+    def build(folder: Path) -> None:
+        weights = str(seeded_checkpoint()) if model == MODEL else "auto"
+        archive.archive(model, weights_from=weights, model_store=folder, precision=precision)
+
+    return _made_once(f"{model}-{precision or 'usual'}", build) / f"{model}.mar"
+
+
+def seeded_checkpoint() -> Path:
+    """Return a DenseNet-121 of 1000 classes with seeded random weights, as a state_dict."""
+
+    def build(folder: Path) -> None:
+        import torch
+
+        from scripts.vision import torchvision
+
+        torch.manual_seed(0)
+        torch.save(torchvision.models.densenet121().state_dict(), folder / CHECKPOINT)
+
+    return _made_once("checkpoint", build) / CHECKPOINT
+
+
+def _made_once(name: str, build: Callable[[Path], None]) -> Path:
+    """Return the folder that `build` fills; of several processes that ask at once, one builds and the others wait."""
+    store = STORE / _digest()
+    store.mkdir(parents=True, exist_ok=True)
+    folder = store / name
+    with FileLock(store / f"{name}.lock"):
+        if not folder.exists():
+            _forget_the_oldest()
+            with tempfile.TemporaryDirectory(dir=store, ignore_cleanup_errors=True) as unfinished:
+                build(Path(unfinished))
+                Path(unfinished).rename(folder)
+    return folder
+
+
+@cache
+def _digest() -> str:
+    """All that an archive is made of: the code that builds it, the handler, labels, packages, and this file."""
+    digest = hashlib.sha256()
+    for file in sorted((*paths.HANDLER.iterdir(), *paths.ROOT.glob("scripts/**/*.py"), paths.LABELS, Path(__file__))):
+        if file.is_file():
+            digest.update(f"{file.relative_to(paths.ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    versions = sorted({f"{package.name}=={package.version}" for package in distributions()})
+    digest.update("\n".join((platform.python_version(), *versions)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _forget_the_oldest() -> None:
+    stores = sorted(STORE.iterdir(), key=lambda store: store.stat().st_mtime, reverse=True)
+    for store in stores[KEPT:]:
+        shutil.rmtree(store)
