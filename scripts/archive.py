@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -143,13 +144,12 @@ def read_manifest(path: Path) -> tuple[str, str]:
         integrity.check_digest(path)
         with zipfile.ZipFile(path) as mar:
             integrity.check_members(path, mar)
-            if member := mar.testzip():
-                raise zipfile.BadZipFile(member)
+            integrity.check_contents(path, mar)
             model = json.loads(mar.read(MANIFEST))["model"]
         return model["modelName"], model["modelVersion"]
     except FileNotFoundError as error:
         raise CommandError(f"There is no archive {path}: build it with densenet archive.") from error
-    except (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, KeyError, TypeError, ValueError, OSError) as error:
         raise CommandError(
             f"{path} is not a model archive, or damaged: build it again with densenet archive."
         ) from error

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from scripts import paths, sources
 from scripts.client import Client
-from scripts.console import err, out, run
+from scripts.console import err, json_line, out, plain, run, visible
 from scripts.endpoint import Endpoint
 from scripts.errors import ApiError, CommandError
 from scripts.options import MODEL, RunDir
@@ -114,7 +112,7 @@ def write_json(rows: Iterator[Row]) -> int:
     """Write one object a line and count the failures, as every writer does."""
     failed = 0
     for row in rows:
-        print(json.dumps(row, ensure_ascii=False), flush=True)
+        print(json_line(row), flush=True)
         failed += "error" in row
     return failed
 
@@ -127,11 +125,12 @@ def write_csv(rows: Iterator[Row]) -> int:
     for row in rows:
         failed += "error" in row
         if "error" in row:
-            writer.writerow([row["image"], "", "", "", "", "", row["error"]["message"]])
+            writer.writerow([visible(row["image"]), "", "", "", "", "", visible(row["error"]["message"])])
             continue
         for rank, prediction in enumerate(row.get("predictions", [row]), start=1):
-            found = (prediction["class_id"], prediction["class_name"], prediction["probability"])
-            writer.writerow([row["image"], rank, *found, str(row["recognized"]).lower(), ""])
+            names = [visible(prediction[key] or "") for key in ("class_id", "class_name")]
+            found = (prediction["probability"], str(row["recognized"]).lower(), "")
+            writer.writerow([visible(row["image"]), rank, *names, *found])
     return failed
 
 
@@ -141,16 +140,16 @@ def write_table(rows: Iterator[Row]) -> int:
     failed = 0
     for row in rows:
         failed += "error" in row
-        name = escape(row["image"])
+        name = plain(row["image"])
         if "error" in row:
-            table.add_row(name, f"[red]{escape(row['error']['message'])}[/]", "", "")
+            table.add_row(name, f"[red]{plain(row['error']['message'])}[/]", "", "")
             continue
         if not row["recognized"]:
             table.add_row(name, "[yellow]not recognized[/]", "", f"{row['probability']:.1%}")
             name = ""
         for prediction in row.get("predictions", [row] if row["recognized"] else []):
-            label = f"[green]{escape(prediction['class_name'].replace('_', ' '))}[/]"
-            table.add_row(name, label, prediction["class_id"], f"{prediction['probability']:.1%}")
+            label = f"[green]{plain(prediction['class_name'].replace('_', ' '))}[/]"
+            table.add_row(name, label, plain(prediction["class_id"]), f"{prediction['probability']:.1%}")
             name = ""
     out.print(table)
     return failed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,22 +18,43 @@ from scripts.errors import CommandError
 # The file system's refusals, which no command can foresee everywhere it writes.
 NOT_OURS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
+# C0 and C1 controls and DEL, but for the line breaks and tabs that our own messages hold.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 out = Console()
 err = Console(stderr=True)
 
 
+def plain(text: str) -> str:
+    """Make text that may come from anywhere safe to print: no markup, and control characters as \\x1b and the like.
+
+    A terminal obeys some of them: they move the cursor, change titles and colors, and hide what else is printed.
+    """
+    return escape(visible(text))
+
+
+def visible(text: str) -> str:
+    """Write control characters as \\x1b and the like."""
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def json_line(value: Any) -> str:
+    """Write a value as JSON on one line, readable in any language, with no control character in it."""
+    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+
+
 def note(message: str) -> None:
     """Say what was done."""
-    err.print(escape(message), highlight=False, soft_wrap=True)
+    err.print(plain(message), highlight=False, soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Say what a person should know although the command goes on."""
-    err.print(f"[yellow]{escape(message)}[/]", highlight=False, soft_wrap=True)
+    err.print(f"[yellow]{plain(message)}[/]", highlight=False, soft_wrap=True)
 
 
 def fail(error: CommandError) -> int:
-    err.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    err.print(f"[bold red]Error:[/] {plain(str(error))}", highlight=False, soft_wrap=True)
     return 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -14,6 +15,9 @@ from scripts.errors import DownloadError
 
 CHUNK_BYTES = 1 << 16
 CONNECT_SECONDS, READ_SECONDS = 10, 30
+# DenseNet-121 has 32 MB; a checkpoint with its optimizer's state three times as much.
+MOST_BYTES = 500_000_000
+MOST_REDIRECTS = 5
 
 
 def sha256_of(path: Path) -> str:
@@ -47,7 +51,7 @@ def download(url: str, path: Path, sha256: str) -> None:
 
 
 def _fetch(url: str, path: Path) -> str:
-    digest = hashlib.sha256()
+    digest, received = hashlib.sha256(), 0
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -56,18 +60,45 @@ def _fetch(url: str, path: Path) -> str:
         TimeRemainingColumn(),
     )
     with (
-        requests.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response,
+        _open(url) as response,
         Progress(*columns, console=err, transient=True) as progress,
         path.open("wb") as file,
     ):
         response.raise_for_status()
-        size = response.headers.get("Content-Length")
-        task = progress.add_task(url.rsplit("/", 1)[-1], total=int(size) if size else None)
+        size = int(response.headers.get("Content-Length", 0))
+        task = progress.add_task(url.rsplit("/", 1)[-1], total=size or None)
         for chunk in response.iter_content(CHUNK_BYTES):
+            received += len(chunk)
+            if max(size, received) > MOST_BYTES:
+                raise DownloadError(
+                    f"{url} is larger than {MOST_BYTES // 10**6} MB, which no checkpoint of these networks is: check "
+                    "the address. Nothing was kept."
+                )
             file.write(chunk)
             digest.update(chunk)
             progress.advance(task, len(chunk))
     return digest.hexdigest()
+
+
+def _open(url: str) -> requests.Response:
+    """Ask for a file, following redirects from https to https and no others.
+
+    A server that could send us anywhere would have this machine ask its own and its network's services.
+    """
+    asked = url
+    for _ in range(MOST_REDIRECTS + 1):
+        response = requests.get(asked, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False)
+        if not response.is_redirect:
+            return response
+        response.close()
+        target = urljoin(asked, response.headers["Location"])
+        if {urlsplit(address).scheme for address in (asked, target)} != {"https"}:
+            raise DownloadError(
+                f"{url} is redirected to {target}, and only https is followed, to https: give the address of the file "
+                "itself."
+            )
+        asked = target
+    raise DownloadError(f"{url} is redirected more than {MOST_REDIRECTS} times: give the address of the file itself.")
 
 
 def _reason(error: requests.RequestException) -> str:

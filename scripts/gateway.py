@@ -18,6 +18,7 @@ import requests
 from scripts import paths, processes
 from scripts.errors import CommandError
 from scripts.ports import check_port_is_free
+from scripts.private import private_file
 
 if TYPE_CHECKING:
     from web.settings import GatewaySettings
@@ -64,7 +65,7 @@ def start(settings: GatewaySettings) -> Gateway:
     """Start the gateway in the background; returns as soon as its process runs. Raises CommandError."""
     check_port_is_free("--port", settings.url)
     command = [sys.executable, "-m", "web", settings.to_json()]
-    with (settings.run_dir / CONSOLE_FILE).open("w") as console:
+    with private_file(settings.run_dir / CONSOLE_FILE) as console:
         process = subprocess.Popen(
             command,
             cwd=paths.ROOT,

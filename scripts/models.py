@@ -12,7 +12,7 @@ from rich.table import Table
 
 from scripts import archive, notice, paths, upgrade
 from scripts.client import Client
-from scripts.console import err, note, out, run, warn
+from scripts.console import err, note, out, plain, run, warn
 from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
 from scripts.options import RunDir, Timeout
@@ -51,7 +51,8 @@ def list_models(as_json: AsJson = False, run_dir: RunDir = paths.RUN_DIR) -> Non
     for row in rows:
         ready = f"{row['ready']} of {row['workers']}"
         style = "green" if row["ready"] == row["workers"] > 0 else "red"
-        table.add_row(row["name"], row["version"], row["archive"], f"[{style}]{ready}[/]", str(row["batch_size"]))
+        names = (plain(row[key]) for key in ("name", "version", "archive"))
+        table.add_row(*names, f"[{style}]{ready}[/]", str(row["batch_size"]))
     out.print(table)
 
 

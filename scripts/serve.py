@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.status import Status
 
 from scripts import archive, exposure, integrity, notice, paths, properties, server
 from scripts.client import Client
-from scripts.console import err, note, out, run, warn
+from scripts.console import err, note, out, plain, run, warn
 from scripts.errors import CommandError, NoWeights
 from scripts.java import find_java
 from scripts.model_store import archives_in
@@ -176,7 +175,7 @@ def report(current: server.Server, name: str, answer: dict[str, Any]) -> None:
         "metrics": f"{endpoint.metrics}/metrics",
         "tokens": f"{relative(endpoint.key_file)}; {densenet} token{flag} prints a valid one",
         "logs": relative(current.logs),
-        "try": f'{curl} -H "Authorization: Bearer $({densenet} token{flag})" -T {photo} {url}',
+        "try": f"{densenet} token --header{flag} | {curl} -H @- -T {photo} {url}",
         "stop": f"{densenet} stop{flag}",
     }
     if name == STAND_IN:
@@ -186,7 +185,7 @@ def report(current: server.Server, name: str, answer: dict[str, Any]) -> None:
     elif said := notice.of_description(Client(endpoint).describe(name)):
         rows["note"] = said
     for key, value in rows.items():
-        out.print(f"[bold]{key:<12}[/] {escape(value)}", highlight=False, soft_wrap=True)
+        out.print(f"[bold]{key:<12}[/] {plain(value)}", highlight=False, soft_wrap=True)
 
 
 def console_script() -> str:

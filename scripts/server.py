@@ -21,6 +21,7 @@ from scripts.errors import CommandError
 from scripts.java import find_java
 from scripts.model_store import archives_in
 from scripts.ports import DEFAULT_ADDRESSES, check_port_is_free
+from scripts.private import private_file
 from scripts.server_settings import settings_of
 from scripts.space import check_space, unpacked_size
 from scripts.upgrade import without_replaced
@@ -148,7 +149,7 @@ def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:
         "--log-config",
         paths.LOG_CONFIG,
     ]
-    with (run_dir / "logs" / "console.log").open("w") as console:
+    with private_file(run_dir / "logs" / "console.log") as console:
         subprocess.run(
             command,
             cwd=run_dir,

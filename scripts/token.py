@@ -16,11 +16,15 @@ from scripts.options import RunDir
 def token(
     scope: Annotated[str, typer.Argument(help="inference or management.")] = "inference",
     run_dir: RunDir = paths.RUN_DIR,
+    header: Annotated[
+        bool, typer.Option("--header", help="As a header, for curl -H @-: an argument would show it to other users.")
+    ] = False,
 ) -> None:
     """Print a valid token, a new one where the last has expired."""
     if scope not in get_args(Scope):
         raise CommandError(f"There is no {scope} token: choose {' or '.join(get_args(Scope))}.")
-    print(Endpoint.find(run_dir).token("inference" if scope == "inference" else "management"))
+    valid = Endpoint.find(run_dir).token("inference" if scope == "inference" else "management")
+    print(f"Authorization: Bearer {valid}" if header else valid)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.status import Status
 
 from scripts import gateway, paths
 from scripts.classify import default_model
 from scripts.client import Client
-from scripts.console import err, note, out, run, warn
+from scripts.console import err, note, out, plain, run, warn
 from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
 from scripts.exposure import is_loopback
@@ -89,7 +88,7 @@ def report(started: gateway.Gateway, run_dir: Path) -> None:
         "stop": f"{console_script()} stop{flag}",
     }
     for key, value in rows.items():
-        out.print(f"[bold]{key:<12}[/] {escape(value)}", highlight=False, soft_wrap=True)
+        out.print(f"[bold]{key:<12}[/] {plain(value)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,9 +61,13 @@ class Checkpoint:
 def find(source: str, sha256: str | None = None) -> Checkpoint:
     """Resolve `--weights`: auto, official, embedded, a path, or an http(s) URL (which needs `sha256`).
 
-    `sha256`, or the start of it, is what the file must have, wherever it comes from.
+    `sha256` is what the file must have, wherever it comes from: 64 hexadecimal digits.
     Raises WeightsError, or DownloadError where a download failed.
     """
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise WeightsError(
+            f"--sha256 {sha256} is no SHA-256: give all 64 hexadecimal digits, as sha256sum prints them."
+        )
     sources: dict[str, Callable[[], Checkpoint]] = {
         "auto": lambda: find_auto(sha256),
         "official": official,
@@ -74,7 +79,7 @@ def find(source: str, sha256: str | None = None) -> Checkpoint:
         checkpoint = from_url(source, sha256)
     else:
         checkpoint = from_path(Path(source))
-    if sha256 and not checkpoint.sha256.startswith(sha256.lower()):
+    if sha256 and checkpoint.sha256 != sha256.lower():
         raise WeightsError(
             f"{checkpoint.path} has the SHA-256 {checkpoint.sha256}, not the expected {sha256}: it is another or a "
             "damaged file."
@@ -124,7 +129,7 @@ def from_url(url: str, sha256: str | None) -> Checkpoint:
     if not name.endswith(SUFFIXES):
         raise WeightsError(f"{url} does not end in {', '.join(SUFFIXES)}: give the address of the checkpoint itself.")
     path = paths.WEIGHTS / "downloads" / name
-    if not path.is_file() or not sha256_of(path).startswith(sha256.lower()):
+    if not path.is_file() or sha256_of(path) != sha256.lower():
         download(url, path, sha256)
     return _other(path, url, sha256_of(path))
 

@@ -142,8 +142,9 @@ def test_the_environment_is_no_configuration(closed: server.Server) -> None:
 
 
 def test_what_the_server_writes_is_its_owners_alone(closed: server.Server) -> None:
-    written = [closed.endpoint.key_file, closed.temporary, *closed.logs.glob("*_log.log")]
+    written = [closed.endpoint.key_file, closed.temporary, *closed.logs.glob("*.log")]
     assert len(written) > 3
+    assert "console.log" in [path.name for path in written]
     assert {path.name: oct(path.stat().st_mode & 0o077) for path in written} == dict.fromkeys(
         (path.name for path in written), "0o0"
     )

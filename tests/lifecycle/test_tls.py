@@ -58,7 +58,8 @@ def test_serve_classifies_its_photo_over_tls(secured: Secured) -> None:
     printed = dict(line.split(maxsplit=1) for line in secured.started.stdout.splitlines())
     assert f"{paths.SAMPLE_PHOTO.name} is {SAMPLE_NAME} (" in printed["answer"]
     assert printed["predictions"] == f"https://127.0.0.1:{secured.port}/predictions/{STAND_IN}"
-    assert printed["try"].startswith("curl --cacert ")
+    assert " token --header --run-dir " in printed["try"]
+    assert " | curl --cacert " in printed["try"]
 
 
 def test_the_commands_work_as_ever(secured: Secured) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,8 +13,18 @@ import typer
 from rich.console import Console
 
 from scripts import classify as module
-from scripts.classify import classify, classify_all, default_model, with_progress, write_csv, write_json, write_table
+from scripts.classify import (
+    Row,
+    classify,
+    classify_all,
+    default_model,
+    with_progress,
+    write_csv,
+    write_json,
+    write_table,
+)
 from scripts.client import Client
+from scripts.console import CONTROL
 from scripts.endpoint import Endpoint
 from scripts.errors import ApiError, CommandError
 
@@ -80,6 +90,20 @@ def test_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("tabby, [bold]" in line and "8.0%" in line for line in lines)
     assert sum("not recognized" in line for line in lines) == 2
     assert any("bad.jpg" in line and "Damaged [/]." in line for line in lines)
+
+
+@pytest.mark.parametrize("write", [write_table, write_csv, write_json])
+def test_names_from_elsewhere_do_nothing_to_the_terminal(
+    write: Callable[[Iterator[Row]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b[2J\x9b[bold]"
+    prediction = {"class_id": hostile, "class_name": hostile, "probability": 0.9}
+    rows: list[Row] = [
+        {"image": hostile, **prediction, "recognized": True},
+        {"image": "bad.jpg", "error": {"code": 415, "message": hostile}},
+    ]
+    assert write(iter(rows)) == 1
+    assert not CONTROL.search(capsys.readouterr().out.replace("\r\n", "\n"))
 
 
 @pytest.fixture

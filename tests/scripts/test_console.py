@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import sys
 
 import pytest
@@ -19,6 +20,18 @@ def test_brackets_are_text_and_no_markup(say: object, capsys: pytest.CaptureFixt
     captured = capsys.readouterr()
     assert BRACKETS in captured.err
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("hostile", ["\x1b]0;owned\x07", "\x9b2J", "cat\rdog", "\x7f", "\x00"])
+def test_a_terminal_gets_no_control_character(hostile: str, capsys: pytest.CaptureFixture[str]) -> None:
+    console.note(f"first line\n\tthe class {hostile}")
+    said = capsys.readouterr().err
+    assert not console.CONTROL.search(said)
+    assert said.count("\n") == 2
+    assert f"\\x{ord(hostile[0]) if hostile[0] != 'c' else 13:02x}" in said
+
+    assert not console.CONTROL.search(console.json_line({"class_name": hostile}))
+    assert json.loads(console.json_line({"class_name": hostile})) == {"class_name": hostile}
 
 
 def run(monkeypatch: pytest.MonkeyPatch, app: object, *arguments: str) -> int:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,8 @@ import pytest
 from scripts import download as module
 from scripts.download import download, sha256_of
 from scripts.errors import DownloadError
-from tests.scripts.web import Reply, Web
+from tests import certificates
+from tests.scripts.web import Reply, Web, serve
 
 CONTENT = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -76,6 +79,62 @@ def test_a_wrong_digest_leaves_the_older_file_alone(web: Web, tmp_path: Path) ->
 def test_a_server_that_fails(web: Web, tmp_path: Path, reply: Reply, reason: str) -> None:
     web.on("GET /model.pth", reply)
     assert f"({reason}): check the network." in refusal(f"{web.url}/model.pth", tmp_path)
+
+
+@pytest.mark.parametrize("body", [CONTENT, CONTENT[:-1]])
+def test_a_file_larger_than_any_checkpoint_is_refused_before_it_is_stored(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", len(CONTENT) - 1)
+    web.on("GET /model.pth", Reply(body=body))
+    if body == CONTENT:
+        assert "which no checkpoint of these networks is" in refusal(f"{web.url}/model.pth", tmp_path)
+    else:
+        download(f"{web.url}/model.pth", tmp_path / "model.pth", hashlib.sha256(body).hexdigest())
+
+
+def test_a_file_without_a_declared_length_is_refused_once_too_much_has_come(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 2 * module.CHUNK_BYTES)
+    web.on("GET /model.pth", Reply(body=CONTENT, endless=True))
+    assert "which no checkpoint of these networks is" in refusal(f"{web.url}/model.pth", tmp_path)
+
+
+def test_a_redirect_of_plain_http_is_not_followed(web: Web, tmp_path: Path) -> None:
+    """It could lead to a service of this machine that answers nobody else."""
+    web.on("GET /model.pth", Reply(302, location=f"{web.url}/internal.pth"))
+    web.on("GET /internal.pth", Reply(body=CONTENT))
+    said = refusal(f"{web.url}/model.pth", tmp_path)
+    assert f"is redirected to {web.url}/internal.pth, and only https is followed, to https" in said
+    assert [asked.path for asked in web.asked] == ["/model.pth"]
+
+
+@pytest.fixture
+def secure(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """A server whose certificate this machine trusts."""
+    pair = certificates.make(tmp_path_factory.mktemp("tls"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pair.certificate))
+    with serve(context) as running:
+        yield running
+
+
+def test_https_is_followed_to_https_and_nowhere_else(secure: Web, web: Web, tmp_path: Path) -> None:
+    secure.on("GET /model.pth", Reply(302, location="/moved.pth"))
+    secure.on("GET /moved.pth", Reply(body=CONTENT))
+    download(f"{secure.url}/model.pth", tmp_path / "good" / "model.pth", SHA256)
+    assert (tmp_path / "good" / "model.pth").read_bytes() == CONTENT
+
+    secure.on("GET /moved.pth", Reply(302, location=f"{web.url}/internal.pth"))
+    assert f"is redirected to {web.url}/internal.pth" in refusal(f"{secure.url}/model.pth", tmp_path / "other")
+    assert web.asked == []
+
+
+def test_a_redirect_without_end(secure: Web, tmp_path: Path) -> None:
+    secure.on("GET /model.pth", Reply(302, location="/model.pth"))
+    assert "is redirected more than 5 times" in refusal(f"{secure.url}/model.pth", tmp_path)
 
 
 def test_no_server(nobody: str, tmp_path: Path) -> None:

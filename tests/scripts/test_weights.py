@@ -84,8 +84,14 @@ def test_a_missing_path(tmp_path: Path) -> None:
 
 def test_the_digest_of_a_path(checkpoint: Path) -> None:
     assert find(str(checkpoint), digest(checkpoint).upper()).path == checkpoint
-    with pytest.raises(WeightsError, match="not the expected 0000: it is another or a damaged file"):
-        find(str(checkpoint), "0000")
+    with pytest.raises(WeightsError, match=f"not the expected {'0' * 64}: it is another or a damaged file"):
+        find(str(checkpoint), "0" * 64)
+
+
+@pytest.mark.parametrize("sha256", ["", "4", "a639ec97", "0" * 63, "g" * 64])
+def test_a_digest_that_is_none(checkpoint: Path, sha256: str) -> None:
+    with pytest.raises(WeightsError, match="is no SHA-256: give all 64 hexadecimal digits"):
+        find(str(checkpoint), sha256)
 
 
 def test_an_address(web: Web, checkpoint: Path) -> None:
@@ -105,13 +111,13 @@ def test_an_address_needs_a_digest(web: Web) -> None:
 
 def test_an_address_that_is_no_checkpoint(web: Web) -> None:
     with pytest.raises(WeightsError, match=r"does not end in .pth"):
-        find(f"{web.url}/page.html", "ab")
+        find(f"{web.url}/page.html", "ab" * 32)
 
 
 def test_an_address_with_other_content(web: Web) -> None:
     web.on("GET /mine.pth", Reply(body=b"other"))
     with pytest.raises(DownloadError, match="not the expected 0000"):
-        find(f"{web.url}/mine.pth", "0000")
+        find(f"{web.url}/mine.pth", "0" * 64)
     assert list(paths.WEIGHTS.rglob("*.pth")) == []
 
 
@@ -233,7 +239,7 @@ def test_a_digest_is_checked_wherever_the_file_comes_from(source: str, world: Si
     put(world.cached, world.content)
     assert find(source, hashlib.sha256(content).hexdigest())
     with pytest.raises(WeightsError, match="not the expected 0000"):
-        find(source, "0000")
+        find(source, "0" * 64)
 
 
 def test_several_checkpoints_in_the_folder() -> None:

@@ -25,12 +25,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """`declared` is a Content-Length other than the body's; `hangs` keeps the client waiting for the body."""
+    """`declared` is a Content-Length other than the body's; `hangs` keeps the client waiting for the body.
+
+    `location` is where a redirect leads. An `endless` body ends with the connection and has no declared length.
+    """
 
     status: int = 200
     body: bytes = b""
     declared: int | None = None
     hangs: bool = False
+    location: str = ""
+    endless: bool = False
 
 
 def as_json(content: Any, status: int = 200) -> Reply:
@@ -65,7 +70,10 @@ def serve(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
                 released.wait()
                 return
             self.send_response(reply.status)
-            self.send_header("Content-Length", str(len(reply.body) if reply.declared is None else reply.declared))
+            if not reply.endless:
+                self.send_header("Content-Length", str(len(reply.body) if reply.declared is None else reply.declared))
+            if reply.location:
+                self.send_header("Location", reply.location)
             self.end_headers()
             self.wfile.write(reply.body)
 
