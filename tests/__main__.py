@@ -141,9 +141,10 @@ def read_result(suite: Suite, status: int, seconds: float) -> Result:
         return Result(suite, status or 1, seconds, passed=0, failed=1, skipped=0)
     report = JUnitXml.fromfile(str(suite.report))
     failed = report.failures + report.errors
+    passed = report.tests - failed - report.skipped
     if status and not failed:  # it ended after its last test, or ran none
         failed = 1
-    return Result(suite, status, seconds, report.tests - failed - report.skipped, failed, report.skipped)
+    return Result(suite, status, seconds, passed, failed, report.skipped)
 
 
 def tell(result: Result) -> None:

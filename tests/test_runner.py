@@ -1,0 +1,72 @@
+"""`python -m tests` on a small tree of tests that pass, fail, crash and are skipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from tests import __main__ as runner
+
+FOLDERS = {
+    "good": "def test_a(): pass\ndef test_b(): pass\n",
+    "bad": "def test_c(): assert 1 == 2\ndef test_d(): pass\n",
+    "crash": "import os\ndef test_e(): os._exit(3)\n",
+    "empty": "def helper(): pass\n",
+    "faults": "import pytest\n@pytest.mark.skip(reason='no GPU here')\ndef test_f(): pass\ndef test_g(): pass\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders of tests as in this repository, and one test that lies in none."""
+    for name, text in FOLDERS.items():
+        folder = tmp_path / "tests" / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").touch()
+        (folder / f"test_{name}.py").write_text(text)
+    (tmp_path / "tests" / "test_readme.py").write_text("def test_h(): pass\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -rfEs\n")
+    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    monkeypatch.setattr(runner, "RESULTS", tmp_path / "build" / "tests")
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    app = typer.Typer()
+    app.command()(runner.main)
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.mark.usefixtures("tree")
+def test_every_folder_runs_whatever_the_others_do() -> None:
+    done = run("--jobs", "2")
+
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert lines[-1] == "Total: 5 passed, 3 failed, 1 skipped"
+    assert "FAILED tests/bad/test_bad.py::test_c - assert 1 == 2" in lines
+    assert any(line.startswith("crash ended with status 3: ") for line in lines)
+    assert any(line.startswith("empty ended with status 5: ") for line in lines)
+    assert any("no GPU here" in line for line in lines)
+    ended = [line.split()[0] for line in lines if line.endswith(" s") and "passed" in line]
+    assert sorted(ended) == sorted([*FOLDERS, "documents"])
+    assert ended[-1] == "faults"  # nothing ran beside it
+
+
+@pytest.mark.usefixtures("tree")
+def test_chosen_folders_that_pass() -> None:
+    done = run("good", "documents")
+
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-1] == "Total: 3 passed, 0 failed"
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_folder_that_is_not_there() -> None:
+    done = run("nobody")
+
+    assert done.exit_code == 2
+    assert "There are no tests nobody" in " ".join(done.output.replace("│", " ").split())
