@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 STATE_FILE = "gateway.json"
 CONSOLE_FILE = "gateway-console.log"
-UPLOADS = "uploads"
 READY_SECONDS = 60
 ASK_SECONDS = 10
 POLL_SECONDS = 0.1
@@ -69,12 +67,11 @@ def start(settings: GatewaySettings) -> Gateway:
         process = subprocess.Popen(
             command,
             cwd=paths.ROOT,
-            env={**os.environ, "GRADIO_TEMP_DIR": str(settings.run_dir / UPLOADS)},
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,
             start_new_session=True,
-            umask=0o077,  # what people upload is nobody else's
+            umask=0o077,  # its log is nobody else's
         )
     gateway = Gateway(process.pid, psutil.Process(process.pid).create_time(), settings.url)
     gateway.save(settings.run_dir)

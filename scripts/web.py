@@ -31,7 +31,10 @@ def web(
     ] = "",
     rate: Annotated[str, typer.Option(help="Requests that one API key may make.")] = "600/minute",
     cors_origin: Annotated[
-        list[str] | None, typer.Option(help="An origin whose pages may read the answers; can be repeated.")
+        list[str] | None, typer.Option(help="An origin whose pages may ask and read; can be repeated.")
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="A name under which it may be asked, beside its own; can be repeated.")
     ] = None,
     model_store: ModelStore = paths.MODEL_STORE,
     run_dir: RunDir = paths.RUN_DIR,
@@ -40,17 +43,22 @@ def web(
 ) -> None:
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
     check_installed()
+    from web.defenses import host_name
     from web.limits import parse_rate
     from web.settings import GatewaySettings
 
     parse_rate(rate)
+    hosts = tuple(host_name(name) for name in allowed_host or ())
     serve(model_store=model_store, run_dir=run_dir, config=config, fixed_models=fixed_models)
     run_dir = run_dir.resolve()
     if running := gateway.Gateway.find(run_dir):
         note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
         return
     served = chosen_model(Client(Endpoint.find(run_dir)), model)
-    settings = GatewaySettings(run_dir, served, host=host, port=port, rate=rate, cors_origins=tuple(cors_origin or ()))
+    origins = tuple(cors_origin or ())
+    settings = GatewaySettings(
+        run_dir, served, host=host, port=port, rate=rate, cors_origins=origins, allowed_hosts=hosts
+    )
     warn_if_open(settings.host, KeyFile(run_dir))
     started = gateway.start(settings)
     try:

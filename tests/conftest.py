@@ -57,14 +57,6 @@ def precision(pytestconfig: pytest.Config) -> Precision | None:
     return chosen
 
 
-@pytest.fixture(scope="session", autouse=True)
-def uploads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what Gradio is sent among the tests' own files."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        yield
-
-
 @pytest.fixture(scope="session")
 def seeded_checkpoint() -> Path:
     """A DenseNet-121 of 1000 classes with seeded random weights, as a state_dict on disk."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from typing import Any
 
 import uvicorn
@@ -38,13 +37,7 @@ def main() -> None:
 
 
 def application(settings: GatewaySettings) -> FastAPI:
-    upstream = Upstream(Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight)
-    app = create_app(upstream, settings)
-    if find_spec("gradio"):
-        from web import page
-
-        page.mount(app, upstream)
-    return app
+    return create_app(Upstream(Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight), settings)
 
 
 def log_config(settings: GatewaySettings) -> dict[str, Any]:

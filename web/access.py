@@ -18,8 +18,8 @@ OPEN_PATHS = ("/healthz", "/readyz")
 COUNTED_METHODS = ("POST", "PUT")
 NO_KEY = "An API key is needed: send it as Authorization: Bearer KEY."
 WRONG_KEY = "The API key is not valid: ask for one, which densenet keys add NAME makes."
-# A browser asks a person for the second one.
-CHALLENGE = {"WWW-Authenticate": 'Bearer, Basic realm="any name, the API key as password", charset="UTF-8"'}
+# A browser asks a person for the second one, but Chromium only where it stands on a line of its own.
+CHALLENGES = ("Bearer", 'Basic realm="any name, the API key as password", charset="UTF-8"')
 
 
 class Access:
@@ -36,20 +36,24 @@ class Access:
             try:
                 await self._check(scope)
             except GatewayError as error:
-                await error.response()(scope, receive, send)
+                response = error.response()
+                if isinstance(error, Unauthorized):
+                    for challenge in CHALLENGES:
+                        response.headers.append("WWW-Authenticate", challenge)
+                await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope) -> None:
         key = key_of(Headers(scope=scope).get("authorization", ""))
         if not key:
-            raise Unauthorized(NO_KEY, CHALLENGE)
+            raise Unauthorized(NO_KEY)
         try:
             name = self._keys.name_of(key)
         except (CommandError, OSError) as error:
             raise ServiceUnavailable("The gateway cannot read its API keys: densenet keys list says why.") from error
         if name is None:
-            raise Unauthorized(WRONG_KEY, CHALLENGE)
+            raise Unauthorized(WRONG_KEY)
         if scope.get("method") in COUNTED_METHODS:
             await self._rate.count(name)
 

@@ -1,4 +1,4 @@
-"""The application: the routes, what stands before them, and the page."""
+"""The application: the routes, what stands before them, and the files of the page."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from importlib import metadata
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
 
-from web import errors, health, predictions
+from web import errors, explanations, health, model, pages, predictions
 from web.access import Access
+from web.defenses import KnownHosts, OwnOrigin, SafeHeaders, known_hosts
 from web.keys import KeyFile
-from web.limits import RateLimit
+from web.limits import Admission, RateLimit
 from web.settings import GatewaySettings
 from web.upstream import Upstream
+
+
+class Application(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        return SafeHeaders(super().build_middleware_stack())  # Starlette answers a bug outside all its middleware
 
 
 def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
@@ -26,19 +32,24 @@ def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
         yield
         await upstream.aclose()
 
-    # Swagger UI's files come from a package: FastAPI's own page loads them from a CDN.
-    app = FastAPIOffline(
+    app = Application(
         title="DenseNet-121",
         description="Names what is on a photo.",
         version=metadata.version("densenet-serving"),
+        docs_url=None,  # web/pages.py has one that loads nothing from a CDN
         redoc_url=None,
         lifespan=lifespan,
     )
     errors.install(app)
-    app.include_router(predictions.router(upstream, settings))
+    admission = Admission(settings.max_requests)  # of both: their bodies are in the same memory
+    app.include_router(predictions.router(upstream, settings, admission))
+    app.include_router(explanations.router(upstream, settings, admission))
+    app.include_router(model.router(upstream, settings))
     app.include_router(health.router(upstream))
+    pages.install(app)
     # The last one added stands first: a browser asks CORS's question without a key.
     app.add_middleware(Access, keys=KeyFile(settings.run_dir), rate=RateLimit(settings.rate))
+    app.add_middleware(OwnOrigin, named=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -46,4 +57,5 @@ def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization"],
         )
+    app.add_middleware(KnownHosts, names=known_hosts(settings))
     return app

@@ -1,8 +1,9 @@
 """Everything the gateway itself refuses, with its HTTP status. The JSON is TorchServe's own shape.
 
     GatewayError
-    ├── BadRequest             400  no file, a body that is no form or was cut short, a wrong parameter
+    ├── BadRequest             400  no file, a body that is no form or was cut short, a wrong parameter, another host
     ├── Unauthorized           401  no API key, or one that is not valid
+    ├── Forbidden              403  a page of another origin
     ├── RequestTimeout         408  the upload took too long
     ├── RequestEntityTooLarge  413  too many bytes or files
     ├── TooManyRequests        429  more than the key's rate
@@ -54,6 +55,10 @@ class Unauthorized(GatewayError):
     status = HTTPStatus.UNAUTHORIZED
 
 
+class Forbidden(GatewayError):
+    status = HTTPStatus.FORBIDDEN
+
+
 class RequestTimeout(GatewayError):
     status = HTTPStatus.REQUEST_TIMEOUT
 
@@ -85,7 +90,10 @@ def sentence_of(details: list[ErrorDetails] | Any) -> str:
     first = details[0]
     name, message = first["loc"][-1], first["msg"]
     if first["type"] == "extra_forbidden":
-        return f"Unknown parameter {name}: top_k and min_probability are the ones there are."
+        return (
+            f"Unknown parameter {str(name)[:40]}: /predict takes top_k and min_probability; "
+            "/explain takes class_id, overlay and min_probability."
+        )
     return f"The parameter {name} cannot be {str(first['input'])[:40]!r}: {message[0].lower()}{message[1:]}."
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from web import uploads
 from web.errors import BadRequest, content_of, sentence_of, type_of
 from web.limits import Admission
-from web.schemas import REQUEST_BODY, Error, Parameters, Response
+from web.schemas import REQUEST_BODY, CommonParameters, Error, Parameters, Response
 from web.settings import GatewaySettings
 from web.upstream import Answer, Upstream
 
@@ -32,9 +32,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 bearer = HTTPBearer(auto_error=False, description="An API key, where the gateway asks for one.")
 
 
-def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
+def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) -> APIRouter:
     routes = APIRouter()
-    admission = Admission(settings.max_requests)
 
     @routes.post(
         "/predict",
@@ -46,7 +45,7 @@ def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
         """Name what is on a photo, or on each of several, in the order sent."""
         with admission():
             form = await uploads.read(request, settings)
-            parameters = query.given() | parameters_of(form)
+            parameters = query.given() | parameters_of(form, Parameters)
             if not form.files:
                 raise BadRequest(uploads.NO_FORM)
             answers = await asyncio.gather(*(classify(upstream, file, parameters) for file in form.files))
@@ -55,9 +54,9 @@ def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
     return routes
 
 
-def parameters_of(form: uploads.Form) -> dict[str, Any]:
+def parameters_of(form: uploads.Form, known: type[CommonParameters]) -> dict[str, Any]:
     try:
-        return Parameters.model_validate(form.parameters).given()
+        return known.model_validate(form.parameters).given()
     except ValidationError as error:
         raise BadRequest(sentence_of(error.errors())) from error
 

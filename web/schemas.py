@@ -7,18 +7,28 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Parameters(BaseModel):
-    """What a client may choose; one of them given, the answers are TorchServe's in full."""
-
+class CommonParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    top_k: Annotated[int | None, Field(ge=1, description="How many candidates to list.")] = None
     min_probability: Annotated[
         float | None, Field(ge=0, le=1, description="Below it a photo counts as not recognised.")
     ] = None
 
     def given(self) -> dict[str, Any]:
         return self.model_dump(exclude_none=True)
+
+
+class Parameters(CommonParameters):
+    """What a client may choose; one of them given, the answers are TorchServe's in full."""
+
+    top_k: Annotated[int | None, Field(ge=1, description="How many candidates to list.")] = None
+
+
+class ExplanationParameters(CommonParameters):
+    class_id: Annotated[str | None, Field(description="The class to explain; the best one unless given.")] = None
+    overlay: Annotated[
+        float | None, Field(ge=0, le=1, description="The share of colour: 0 the photo alone, 1 the colours alone.")
+    ] = None
 
 
 class Label(BaseModel):
@@ -42,6 +52,43 @@ class Classification(BaseModel):
     predictions: list[Candidate] = []
 
 
+class Explanation(BaseModel):
+    """TorchServe's answer. An archive built before explanations were has no overlay."""
+
+    class_id: str
+    class_name: str
+    probability: float
+    recognized: Annotated[bool, Field(description="Of the best class, whichever is explained.")]
+    overlay: Annotated[str, Field(description="A PNG in base64: the part that the model saw, and the colours over it.")]
+
+
+class Accuracy(BaseModel):
+    top1: float
+    top5: float
+    evaluated_on: str
+
+
+class Weights(BaseModel):
+    source: str
+    sha256: str
+    license: str
+    training: str | None = None
+    accuracy: Accuracy | None = None
+
+
+class Model(BaseModel):
+    """The archive's own card; one that this project did not build has a name and a version."""
+
+    name: str
+    version: str
+    architecture: str | None = None
+    classes: int | None = None
+    weights: Weights | None = None
+    preprocessing: dict[str, Any] | None = None
+    engine: Annotated[dict[str, str | int] | None, Field(description="What computes, in which precision.")] = None
+    api_key: Annotated[bool, Field(description="Whether the gateway asks for an API key.")]
+
+
 class Error(BaseModel):
     code: int
     type: str
@@ -57,22 +104,18 @@ class Failed(BaseModel):
 Answered = Label | Classification
 Response = Answered | list[Answered | Failed]
 
-REQUEST_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "array",
-                        "items": {"type": "string", "format": "binary"},
-                        "description": "One photo or several: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.",
-                    }
-                },
-            },
-            "encoding": {"file": {"contentType": "image/*"}},
-        }
-    },
-}
+PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."}
+PHOTOS = {"type": "array", "items": PHOTO, "description": "One photo or several."}
+
+
+def form_of(file: dict[str, Any]) -> dict[str, Any]:
+    """Describe a form whose field `file` is what the schema says."""
+    schema = {"type": "object", "required": ["file"], "properties": {"file": file}}
+    return {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": schema, "encoding": {"file": {"contentType": "image/*"}}}},
+    }
+
+
+REQUEST_BODY = form_of(PHOTOS)
+REQUEST_BODY_OF_ONE = form_of(PHOTO)

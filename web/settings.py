@@ -12,7 +12,8 @@ from typing import Self
 class GatewaySettings:
     """`run_dir` is the server's folder, `model` the one that answers, `rate` the requests that a key may make.
 
-    `cors_origins` are the origins whose pages may read answers. The limits guard memory: at most `max_requests` bodies
+    `cors_origins` are the origins whose pages may ask and read answers, `allowed_hosts` the names beside its own under
+    which the gateway may be asked. The limits guard memory: at most `max_requests` bodies
     of `max_body_bytes` are held at a time, and `max_in_flight` files are with TorchServe, fewer than its queue holds.
     """
 
@@ -22,6 +23,7 @@ class GatewaySettings:
     port: int = 8000
     rate: str = "600/minute"
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     max_body_bytes: int = 33_554_432
     max_files: int = 32
     max_requests: int = 64
@@ -34,9 +36,8 @@ class GatewaySettings:
     @classmethod
     def from_json(cls, text: str) -> Self:
         values = json.loads(text)
-        return cls(
-            **values | {"run_dir": Path(values["run_dir"]), "cors_origins": tuple(values.get("cors_origins", ()))}
-        )
+        lists = {name: tuple(values.get(name, ())) for name in ("cors_origins", "allowed_hosts")}
+        return cls(**values | lists | {"run_dir": Path(values["run_dir"])})
 
     @property
     def url(self) -> str:

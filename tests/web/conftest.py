@@ -20,6 +20,7 @@ from web.settings import GatewaySettings
 from web.upstream import Upstream
 
 MODEL = "densenet121"
+GATEWAY = "http://127.0.0.1:8000"
 CAT = {"class_id": "n02124075", "class_name": "Egyptian_cat", "probability": 0.9, "recognized": True}
 DOG = {"class_id": "n02110341", "class_name": "dalmatian", "probability": 0.8, "recognized": True}
 UNSURE = {"class_id": None, "class_name": None, "probability": 0.1, "recognized": False}
@@ -96,7 +97,7 @@ async def front(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://gateway")
+    return httpx.AsyncClient(transport=transport, base_url=GATEWAY)
 
 
 def check_error(response: httpx.Response, code: int, fragment: str) -> None:

@@ -44,7 +44,9 @@ async def test_once_there_is_a_key_it_is_asked_for(
 
     refused = await predict(front)
     check_error(refused, 401, "An API key is needed: send it as Authorization: Bearer KEY.")
-    assert refused.headers["www-authenticate"].startswith("Bearer, Basic realm=")
+    bearer, basic = refused.headers.get_list("www-authenticate")  # Chromium answers a line of its own only
+    assert bearer == "Bearer"
+    assert basic.startswith("Basic realm=")
     check_error(await predict(front, headers={"Authorization": "Bearer densenet_x"}), 401, "is not valid")
     assert torchserve.asked == []
     assert loads(await predict(front, headers={"Authorization": f"Bearer {key}"})) == LABEL

@@ -112,7 +112,7 @@ async def test_without_a_file(front: httpx.AsyncClient, body: dict[str, object])
         ("top_k=0", "The parameter top_k cannot be '0': input should be greater than or equal to 1."),
         ("min_probability=2", "The parameter min_probability cannot be '2'"),
         ("min_probability=nan", "The parameter min_probability cannot be 'nan'"),
-        ("topk=3", "Unknown parameter topk: top_k and min_probability are the ones there are."),
+        ("topk=3", "Unknown parameter topk: /predict takes top_k and min_probability; /explain takes"),
         ("top_k=%0d%0aX-Injected:1", "The parameter top_k cannot be"),
     ],
 )

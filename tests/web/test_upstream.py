@@ -44,9 +44,13 @@ async def test_an_image_goes_up_and_an_answer_comes_down(upstream: Upstream, tor
 async def test_explanations_have_an_address_of_their_own(upstream: Upstream, torchserve: TorchServe) -> None:
     torchserve.replies = [httpx.Response(200, json=CAT | {"overlay": "aGVhdA=="})]
 
-    assert (await upstream.explain(b"cat", {"class_id": "n02124075"})).content["overlay"] == "aGVhdA=="
-    assert torchserve.asked[0].url.path == f"/explanations/{MODEL}"
-    assert torchserve.asked[0].headers["Class-Id"] == "n02124075"
+    assert (await upstream.explain(b"cat", {"class_id": "猫", "overlay": 0.5})).content["overlay"] == "aGVhdA=="
+    (asked,) = torchserve.asked
+    assert asked.url.path == f"/explanations/{MODEL}"
+    assert asked.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    for name, value in (("class_id", "猫"), ("overlay", "0.5")):
+        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in asked.content
+    assert b"\r\n\r\ncat\r\n" in asked.content
 
 
 async def test_an_error_of_torchserve_is_an_answer(upstream: Upstream) -> None:

@@ -1,0 +1,98 @@
+"""A TorchServe for the page's tests, behind the real gateway: it answers at once, and can be stopped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass, field
+from email.message import Message
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from python_multipart.multipart import parse_options_header
+
+from tests import pictures
+from tests.web.conftest import MODEL
+from web.upstream import NOT_RUNNING
+
+SIDE = 224
+NAMES = ("Egyptian_cat", "crane", "crane", "lynx", "<img src=x onerror=alert(1)>")
+IDS = ("n02124075", "n02012849", "n03126707", "Lüchse-猫", "n02123394")
+PROBABILITIES = (0.61, 0.22, 0.1, 0.03, 0.001)
+NOT_AN_IMAGE = "This is not an image of an accepted format: send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."
+STOPPED = NOT_RUNNING
+ACCURACY = {"top1": 0.7443, "top5": 0.9197, "evaluated_on": "ImageNet"}
+CARD = {
+    "name": MODEL,
+    "version": "1.0",
+    "architecture": "DenseNet-121",
+    "classes": 1000,
+    "weights": {"source": "file cats.pth", "sha256": "ab" * 32, "license": "BSD-3-Clause", "accuracy": ACCURACY},
+    "preprocessing": {"resize": 255},
+    "running": {"engine": "openvino", "precision": "bf16", "device": "cpu", "threads": 1},
+}
+READY = [{"modelName": MODEL, "modelVersion": "1.0", "workers": [{"status": "READY"}], "customizedMetadata": CARD}]
+
+
+@dataclass
+class FakeTorchServe:
+    """Every photo in colour is a cat; a grey one is not recognized. An old archive cannot explain."""
+
+    running: bool = True
+    explains: bool = True
+    explained: list[dict[str, str]] = field(default_factory=list)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        if not self.running:
+            raise httpx.ConnectError("refused")
+        if request.method == "GET":
+            return httpx.Response(200, json=READY)
+        parameters, image = _request_of(request)
+        try:
+            picture = Image.open(io.BytesIO(image)).convert("RGB")
+        except UnidentifiedImageError:
+            error = {"code": 415, "type": "UnsupportedMediaTypeException", "message": NOT_AN_IMAGE}
+            return httpx.Response(415, json=error)
+        if "/explanations/" in request.url.path and self.explains:
+            return httpx.Response(200, json=self._explain(picture, parameters))
+        return httpx.Response(200, json=_predict(picture, int(request.headers.get("top-k", 1))))
+
+    def _explain(self, picture: Image.Image, parameters: dict[str, str]) -> dict[str, Any]:
+        """Answer the photo itself, or a glow: at its left for the first class, further right for every other."""
+        self.explained.append(parameters)
+        square = np.asarray(picture.resize((SIDE, SIDE)), np.float32)
+        index, overlay = IDS.index(parameters["class_id"]), float(parameters["overlay"])
+        y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+        glow = np.exp(-((x - 0.3 - index / 8) ** 2 + (y - 0.45) ** 2) / 0.05)[..., None] * (255, 170, 40)
+        mixed = Image.fromarray(((1 - overlay) * square + overlay * glow).astype(np.uint8))
+        png = base64.b64encode(pictures.encode(mixed, "PNG")).decode()
+        return {"class_id": IDS[index], "class_name": NAMES[index], "overlay": png}
+
+
+def _predict(picture: Image.Image, top_k: int) -> dict[str, Any]:
+    coloured = bool(np.ptp(np.asarray(picture), axis=2).max() > 8)
+    probabilities = PROBABILITIES if coloured else tuple(p / 5 for p in PROBABILITIES)
+    candidates = [
+        {"class_id": i, "class_name": n, "probability": p} for i, n, p in zip(IDS, NAMES, probabilities, strict=True)
+    ]
+    best = candidates[0] if coloured else {"class_id": None, "class_name": None, "probability": probabilities[0]}
+    listed = {"predictions": candidates[:top_k]} if top_k > 1 else {}
+    return best | {"recognized": coloured} | listed
+
+
+def _request_of(request: httpx.Request) -> tuple[dict[str, str], bytes]:
+    """Take a form apart into its fields and its file; any other body is the file."""
+    content_type = request.headers["content-type"]
+    if not content_type.startswith("multipart/"):
+        return {}, request.content
+    boundary = parse_options_header(content_type)[1][b"boundary"]
+    fields = {}
+    for part in request.content.split(b"--" + boundary)[1:-1]:
+        head, _, content = part[2:-2].partition(b"\r\n\r\n")
+        disposition = Message()
+        disposition["content-disposition"] = head.decode().split("\r\n")[0].partition(": ")[2]
+        fields[str(disposition.get_param("name", header="content-disposition"))] = content
+    image = fields.pop("file")
+    return {name: value.decode() for name, value in fields.items()}, image

@@ -1,0 +1,109 @@
+// One photo's answer: what is in it, how sure the model is, what in the photo says so, and the same for a program.
+import { Refusal, explain, predict } from "./api.js";
+import { fill } from "./code.js";
+import { find, make, problem, speak } from "./elements.js";
+import * as heatmap from "./heatmap.js";
+import * as model from "./model.js";
+import { NOT_SURE, duration, labels, percent } from "./words.js";
+
+const NOTHING_YET = "What the model sees in your photo appears here.";
+const CLOSEST = "Nothing that the model knows fits this photo well. These come closest; a closer or sharper view may help.";
+
+// What is still on its way when something else is asked for is called off.
+let photoChange = new AbortController();
+let classChange = new AbortController();
+
+/** Empty the panel. */
+export function clear(text = NOTHING_YET) {
+  photoChange.abort();
+  classChange.abort();
+  find("#answer").replaceChildren(make("p", { className: "hint" }, text));
+  for (const part of ["#bars", "#why", "#code"]) find(part).hidden = true;
+  find("#bars").replaceChildren();
+  heatmap.clear();
+}
+
+/** Ask about a File and show what comes. */
+export async function show(photo) {
+  clear("Looking at it …");
+  find("#answer").setAttribute("aria-busy", "true");
+  photoChange = new AbortController();
+  const { signal } = photoChange;
+  await orSay(async () => {
+    const topK = await model.candidates();
+    const { answer, took } = await predict(photo, topK, signal);
+    signal.throwIfAborted();
+    paint(photo, answer, took);
+    fill(photo, answer, topK);
+    bringIntoView();
+    if (answer.predictions?.length) await choose(photo, answer.predictions[0], labels(answer.predictions)[0]);
+  });
+  if (!signal.aborted) find("#answer").removeAttribute("aria-busy");
+}
+
+function paint(photo, answer, took) {
+  const predictions = answer.predictions ?? (answer.recognized ? [answer] : []);
+  const texts = labels(predictions);
+  const title = answer.recognized ? texts[0] : NOT_SURE;
+  const said = answer.recognized ? [make("p", { className: "sure" }, percent(answer.probability))] : [];
+  find("#answer").replaceChildren(
+    make("div", { className: "row spread" }, make("h2", {}, title), ...said),
+    ...(answer.recognized ? [] : [make("p", {}, CLOSEST)]),
+    make("p", { className: "took" }, `Answered in ${duration(took)}`),
+  );
+  find("#bars").replaceChildren(...predictions.map((prediction, i) => bar(photo, prediction, texts[i])));
+  find("#bars").hidden = predictions.length === 0;
+}
+
+function bar(photo, prediction, text) {
+  const share = make("span", { className: "share" });
+  share.style.setProperty("--share", `${100 * prediction.probability}%`);
+  const button = make(
+    "button",
+    { title: `Show what speaks for ${text}` },
+    make("span", { className: "name" }, text),
+    make("span", { className: "percent" }, percent(prediction.probability)),
+    make("span", { className: "track" }, share),
+  );
+  button.dataset.id = prediction.class_id;
+  button.onclick = () => orSay(() => choose(photo, prediction, text));
+  return button;
+}
+
+/** Paint the heatmap of one class: the page blends the photo and the colours, so the slider asks nobody. */
+async function choose(photo, prediction, text) {
+  classChange.abort();
+  classChange = new AbortController();
+  const { signal } = classChange;
+  for (const button of find("#bars").children) button.ariaPressed = button.dataset.id === prediction.class_id;
+  heatmap.wait();
+  const layers = await Promise.all([0, 1].map((overlay) => explain(photo, prediction.class_id, overlay, signal)));
+  signal.throwIfAborted();
+  if (layers.some((layer) => layer.overlay === undefined)) return heatmap.clear(); // an archive that cannot explain
+  heatmap.show(...layers.map((layer) => layer.overlay), text, photo.name);
+  speak(`The heatmap shows what speaks for ${text}.`);
+}
+
+/** Say what was refused; what was called off is nobody's error. */
+export async function orSay(work) {
+  try {
+    await work();
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    if (!(error instanceof Refusal)) throw error;
+    model.forget(); // what answers next may be another one
+    heatmap.clear();
+    find("#answer .hint")?.remove();
+    find("#answer .problem")?.remove();
+    find("#answer").append(problem(error.message));
+    bringIntoView();
+  }
+}
+
+/** Where the columns stand below each other, the answer is below the fold. */
+function bringIntoView() {
+  const answer = find("#answer");
+  if (answer.getBoundingClientRect().top < innerHeight / 2) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  answer.scrollIntoView({ behavior: still ? "auto" : "smooth" });
+}

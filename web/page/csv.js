@@ -1,0 +1,15 @@
+// Answers as a table (RFC 4180).
+
+const COLUMNS = ["file", "class_id", "class_name", "probability", "recognized", "error"];
+// A spreadsheet takes a cell that begins with one of these for a formula and computes it.
+const FORMULA = /^[=+\-@\t\r]/;
+
+export function toCsv(rows) {
+  const lines = rows.map((row) => COLUMNS.map((column) => cell(row[column])).join(","));
+  return [COLUMNS.join(","), ...lines, ""].join("\r\n");
+}
+
+function cell(value) {
+  const text = typeof value === "string" && FORMULA.test(value) ? `'${value}` : String(value ?? "");
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

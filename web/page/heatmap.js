@@ -1,0 +1,52 @@
+// The colours over the photo. The server's blend is (1 - overlay) photo + overlay colours, which CSS opacity is too.
+import { download, find, make } from "./elements.js";
+
+const slider = find("#overlay");
+let saved = "heatmap.png";
+
+slider.oninput = () => {
+  document.documentElement.style.setProperty("--overlay", slider.value / 100);
+  find("#overlay-value").value = `${slider.value}%`;
+};
+
+find("#save-heatmap").onclick = async () => {
+  const [photo, colours] = find("#heatmap").querySelectorAll("img");
+  const canvas = make("canvas", { width: photo.naturalWidth, height: photo.naturalHeight });
+  const context = canvas.getContext("2d");
+  context.drawImage(photo, 0, 0);
+  context.globalAlpha = slider.value / 100;
+  context.drawImage(colours, 0, 0);
+  canvas.toBlob((blob) => download(blob, saved), "image/png");
+};
+
+export function clear() {
+  find("#why").hidden = true;
+  find("#heatmap").replaceChildren();
+}
+
+/** Keep the place while the picture is on its way. */
+export function wait() {
+  find("#why").hidden = false;
+  find("#why").setAttribute("aria-busy", "true");
+}
+
+/** Show two PNGs in base64 and of one size: the part of the photo that the model saw, and the colours of a class. */
+export function show(photo, colours, text, fileName) {
+  saved = `${fileName.replace(/\.[^.]*$/, "")}-heatmap.png`;
+  const picture = (png, alt, className = "") => make("img", { src: `data:image/png;base64,${png}`, alt, className });
+  const layers = make(
+    "div",
+    { className: "layers" },
+    picture(photo, "The part that the model looks at"),
+    picture(colours, "Heatmap over it", "colours"),
+  );
+  const said = make(
+    "figcaption",
+    {},
+    make("span", {}, "Bright is what speaks for ", make("strong", {}, text), "."),
+    make("span", { className: "hint" }, "Choose another bar to see what speaks for that."),
+  );
+  find("#heatmap").replaceChildren(make("figure", {}, layers, said));
+  find("#why").hidden = false;
+  find("#why").removeAttribute("aria-busy");
+}

@@ -1,0 +1,108 @@
+// The page: photos come in from anywhere, answers are shown.
+import * as answer from "./answer.js";
+import { example } from "./api.js";
+import * as camera from "./camera.js";
+import { find, problem } from "./elements.js";
+import * as model from "./model.js";
+import * as several from "./several.js";
+
+const input = find("#files");
+const preview = find("#preview");
+
+function takeAll(files) {
+  if (files.length === 0) return;
+  several.clear();
+  if (files.length === 1) return take(files[0]);
+  forget("Choose one of the photos for its bars and its heatmap.");
+  several.show(files, take);
+}
+
+function take(photo) {
+  forget();
+  preview.src = URL.createObjectURL(photo);
+  preview.hidden = false;
+  find("#invitation").hidden = true;
+  find("#remove").hidden = false;
+  answer.show(photo);
+}
+
+/** Bring the panel on the left back to its beginning, and the answer with it. */
+function forget(hint) {
+  closeCamera();
+  if (preview.src) URL.revokeObjectURL(preview.src);
+  preview.removeAttribute("src");
+  for (const part of [preview, find("#remove"), find("#no-preview")]) part.hidden = true;
+  find("#invitation").hidden = false;
+  answer.clear(hint);
+}
+
+preview.onerror = () => {
+  preview.hidden = true;
+  find("#no-preview").hidden = false;
+};
+
+// Files from the chooser; the value is emptied, so that the same file can be chosen again.
+input.onchange = () => {
+  takeAll([...input.files]);
+  input.value = "";
+};
+find("#choose").onclick = () => input.click();
+find("#invitation").onclick = () => input.click();
+find("#remove").onclick = () => {
+  forget();
+  find("#choose").focus();
+};
+find("#close-several").onclick = () => {
+  several.clear();
+  forget();
+  find("#choose").focus();
+};
+
+for (const button of document.querySelectorAll("#examples button")) {
+  button.onclick = () => answer.orSay(async () => takeAll([await example(button.dataset.file)]));
+}
+
+// Ctrl+V and drop, anywhere.
+document.onpaste = (event) => takeAll([...event.clipboardData.files]);
+document.ondragover = (event) => {
+  event.preventDefault();
+  document.body.classList.add("dragging");
+};
+document.ondragleave = (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dragging");
+};
+document.ondrop = (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dragging");
+  takeAll([...event.dataTransfer.files]);
+};
+
+find("#camera").hidden = !camera.isThere();
+find("#camera").onclick = async () => {
+  forget();
+  try {
+    await camera.open();
+  } catch (error) {
+    find("#answer").replaceChildren(problem(`The camera cannot be used: ${error.message}.`));
+    return;
+  }
+  show({ "#invitation": false, "#sources": false, "#shutter": true });
+  find("#take").focus();
+};
+find("#take").onclick = async () => takeAll([await camera.take()]);
+find("#close-camera").onclick = () => {
+  forget();
+  find("#camera").focus();
+};
+
+function closeCamera() {
+  camera.close();
+  show({ "#sources": true, "#shutter": false });
+}
+
+function show(parts) {
+  for (const [selector, shown] of Object.entries(parts)) find(selector).hidden = !shown;
+}
+
+answer.clear();
+model.load();

@@ -1,0 +1,56 @@
+// The card of the model: which weights, how accurate, which engine.
+import { Refusal, model } from "./api.js";
+import { find, make } from "./elements.js";
+
+const CANDIDATES = 5;
+const ENGINES = { openvino: "OpenVINO", torch: "PyTorch" };
+let card = null;
+
+/** Read the card and show it. Where that fails, the answer to a photo says why, and the next photo tries again. */
+export async function load() {
+  try {
+    card = await model();
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    card = null;
+  }
+  find("#model").hidden = card === null;
+  if (card) find("#model dl").replaceChildren(...rows(card).map(([name, ...value]) => row(name, ...value)));
+}
+
+/** Ask again before the next photo. */
+export function forget() {
+  card = null;
+}
+
+/** How many candidates to ask for: a model may have fewer classes. */
+export async function candidates() {
+  if (!card) await load();
+  return Math.min(CANDIDATES, card?.classes ?? CANDIDATES);
+}
+
+export const asksForKey = () => card?.api_key === true;
+
+const row = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));
+
+function* rows({ name, version, architecture, classes, weights, engine }) {
+  yield ["Name", `${name} ${version}`];
+  if (architecture) yield ["Architecture", architecture];
+  if (classes) yield ["Classes", String(classes)];
+  if (weights) {
+    yield ["Weights", weights.source];
+    yield ["Accuracy", accuracy(weights.accuracy)];
+    yield ["License", weights.license];
+    yield ["SHA-256 of the weights", make("code", { title: weights.sha256 }, `${weights.sha256.slice(0, 16)}…`)];
+  }
+  if (engine) yield ["Engine", engineText(engine)];
+}
+
+function accuracy(measured) {
+  if (!measured) return "not stated by the card";
+  const share = (value) => `${(100 * value).toFixed(1)} %`;
+  return `${share(measured.top1)} top-1, ${share(measured.top5)} top-5 on ${measured.evaluated_on}`;
+}
+
+const engineText = ({ engine, precision, device }) =>
+  [ENGINES[engine] ?? engine, precision, device?.toUpperCase()].filter(Boolean).join(", ");
