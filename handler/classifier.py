@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handler import memory
 from handler.card import ModelCard
 from handler.context import Context
 from handler.engine import Engine, load_engine
@@ -25,7 +27,6 @@ from handler.images import examine, render
 from handler.inference_protocols import InferenceProtocols
 from handler.inferred import Inferred
 from handler.labels import LABELS_FILE, Labels, softmax
-from handler.memory import LARGE, limit_growth, within_budget
 from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
 from handler.payload import Image, ImageRequest
 from handler.picture import Picture
@@ -64,7 +65,8 @@ class ImageClassifier:
         self.decoders = ThreadPoolExecutor(threads.batch, thread_name_prefix="decoder")
         self.engine: Engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
         self._warm_up(int(context.system_properties.get("batch_size") or 1))
-        limit_growth(self.settings.memory_headroom)
+        _take_json_undecoded()
+        memory.limit_growth(self.settings.memory_headroom)
         _quieten_worker()
 
     def handle(self, rows: list[Mapping[str, Any]], context: Context) -> list[Any]:
@@ -104,7 +106,7 @@ class ImageClassifier:
             examined = [
                 picture
                 for images in requests
-                for picture in within_budget([self._examine(image) for image in images], self.settings)
+                for picture in memory.within_budget([self._examine(image) for image in images], self.settings)
             ]
             return list(self.decoders.map(self._preprocess, examined))
 
@@ -121,7 +123,7 @@ class ImageClassifier:
             return picture
         spec = self.card.preprocessing
         try:
-            with self.large_one if picture.memory > LARGE else nullcontext():
+            with self.large_one if picture.memory > memory.LARGE else nullcontext():
                 return preprocess(render(picture, self.settings, spec.resize), spec)
         except RequestError as error:
             return error
@@ -176,6 +178,11 @@ def _parse(
 
 def _respond(protocol: RequestProtocol, request: ImageRequest | RequestError, results: list[Result]) -> Response:
     return protocol.refuse(request) if isinstance(request, RequestError) else protocol.respond(request, results)
+
+
+def _take_json_undecoded() -> None:
+    """Have TorchServe's worker hand on JSON as bytes: its lists and objects are counted before any is built."""
+    os.environ.setdefault("TS_DECODE_INPUT_REQUEST", "false")
 
 
 def _quieten_worker() -> None:

@@ -28,6 +28,8 @@ NEEDED = {0xE0: b"JFIF", 0xEE: b"Adobe"}
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 
 MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+# A scan's data has 00 behind FF, or the second byte of a restart marker; fill bytes may stand before a marker.
+UNUSUAL = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
 AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 FILL = re.compile(rb"\xff\xff+")
 
@@ -109,13 +111,21 @@ def _segments(data: File, walk: Walk) -> Iterator[tuple[int, int, int]]:
             if end < found.end() + 2 or end > len(data):
                 raise cut_short("a segment that ends past the file or before its own start")
         if marker == SOS:
-            after = AFTER_SCAN.search(data, end)
-            header, end = end, after.start() if after else len(data)
-            walk.filled |= data.find(b"\xff\xff", header, end) >= 0
+            end, filled = _end_of_scan(data, end)
+            walk.filled |= filled
         yield marker, start, end
         if marker == EOI:
             return
         position = end
+
+
+def _end_of_scan(data: File, start: int) -> tuple[int, bool]:
+    """Find the marker behind a scan's data, and say whether fill bytes stand before it."""
+    found = UNUSUAL.search(data, start)
+    filled = found is not None and found[0] == b"\xff\xff"
+    if found and filled:
+        found = AFTER_SCAN.search(data, found.start())
+    return found.start() if found else len(data), filled
 
 
 def _count(data: File, marker: int, start: int, end: int, walk: Walk) -> None:
