@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from http import HTTPStatus
 from itertools import chain, islice, repeat
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handler import memory
 from handler.card import ModelCard
 from handler.context import Context
 from handler.engine import Engine, load_engine
 from handler.errors import ArchiveError, RequestError
 from handler.explanation_protocol import ExplanationProtocol, ExplanationRequest
 from handler.explanations import Head, paint
-from handler.images import decode
+from handler.images import examine, render
 from handler.inference_protocols import InferenceProtocols
 from handler.inferred import Inferred
 from handler.labels import LABELS_FILE, Labels, softmax
 from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
 from handler.payload import Image, ImageRequest
+from handler.picture import Picture
 from handler.preprocessing import preprocess
 from handler.protocols import OwnProtocol, RequestProtocol
 from handler.responses import Response, Result, answer, explanation
@@ -56,9 +61,12 @@ class ImageClassifier:
         self.head = Head.read(folder, self.card.classes)
         self.metrics = Metrics(context.metrics, self.card)
         threads = threads_per_worker(self.settings, config)
+        self.large_one = Lock()
         self.decoders = ThreadPoolExecutor(threads.batch, thread_name_prefix="decoder")
         self.engine: Engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
         self._warm_up(int(context.system_properties.get("batch_size") or 1))
+        _take_json_undecoded()
+        memory.limit_growth(self.settings.memory_headroom)
         _quieten_worker()
 
     def handle(self, rows: list[Mapping[str, Any]], context: Context) -> list[Any]:
@@ -69,8 +77,8 @@ class ImageClassifier:
         headers = [context.get_all_request_header(i) for i in range(len(rows))]
         protocols = [self._protocol(row_headers) for row_headers in headers]
         requests = [_parse(*parts) for parts in zip(protocols, rows, headers, strict=True)]
-        images = [image for request in requests if isinstance(request, ImageRequest) for image in request.images]
         explained = any(isinstance(request, ExplanationRequest) for request in requests)
+        images = [request.images for request in requests if isinstance(request, ImageRequest)]
         outcomes = self._infer(self._decode(images), explained)
         results = [self._results(request, outcomes) for request in requests]
         self.metrics.count(chain.from_iterable(results))
@@ -90,18 +98,33 @@ class ImageClassifier:
             return self.inference_protocols
         return self.explanation_protocol if ExplanationProtocol.is_spoken(headers) else self.own_protocol
 
-    def _decode(self, images: list[Image]) -> list[NDArray[np.uint8] | RequestError]:
-        if not images:
+    def _decode(self, requests: list[tuple[Image, ...]]) -> list[NDArray[np.uint8] | RequestError]:
+        """Decode the images of all requests: all are examined before the first is decoded."""
+        if not any(requests):
             return []
         with self.metrics.timed(DECODE):
-            return list(self.decoders.map(self._preprocess, images))
+            examined = [
+                picture
+                for images in requests
+                for picture in memory.within_budget([self._examine(image) for image in images], self.settings)
+            ]
+            return list(self.decoders.map(self._preprocess, examined))
 
-    def _preprocess(self, image: Image) -> NDArray[np.uint8] | RequestError:
+    def _examine(self, image: Image) -> Picture | NDArray[np.uint8] | RequestError:
         if not isinstance(image, bytes | bytearray):
             return image  # ready pixels, or an error
         try:
-            spec = self.card.preprocessing
-            return preprocess(decode(image, self.settings, spec.resize), spec)
+            return examine(image, self.settings)
+        except RequestError as error:
+            return error
+
+    def _preprocess(self, picture: Picture | NDArray[np.uint8] | RequestError) -> NDArray[np.uint8] | RequestError:
+        if not isinstance(picture, Picture):
+            return picture
+        spec = self.card.preprocessing
+        try:
+            with self.large_one if picture.memory > memory.LARGE else nullcontext():
+                return preprocess(render(picture, self.settings, spec.resize), spec)
         except RequestError as error:
             return error
 
@@ -155,6 +178,11 @@ def _parse(
 
 def _respond(protocol: RequestProtocol, request: ImageRequest | RequestError, results: list[Result]) -> Response:
     return protocol.refuse(request) if isinstance(request, RequestError) else protocol.respond(request, results)
+
+
+def _take_json_undecoded() -> None:
+    """Have TorchServe's worker hand on JSON as bytes: its lists and objects are counted before any is built."""
+    os.environ.setdefault("TS_DECODE_INPUT_REQUEST", "false")
 
 
 def _quieten_worker() -> None:

@@ -4,47 +4,58 @@ from __future__ import annotations
 
 import io
 import re
+import struct
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from handler import avif, bmp, gif, jpeg, png, tiff, webp
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
+from handler.orientation import orientation, upright
+from handler.picture import MAX_SIDE, File, Picture, cut_short
 from handler.settings import Settings
 
 # Pillow reads dozens of formats, some by running other programs (EPS): only these are tried.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
-# The first bytes of those formats, to tell a damaged photo from a file that never was one.
-SIGNATURE = re.compile(
-    rb"\xff\xd8|\x89PNG|GIF8|BM.{4}\0\0\0\0|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|.{4}ftypavi[fs]", re.DOTALL
+# The first bytes of those formats, which tell a damaged photo from a file that never was one, and its structure.
+READERS: tuple[tuple[re.Pattern[bytes], Callable[[File], Picture]], ...] = tuple(
+    (re.compile(signature, re.DOTALL), reader)
+    for signature, reader in (
+        (rb"\xff\xd8", jpeg.read),
+        (rb"\x89PNG", png.read),
+        (rb"GIF8[79]a", gif.read),
+        (rb"BM(?:.{4}\0\0\0\0|.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0)", bmp.read),
+        (rb"II[*+]\0|MM\0[*+]", tiff.read),
+        (rb"RIFF.{4}WEBP", webp.read),
+        (rb".{4}ftyp(?:avi[fs]|mif1|msf1)", avif.read),
+    )
 )
+
+# Bytes that decoding one image may take, whatever its format and colours: a picture of 50 megapixels as Pillow holds
+# it, four bytes a pixel, and its copy turned upright or as RGB take 400 MB.
+MAX_MEMORY = 500_000_000
 
 # A JPEG decoded at a part of its size keeps at least so many times the length that it will be resized to, so that
 # the resize, and not the decoder's coarser filter, decides what is left of the detail (docs/decisions.md).
 HEADROOM = 2
 
-# EXIF 2.32, tag 0x0112: how the stored picture has to be turned to stand upright.
-ORIENTATION = 0x0112
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+# Pixels that are brought to RGB at a time, where that takes copies.
+BAND = 1_000_000
 
 
-def decode(data: bytes | bytearray, settings: Settings, resize: int) -> Image.Image:
-    """Decode one file to an upright 8-bit RGB image; an animation gives its first frame.
+def decode(data: File, settings: Settings, resize: int) -> Image.Image:
+    """Examine one file and decode it, as the two functions below say."""
+    return render(examine(data, settings), settings, resize)
 
-    `resize` is the length in pixels that the shorter side will be brought to. With `jpeg_decode: scaled` a JPEG
-    comes at 1/2, 1/4 or 1/8 of its size, where that leaves its shorter side HEADROOM times as long or more.
 
-    Raises BadRequest where the file is empty or damaged, UnsupportedMediaType where it is no image of an
-    accepted format, and PayloadTooLarge, before decoding, past `max_image_bytes` or `max_image_pixels`.
+def examine(data: File, settings: Settings) -> Picture:
+    """Check the structure and the claims of one file; nothing is decoded.
+
+    Raises BadRequest where the file is empty, damaged or unlike any real one, UnsupportedMediaType where it is no
+    image of an accepted format, and PayloadTooLarge past `max_image_bytes`, `max_image_pixels`, MAX_SIDE or MAX_MEMORY.
     """
     if not data:
         raise BadRequest("The image is empty (0 bytes): send the bytes of a photo.")
@@ -52,42 +63,69 @@ def decode(data: bytes | bytearray, settings: Settings, resize: int) -> Image.Im
         raise PayloadTooLarge(
             f"The image has {len(data):,} bytes and the limit is {settings.max_image_bytes:,}: send a smaller file."
         )
+    picture = _read(data)
+    sides = f"The image has {picture.width:,} x {picture.height:,} pixels"
+    if picture.pixels > settings.max_image_pixels:
+        raise PayloadTooLarge(f"{sides} and the limit is {settings.max_image_pixels:,} in all: send a smaller picture.")
+    if max(picture.width, picture.height) > MAX_SIDE:
+        raise PayloadTooLarge(f"{sides} and the limit of a side is {MAX_SIDE:,}: send a smaller picture.")
+    if picture.memory > MAX_MEMORY:
+        raise PayloadTooLarge(
+            f"{sides}, which take {picture.memory:,} bytes to decode in this kind of {picture.format}, and the limit "
+            f"is {MAX_MEMORY:,}: send a smaller picture."
+        )
+    return picture
+
+
+def _read(data: File) -> Picture:
+    for signature, reader in READERS:
+        if signature.match(data):
+            try:
+                return reader(data)
+            except (
+                ValueError,
+                IndexError,
+                OverflowError,
+                struct.error,
+            ) as error:  # it ends early, or points behind its end
+                raise cut_short(str(error)) from error
+    raise UnsupportedMediaType(f"This is not an image of an accepted format: send {ACCEPTED}.")
+
+
+def render(picture: Picture, settings: Settings, resize: int) -> Image.Image:
+    """Decode one file to an upright 8-bit RGB image; an animation gives its first frame.
+
+    `resize` is the length in pixels that the shorter side will be brought to. With `jpeg_decode: scaled` a JPEG
+    comes at 1/2, 1/4 or 1/8 of its size, where that leaves its shorter side HEADROOM times as long or more.
+
+    Raises BadRequest where the file is damaged, and PayloadTooLarge where the worker has no memory left for it.
+    """
     try:
-        image = _open(data)
-        width, height = image.size
-        if width * height > settings.max_image_pixels:
-            raise PayloadTooLarge(
-                f"The image has {width:,} x {height:,} pixels and the limit is {settings.max_image_pixels:,} "
-                "in all: send a smaller picture."
-            )
+        image: Image.Image = Image.open(io.BytesIO(picture.data), formats=[picture.format])
+        if image.width * image.height > picture.pixels:
+            raise cut_short("a picture larger than its header says")
         if settings.jpeg_decode == "scaled":
             _scale_down(image, HEADROOM * resize)
         image.load()
-        return _to_rgb(_turn_upright(image))
+        # libavif has read the orientation of an AVIF; of every other format Pillow sees no metadata.
+        turned = orientation(image.info.get("exif")) if picture.format == "AVIF" else picture.orientation
+        image = _to_rgb(image)
+        return upright(image, turned)
     except RequestError:
         raise
-    except Image.DecompressionBombError as error:
+    except UnidentifiedImageError as error:
+        raise BadRequest(
+            f"The image starts like a picture but is damaged, cut short or of an unknown kind: send the whole "
+            f"file, as {ACCEPTED}."
+        ) from error
+    except MemoryError as error:
         raise PayloadTooLarge(
-            f"The image has far more than {settings.max_image_pixels:,} pixels: send a smaller picture."
+            f"The server has no memory left for {picture.width:,} x {picture.height:,} pixels: send a smaller picture."
         ) from error
     # Pillow's decoders meet hostile bytes with whatever exception comes (OSError, SyntaxError, struct.error,
     # IndexError, ...). Whichever it is, the file is at fault and the other images of the batch are not.
     except Exception as error:
-        raise BadRequest(
-            f"The image is damaged or cut short and could not be decoded ({error}): send the whole file."
-        ) from error
-
-
-def _open(data: bytes | bytearray) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        if SIGNATURE.match(data):
-            raise BadRequest(
-                f"The image starts like a picture but is damaged, cut short or of an unknown kind: send the whole "
-                f"file, as {ACCEPTED}."
-            ) from error
-        raise UnsupportedMediaType(f"This is not an image of an accepted format: send {ACCEPTED}.") from error
+        raise cut_short(str(error)) from error
 
 
 def _scale_down(image: Image.Image, least: int) -> None:
@@ -102,41 +140,56 @@ def _scale_down(image: Image.Image, least: int) -> None:
             return
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(ORIENTATION)
-    except Exception:  # a photo whose EXIF block is damaged still shows its picture, in viewers and here
-        return image
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """Bring every mode to RGB, a band of rows at a time: beside the image and its copy, little memory is needed."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
+        return _in_bands(image, _over_white)
     if image.mode.startswith(("I", "F")):
-        return _scale_to_8_bits(image).convert("RGB")
+        white = _white(image)
+        return _in_bands(image, lambda band: _scale_to_8_bits(band, white))
     return image.convert("RGB")
 
 
-def _scale_to_8_bits(image: Image.Image) -> Image.Image:
-    """Bring 16-bit, 32-bit and float grey to 0..255.
+def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    width, height = image.size
+    rows = max(1, BAND // width)
+    if rows >= height:
+        return convert(image).convert("RGB")
+    whole = Image.new("RGB", image.size)
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height)))
+        whole.paste(convert(band), (0, top))
+    return whole
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _white(image: Image.Image) -> float:
+    """Say which level is white in 16-bit, 32-bit or float grey.
 
     Such files do not say how bright white is: it is the least of 1 (floats only), 255, 65535 that holds the
     brightest pixel, or else that pixel itself.
     """
+    if image.mode.startswith("I;16"):
+        return 65535.0
+    rows = max(1, BAND // image.width)
+    brightest = 0.0
+    for top in range(0, image.height, rows):
+        band = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))), np.float32)
+        brightest = max(brightest, float(np.nan_to_num(band).max()))
+    levels = ([1.0] if image.mode == "F" else []) + [255.0, 65535.0, brightest]
+    return next(level for level in levels if brightest <= level)
+
+
+def _scale_to_8_bits(image: Image.Image, white: float) -> Image.Image:
     pixels = np.array(image, dtype=np.float32)
     np.nan_to_num(pixels, copy=False)
     np.maximum(pixels, 0, out=pixels)
-    brightest = float(pixels.max())
-    if image.mode.startswith("I;16"):
-        white = 65535.0
-    else:
-        levels = ([1.0] if image.mode == "F" else []) + [255.0, 65535.0, brightest]
-        white = next(level for level in levels if brightest <= level)
     pixels /= white
     pixels *= 255
     return Image.fromarray(np.rint(pixels, out=pixels).astype(np.uint8))

@@ -8,7 +8,6 @@ TorchServe's service envelopes for them read the first row of a batch only; with
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,7 +16,7 @@ from typing import Any
 from handler.card import ModelCard
 from handler.errors import BadRequest, RequestError
 from handler.parameters import PREDICTION, check_names, choose, in_headers, shown
-from handler.payload import BODY_FIELDS, ImageRequest, parse
+from handler.payload import BODY_FIELDS, ImageRequest, parse, read_json
 from handler.responses import Response, Result, describe_error, encode
 from handler.settings import Settings
 from handler.tensors import Datatype, read_images, to_binary
@@ -133,10 +132,7 @@ def _split(row: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[dict[str
     if isinstance(body, bytes | bytearray):
         if length is not None:
             body, binary = _cut_at(bytes(body), length)
-        try:
-            body = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise BadRequest(f"The body is not valid JSON ({error}): send {FORMS}.") from error
+        body = read_json(body, FORMS)
     if not isinstance(body, dict):
         raise BadRequest(f"The request has no JSON object as its body: send {FORMS}.")
     return body, binary
@@ -166,6 +162,8 @@ def _flag(value: Any, name: str) -> bool:
 def _outputs_of(document: Mapping[str, Any], all_binary: bool) -> dict[str, bool]:
     """Which outputs a request wants, all where it names none, and whether each comes as binary data."""
     wanted = document.get("outputs") or [{"name": name} for name in OUTPUTS]
+    if isinstance(wanted, list) and len(wanted) > len(OUTPUTS):
+        raise BadRequest(f"The request wants {len(wanted):,} outputs and there are {len(OUTPUTS)}: name each once.")
     if not isinstance(wanted, list) or not all(isinstance(output, dict) for output in wanted):
         raise BadRequest('The outputs are not a list of objects: send {"name": ...} for each.')
     outputs = {}

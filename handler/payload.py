@@ -19,6 +19,9 @@ from handler.settings import Settings
 # TorchServe puts a body that is no form under one of these names.
 BODY_FIELDS = ("body", "data")
 
+# A tensor of 32 images, nested to its last list of three, has 1,612,832.
+MAX_CONTAINERS = 2_000_000
+
 JSON_FORM = '{"instances": [{"b64": "<base64 of the photo>"}], "parameters": {"top_k": 5}}'
 NO_IMAGE = (
     "The request has no image: send the photo as the body (curl -T cat.jpg), as a form field "
@@ -64,6 +67,7 @@ def parse(
     for name, value in fields.items():
         if _is_json(name, value, headers, content_type):
             document = _load_json(value)
+            check_most(len(images) + len(document["instances"]), settings)  # before anything is built of them
             images += [_image_of(instance, i) for i, instance in enumerate(document["instances"])]
             given |= document["parameters"]
         else:
@@ -79,6 +83,11 @@ def check_count(images: int, settings: Settings) -> None:
     """Raises BadRequest where a request has no image and PayloadTooLarge where it has too many."""
     if not images:
         raise BadRequest(NO_IMAGE)
+    check_most(images, settings)
+
+
+def check_most(images: int, settings: Settings) -> None:
+    """Raises PayloadTooLarge where a request has too many images."""
     if images > settings.max_images:
         raise PayloadTooLarge(
             f"The request has {shown(images)} images and the limit is {settings.max_images}: split it into several."
@@ -95,16 +104,30 @@ def _is_json(name: str, value: Any, headers: Mapping[str, Any], content_type: st
 def _load_json(value: Any) -> dict[str, Any]:
     """Check the outer form of a JSON document; TorchServe hands on as bytes what it could not parse."""
     if isinstance(value, bytes | bytearray | str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise BadRequest(f"The body is not valid JSON ({error}): send {JSON_FORM}.") from error
+        value = read_json(value, JSON_FORM)
     if not isinstance(value, dict) or not isinstance(value.get("instances"), list):
         raise BadRequest(f"The JSON has no list named instances: send {JSON_FORM}.")
     parameters = value.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise BadRequest(f"The JSON's parameters are not an object: send {JSON_FORM}.")
     return {"instances": value["instances"], "parameters": parameters}
+
+
+def read_json(text: bytes | bytearray | str, form: str) -> Any:
+    """Read a JSON document; `form` says in a message what it should be.
+
+    Raises BadRequest where it is none, and PayloadTooLarge, before anything is built of it, where it has too many lists
+    and objects: three bytes of text become a hundred in memory.
+    """
+    found = sum(text.count(bracket) if isinstance(text, str) else text.count(bracket.encode()) for bracket in "[{")
+    if found > MAX_CONTAINERS:
+        raise PayloadTooLarge(
+            f"The JSON has {found:,} lists and objects and the limit is {MAX_CONTAINERS:,}: send {form}."
+        )
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"The body is not valid JSON ({error}): send {form}.") from error
 
 
 def _image_of(instance: Any, index: int) -> bytes | RequestError:

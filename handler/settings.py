@@ -28,6 +28,8 @@ class Settings:
     max_images: int = 32
     max_image_bytes: int = 20_000_000
     max_image_pixels: int = 50_000_000
+    max_request_pixels: int = 100_000_000
+    memory_headroom: int = 2_000_000_000
     jpeg_decode: JpegDecode = "exact"
     engine: EngineName = "auto"
     precision: Precision = "auto"
@@ -43,7 +45,7 @@ class Settings:
                 choices = get_args(CHOICES[field.name])
                 valid, expected = value in choices, f"one of {', '.join(choices)}"
             else:
-                least = 0 if field.name == "threads" else 1
+                least = 0 if field.name in ("threads", "memory_headroom") else 1
                 valid = isinstance(value, int) and not isinstance(value, bool) and value >= least
                 expected = f"a whole number of at least {least}"
             if not valid:

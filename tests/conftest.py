@@ -57,6 +57,14 @@ def precision(pytestconfig: pytest.Config) -> Precision | None:
     return chosen
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_limit_of_memory() -> Iterator[None]:
+    """Keep a worker that is loaded in this process from limiting it, and all that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("handler.memory.limit_growth", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def seeded_checkpoint() -> Path:
     """A DenseNet-121 of 1000 classes with seeded random weights, as a state_dict on disk."""

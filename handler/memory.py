@@ -1,0 +1,58 @@
+"""What decoding may cost in memory: the pictures of one request together, and a worker as a whole."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from handler.errors import PayloadTooLarge
+from handler.picture import Picture
+from handler.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Bytes that a picture may need to be decoded beside others; larger ones are decoded one after the other. A photo of 12
+# megapixels needs 48 MB, or 96 MB where it has to be turned.
+LARGE = 100_000_000
+
+STATUS = Path("/proc/self/status")
+
+
+def within_budget(images: Sequence[Any], settings: Settings) -> list[Any]:
+    """Put an error in the place of each picture for which `max_request_pixels` leaves no room; the rest stays."""
+    left = settings.max_request_pixels
+    admitted: list[Any] = []
+    for image in images:
+        pixels = image.pixels if isinstance(image, Picture) else 0
+        if pixels > left:
+            image = PayloadTooLarge(
+                f"The request has more than {settings.max_request_pixels:,} pixels with this image of "
+                f"{image.width:,} x {image.height:,}: send it in another request."
+            )
+            pixels = 0
+        left -= pixels
+        admitted.append(image)
+    return admitted
+
+
+def limit_growth(headroom: int) -> None:
+    """Let this process's private memory grow by at most `headroom` bytes from here on, on Linux; 0 sets no limit.
+
+    Past it an allocation fails, and the image for which it was made is refused; without it the machine's memory
+    ends, and the system kills a process of its choice. RLIMIT_AS would count what is only reserved, as CUDA and
+    thread stacks do by the gigabyte; RLIMIT_DATA counts private memory that can be written.
+    """
+    if not headroom:
+        return
+    if sys.platform != "linux":
+        logger.info("memory_headroom has no effect on %s", sys.platform)
+        return
+    import resource  # there is none on Windows
+
+    used = next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith("VmData"))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = used + headroom if hard == resource.RLIM_INFINITY else min(used + headroom, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

@@ -1,0 +1,315 @@
+"""Files that cost a decoder gigabytes or minutes, made here in memory: small code, small bytes.
+
+Each is whole enough for Pillow to open it; `FILES` says how it has to be answered: with the words of its refusal, or
+with an image. Their size can be chosen, so that a test needs no more of them than shows the rule.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import Image
+
+from handler.errors import BadRequest, PayloadTooLarge, RequestError
+from tests.pictures import encode, noise, png, png_chunk
+
+MOST = 19_900_000  # bytes: just under the limit of a file
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """A file, and how it is refused: `kind` is None where it is decoded, at no cost."""
+
+    build: Callable[[], bytes]
+    kind: type[RequestError] | None
+    words: str = ""
+
+
+def exif_over_one_region(tags: int, size: int) -> bytes:
+    """EXIF whose tags all point to the same bytes: what is parsed is `tags` times what was sent."""
+    entries = b"".join(struct.pack("<HHII", 0x9000 + i % 0x6000, 7, size, 0) for i in range(tags))
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", tags) + entries + bytes(4 + max(0, size - 12 * tags))
+
+
+def repeated(piece: bytes, size: int) -> bytes:
+    return piece * max(1, size // len(piece))
+
+
+# BMP
+
+
+def bmp(width: int, height: int, compression: int, data: bytes, bits: int = 8) -> bytes:
+    palette = bytes(4 << bits)
+    start = 54 + len(palette)
+    head = b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start)
+    return (
+        head
+        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(data), 0, 0, 0, 0)
+        + palette
+        + data
+    )
+
+
+# JPEG
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
+def jpeg_with(header: bytes) -> bytes:
+    """A good JPEG with something behind its first marker."""
+    good = encode(noise(32, 32))
+    return good[:2] + header + good[2:]
+
+
+def jpeg_of_scans(scans: int, size: tuple[int, int]) -> bytes:
+    """A progressive JPEG that repeats its last refinement, which fits any number of times once its bits are known."""
+    good = encode(Image.new("L", size, 99), progressive=True, quality=50)
+    starts = [i for i in range(len(good)) if good[i : i + 2] == b"\xff\xda"]
+    tables = good.rindex(b"\xff\xc4", 0, starts[-1])
+    last = good[tables:-2]
+    return good[:-2] + last * scans + b"\xff\xd9"
+
+
+def jpeg_exif(size: int) -> bytes:
+    """EXIF is cut into segments of at most 64 kB, which Pillow puts together again."""
+    block = exif_over_one_region(65_000, 65_000)[:size]
+    pieces = [block[i : i + 60_000] for i in range(0, len(block), 60_000)]
+    mark = b"Exif\0\0"
+    return jpeg_with(b"".join(segment(0xE1, (mark if i else b"") + piece) for i, piece in enumerate(pieces)))
+
+
+# PNG
+
+
+def png_of(*chunks: bytes) -> bytes:
+    good = encode(noise(8, 8), "PNG")
+    return good[:33] + b"".join(chunks) + good[33:]
+
+
+def zeros(size: int) -> bytes:
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(1_000_000)) for _ in range(size // 1_000_000)) + packer.flush()
+
+
+def png_of_rows(width: int, height: int, bits: int, colour: int, row: int) -> bytes:
+    """A PNG all of zeros; `row` is the bytes of a row with its filter byte."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    data = png_chunk(b"IDAT", zeros(row * height + 1_000_000))
+    return b"\x89PNG\r\n\x1a\n" + header + data + png_chunk(b"IEND", b"")
+
+
+# GIF
+
+
+def gif_with(extension: bytes) -> bytes:
+    good = encode(Image.new("L", (8, 8)), "GIF")
+    start = good.index(b",", 13 + 768) if good[10] & 0x80 and good[10] & 7 == 7 else 13 + (3 << ((good[10] & 7) + 1))
+    return good[:start] + extension + good[start:]
+
+
+def gif_of_small_blocks(size: int) -> bytes:
+    good = encode(Image.new("L", (8, 8)), "GIF")
+    return good[:-2] + b"\1\0" * (size // 2) + good[-2:]
+
+
+# WebP
+
+
+def webp_of(*chunks: bytes) -> bytes:
+    good = encode(noise(16, 16), "WEBP")
+    body = good[12:] + b"".join(chunks)
+    header = b"VP8X" + struct.pack("<II", 10, 0x08) + (15).to_bytes(3, "little") + (15).to_bytes(3, "little")
+    extended = header[:8] + header[8:12] + header[12:]
+    return b"RIFF" + struct.pack("<I", len(body) + 4 + len(extended)) + b"WEBP" + extended + body
+
+
+def riff_chunk(kind: bytes, content: bytes) -> bytes:
+    return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+# TIFF
+
+
+def tiff(tags: dict[int, tuple[int, list[int]]], data: bytes = b"", next_directory: int = 0) -> bytes:
+    """A TIFF whose directory stands behind the picture, which starts at 8; types are SHORT (3) and LONG (4)."""
+    start = 8 + len(data)
+    values_at = start + 2 + 12 * len(tags) + 4
+    directory, values = struct.pack("<H", len(tags)), b""
+    for tag, (kind, numbers) in sorted(tags.items()):
+        packed = struct.pack(f"<{len(numbers)}{'HI'[kind - 3]}", *numbers)
+        if len(packed) > 4:
+            packed, values = struct.pack("<I", values_at + len(values)), values + packed
+        directory += struct.pack("<HHI", tag, kind, len(numbers)) + packed.ljust(4, b"\0")
+    return b"II*\0" + struct.pack("<I", start) + data + directory + struct.pack("<I", next_directory) + values
+
+
+def grey(width: int, height: int, compression: int = 1) -> dict[int, tuple[int, list[int]]]:
+    return {256: (4, [width]), 257: (4, [height]), 258: (3, [8]), 259: (3, [compression]), 262: (3, [1]), 277: (3, [1])}
+
+
+def tiff_of_tags(tags: int) -> bytes:
+    """Tags that nobody knows, over one region."""
+    extra = b"".join(struct.pack("<HHII", 1000 + i % 60_000, 7, 60_000, 8) for i in range(tags))
+    good = tiff(grey(8, 8) | {273: (4, [8]), 278: (4, [8]), 279: (4, [64])}, bytes(60_000))
+    start = struct.unpack_from("<I", good, 4)[0]
+    known = struct.unpack_from("<H", good, start)[0]
+    return good[:start] + struct.pack("<H", known + tags) + good[start + 2 : -4] + extra + bytes(4)
+
+
+def tiff_of_a_tile(side: int) -> bytes:
+    packed = zlib.compress(bytes(1_000_000))
+    tile = {322: (4, [side]), 323: (4, [side]), 324: (4, [8]), 325: (4, [len(packed)])}
+    return tiff(grey(16, 16, 8) | tile, packed)
+
+
+def tiff_of_wasted_tiles() -> bytes:
+    """A picture one pixel high in tiles that are 65,520 pixels high."""
+    packed = zlib.compress(bytes(16 * 65_520))
+    tiles = 4_000
+    tile = {322: (4, [16]), 323: (4, [65_520]), 324: (4, [8] * tiles), 325: (4, [len(packed)] * tiles)}
+    return tiff(grey(16 * tiles, 1, 8) | tile, packed)
+
+
+def tiff_of_strips(strips: int) -> bytes:
+    strip = {273: (4, [8] * strips), 278: (4, [1]), 279: (4, [1] * strips)}
+    return tiff(grey(1, 60_000) | strip, b"x")
+
+
+def tiff_of_overlapping_strips(strips: int, size: int) -> bytes:
+    strip = {273: (4, [8] * strips), 278: (4, [1]), 279: (4, [size] * strips)}
+    return tiff(grey(8, strips, 8) | strip, bytes(size))
+
+
+def tiff_of_directories(pages: int) -> bytes:
+    """Directories that each name the next, behind a good first one."""
+    directory = {273: (4, [8]), 278: (4, [8]), 279: (4, [64])}
+    first = tiff(grey(8, 8) | directory, bytes(64))
+    size = 2 + 12 + 4
+    rest = b"".join(struct.pack("<HHHIII", 1, 256, 4, 1, 8, len(first) + size * (i + 1)) for i in range(pages))
+    return tiff(grey(8, 8) | directory, bytes(64), len(first)) + rest
+
+
+def tiff_of_jpeg(scans: int, size: tuple[int, int]) -> bytes:
+    """A strip that is a JPEG of many scans."""
+    data = jpeg_of_scans(scans, size)
+    return tiff(grey(*size, 7) | {273: (4, [8]), 278: (4, [size[1]]), 279: (4, [len(data)])}, data)
+
+
+# AVIF
+
+
+def avif_claiming(width: int, height: int, real: tuple[int, int]) -> bytes:
+    """A file whose boxes say one size and whose AV1 another, larger one."""
+    data = encode(Image.new("L", real, 9), "AVIF", speed=10)
+    said = b"ispe" + struct.pack(">III", 0, *real)
+    assert data.count(said) == 1
+    return data.replace(said, b"ispe" + struct.pack(">III", 0, width, height))
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def avif_of_items(items: int) -> bytes:
+    """A good AVIF with a table of items that are not there: libavif looks each one up among all."""
+    good = encode(noise(32, 32), "AVIF")
+    table = good.index(b"iinf") - 4
+    size = struct.unpack_from(">I", good, table)[0]
+    extra = b"".join(
+        box(b"infe", struct.pack(">IHH4s", 2 << 24, 1000 + i % 60_000, 0, b"hvc1") + b"\0") for i in range(items)
+    )
+    known = struct.unpack_from(">H", good, table + 12)[0]
+    new = box(b"iinf", struct.pack(">IH", 0, min(65_535, known + items)) + good[table + 14 : table + size] + extra)
+    meta = good.index(b"meta") - 4
+    grown = struct.pack(">I", struct.unpack_from(">I", good, meta)[0] + len(new) - size)
+    return good[:meta] + grown + good[meta + 4 : table] + new + good[table + size :]
+
+
+def avif_exif(tags: int) -> bytes:
+    """Pillow parses EXIF when it writes, too: it gets an empty one, in whose place the other is put."""
+    block = exif_over_one_region(tags, 12 * tags)
+    empty = b"Exif\0\0II*\0\x08\0\0\0\0\0".ljust(len(block), b"\0")
+    return encode(noise(32, 32), "AVIF", exif=empty).replace(empty[6:], block[6:])
+
+
+SEGMENTS, CHUNKS = "segments", "chunks"
+RLE_DELTA = b"\0\2\0\xff"
+
+FILES: dict[str, Hostile] = {
+    "bmp-delta-wide": Hostile(lambda: bmp(10_000_000, 1, 1, RLE_DELTA), BadRequest, "in run lengths"),
+    "bmp-delta-wider": Hostile(lambda: bmp(50_000_000, 1, 1, RLE_DELTA), BadRequest, "in run lengths"),
+    "bmp-delta-high": Hostile(lambda: bmp(1, 10_000_000, 1, RLE_DELTA * 50_000), BadRequest, "in run lengths"),
+    "bmp-delta": Hostile(lambda: bmp(65_535, 122, 1, RLE_DELTA), None),
+    "bmp-runs": Hostile(lambda: bmp(2_000, 3_900, 1, b"\1\7" * 990_000), BadRequest, "cut short"),
+    "bmp-runs-of-20-mb": Hostile(lambda: bmp(7_000, 7_000, 1, repeated(b"\1\7", MOST)), BadRequest, "in run lengths"),
+    "bmp-ends-of-lines": Hostile(lambda: bmp(65_535, 762, 1, b"\1\1\0\0" * 762), BadRequest, "in run lengths"),
+    "bmp-runs-of-4-bits": Hostile(lambda: bmp(4_000, 2_000, 2, b"\xff\x12" * 40_000, 4), BadRequest, "cut short"),
+    "jpeg-exif-over-one-region": Hostile(
+        lambda: jpeg_with(segment(0xE1, exif_over_one_region(5_000, 60_000)[:65_000])), None
+    ),
+    "jpeg-exif-of-segments": Hostile(lambda: jpeg_exif(1_000_000), None),
+    "jpeg-exif-in-pieces": Hostile(
+        lambda: jpeg_with(repeated(segment(0xE1, b"Exif\0\0abc"), MOST)), BadRequest, SEGMENTS
+    ),
+    "jpeg-comments": Hostile(lambda: jpeg_with(repeated(segment(0xFE, b"x"), MOST)), BadRequest, SEGMENTS),
+    "jpeg-apps": Hostile(lambda: jpeg_with(repeated(segment(0xE5, b""), MOST)), BadRequest, SEGMENTS),
+    "jpeg-icc": Hostile(lambda: jpeg_with(repeated(segment(0xE2, b"ICC_PROFILE\0\1\xff" + bytes(60_000)), MOST)), None),
+    "jpeg-tables": Hostile(
+        lambda: jpeg_with(repeated(segment(0xDB, (b"\0" + bytes([9]) * 64) * 1_000), MOST)),
+        BadRequest,
+        "bytes of tables",
+    ),
+    "jpeg-scans": Hostile(lambda: jpeg_of_scans(13_000, (512, 512)), BadRequest, "scans"),
+    "jpeg-scans-of-50-megapixels": Hostile(lambda: jpeg_of_scans(60, (7_000, 7_000)), BadRequest, "in all its scans"),
+    "jpeg-fill-before": Hostile(lambda: jpeg_with(b"\xff" * MOST), None),
+    "jpeg-fill-within": Hostile(lambda: (good := encode(noise(32, 32)))[:-2] + b"\xff" * MOST + good[-2:], None),
+    "jpeg-junk": Hostile(lambda: jpeg_with(b"x" * MOST), None),
+    "png-exif": Hostile(lambda: png_of(png_chunk(b"eXIf", exif_over_one_region(65_000, 800_000)[6:])), None),
+    "png-tiny-chunks": Hostile(lambda: png_of(repeated(png_chunk(b"prIv", b""), MOST)), BadRequest, CHUNKS),
+    "png-tiny-data": Hostile(lambda: png_of(repeated(png_chunk(b"IDAT", b""), MOST)), BadRequest, CHUNKS),
+    "png-profiles": Hostile(lambda: png_of(repeated(png_chunk(b"iCCP", b"p\0\0" + zeros(1_000_000)), 5_000_000)), None),
+    "png-texts": Hostile(lambda: png_of(repeated(png_chunk(b"zTXt", b"k\0\0" + zeros(1_000_000)), 5_000_000)), None),
+    "png-exif-as-text": Hostile(
+        lambda: png_of(png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zeros(200_000_000))), None
+    ),
+    "png-more-data-than-pixels": Hostile(
+        lambda: png(1, 1, 8, 0, bytes(2)).replace(
+            png_chunk(b"IDAT", zlib.compress(bytes(2))), png_chunk(b"IDAT", zeros(500_000_000))
+        ),
+        None,
+    ),
+    "png-one-column": Hostile(lambda: png_of_rows(1, 49_000_000, 1, 0, 2), PayloadTooLarge, "limit of a side"),
+    "png-rgba16": Hostile(lambda: png_of_rows(8_000, 6_250, 16, 6, 64_001), None),
+    "png-grey16": Hostile(lambda: png_of_rows(8_000, 6_250, 16, 0, 16_001), None),
+    "webp-exif": Hostile(lambda: webp_of(riff_chunk(b"EXIF", exif_over_one_region(65_000, 800_000))), None),
+    "webp-tiny-chunks": Hostile(lambda: webp_of(repeated(riff_chunk(b"none", b""), MOST)), BadRequest, CHUNKS),
+    "webp-50-megapixels": Hostile(
+        lambda: encode(Image.new("RGBA", (8_000, 6_200), (1, 2, 3, 77)), "WEBP", lossless=True, quality=0, method=0),
+        PayloadTooLarge,
+        "bytes to decode",
+    ),
+    "gif-comments": Hostile(lambda: gif_with(b"!\xfe" + b"\1c" * (MOST // 2) + b"\0"), BadRequest, "sub-blocks"),
+    "gif-many-comments": Hostile(lambda: gif_with(repeated(b"!\xfe\1c\0", MOST)), BadRequest, "sub-blocks"),
+    "gif-data-of-small-blocks": Hostile(lambda: gif_of_small_blocks(MOST), BadRequest, "sub-blocks"),
+    "gif-unknown": Hostile(lambda: gif_with(b"x" * MOST), BadRequest, "unknown bytes"),
+    "tiff-tags": Hostile(lambda: tiff_of_tags(64_000), BadRequest, "tags"),
+    "tiff-tile": Hostile(lambda: tiff_of_a_tile(45_008), BadRequest, "in its tiles"),
+    "tiff-wasted-tiles": Hostile(tiff_of_wasted_tiles, BadRequest, "in its tiles"),
+    "tiff-strips": Hostile(lambda: tiff_of_strips(2_400_000), BadRequest, "strips or tiles"),
+    "tiff-overlap": Hostile(lambda: tiff_of_overlapping_strips(60_000, 10_000_000), BadRequest, "over each other"),
+    "tiff-directories": Hostile(lambda: tiff_of_directories(1_000_000), None),
+    "tiff-jpeg-scans": Hostile(lambda: tiff_of_jpeg(13_000, (512, 512)), BadRequest, "scans"),
+    "avif-exif": Hostile(lambda: avif_exif(65_000), None),
+    "avif-claims": Hostile(lambda: avif_claiming(64, 64, (4_000, 3_000)), BadRequest, "does not show"),
+    "avif-items": Hostile(lambda: avif_of_items(60_000), BadRequest, "bytes in a table"),
+    "avif-alpha": Hostile(
+        lambda: encode(Image.new("RGBA", (6_500, 6_500), (1, 2, 3, 77)), "AVIF", speed=10),
+        PayloadTooLarge,
+        "bytes to decode",
+    ),
+}

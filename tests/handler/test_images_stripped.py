@@ -1,0 +1,118 @@
+"""What is dropped of a file changes no pixel: every kind is decoded as Pillow alone decodes the whole of it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+
+from handler.images import decode, examine
+from handler.picture import File
+from tests.fuzz.corpus import FORMATS, in_mode
+from tests.handler.images import RESIZE, SETTINGS
+from tests.pictures import FITTING, encode, photo, png_chunk
+
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def exif(orientation: int) -> bytes:
+    """What a camera writes, shortened: names, numbers, a directory of its own, and which way is up."""
+    tags = Image.Exif()
+    tags[0x010F], tags[0x0112], tags[0x011A], tags[0x0132] = "Maker", orientation, 300.0, "2026:01:01 00:00:00"
+    tags.get_ifd(0x8769)[0x829A] = 0.01
+    return tags.tobytes()
+
+
+def xmp(orientation: int) -> bytes:
+    return f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+
+
+def by_pillow(data: File) -> NDArray[np.uint8]:
+    """Decode the whole file as Pillow does, metadata and all."""
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        turned = ImageOps.exif_transpose(image)
+        if turned.has_transparency_data:
+            layer = turned.convert("RGBA")
+            turned = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        return np.asarray(turned.convert("RGB"))
+
+
+# These have no white of their own: test_images_modes.py.
+DEEP_GREY = ("I;16", "I", "F")
+MODES = [(name, mode) for name, modes in FORMATS.items() for mode in modes if mode not in DEEP_GREY]
+
+
+@pytest.mark.parametrize(("format_name", "mode"), MODES)
+@pytest.mark.parametrize("name", ["chelsea", "rocket"])
+def test_every_mode_of_every_format(format_name: str, mode: str, name: str) -> None:
+    image = in_mode(photo(name), mode)
+    options: dict[str, Any] = {} if format_name in ("BMP", "GIF") else {"exif": exif(6), "icc_profile": ICC}
+    data = encode(image, format_name, **options)
+    np.testing.assert_array_equal(np.asarray(decode(data, SETTINGS, RESIZE)), by_pillow(data))
+
+
+@pytest.mark.parametrize("name", FITTING)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"quality": 95, "subsampling": 0},
+        {"progressive": True, "exif": exif(3), "comment": b"by hand", "icc_profile": ICC},
+        {"optimize": True, "dpi": (300, 300), "xmp": xmp(8)},
+        {"keep_rgb": True},
+        {"restart_marker_rows": 1, "exif": exif(5)},
+    ],
+)
+def test_photos(name: str, options: dict[str, Any]) -> None:
+    data = encode(photo(name), **options)
+    np.testing.assert_array_equal(np.asarray(decode(data, SETTINGS, RESIZE)), by_pillow(data))
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg", "zstd", "lzma"])
+@pytest.mark.parametrize(
+    "options", [{}, {"big_tiff": True}, {"tiffinfo": {0x0112: 7}, "icc_profile": ICC, "dpi": (72, 72)}]
+)
+def test_every_compression_of_tiff(compression: str, options: dict[str, Any]) -> None:
+    data = encode(photo("coffee"), "TIFF", compression=compression, **options)
+    np.testing.assert_array_equal(np.asarray(decode(data, SETTINGS, RESIZE)), by_pillow(data))
+
+
+def test_texts_of_png() -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Comment", "made here" * 100, zip=True)
+    texts.add_itxt("XML:com.adobe.xmp", xmp(6).decode())
+    data = encode(photo("coffee"), "PNG", pnginfo=texts, icc_profile=ICC, dpi=(72, 72))
+    kept = examine(data, SETTINGS)
+    assert kept.orientation == 6
+    assert not any(name in kept.data for name in (b"zTXt", b"iTXt", b"iCCP", b"pHYs"))
+    np.testing.assert_array_equal(np.asarray(decode(data, SETTINGS, RESIZE)), by_pillow(data))
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt"])
+def test_exif_as_text_of_png(kind: bytes) -> None:
+    import zlib
+
+    block = exif(8).removeprefix(b"Exif\0\0")
+    text = b"\nexif\n%8d\n" % len(block) + block.hex().encode()
+    content = b"Raw profile type exif\0" + (b"\0" + zlib.compress(text) if kind == b"zTXt" else text)
+    data = encode(photo("coffee"), "PNG")
+    data = data[:33] + png_chunk(kind, content) + data[33:]
+    assert examine(data, SETTINGS).orientation == 8
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_where_nothing_is_dropped_nothing_is_copied(format_name: str) -> None:
+    data = encode(photo("coffee").resize((60, 40)), format_name)
+    assert (examine(data, SETTINGS).data is data) == (format_name != "WEBP"), "a WebP is short, and written anew"
+
+
+def test_the_frames_of_animations() -> None:
+    frames = [photo(name).resize((90, 60)) for name in ("coffee", "rocket", "chelsea")]
+    for format_name in ("GIF", "PNG", "WEBP", "TIFF", "AVIF"):
+        data = encode(frames[0], format_name, save_all=True, append_images=frames[1:])
+        np.testing.assert_array_equal(np.asarray(decode(data, SETTINGS, RESIZE)), by_pillow(data), err_msg=format_name)

@@ -1,0 +1,98 @@
+"""JSON of millions of values: it is counted before anything is built of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from handler.card import ModelCard
+from handler.errors import BadRequest, PayloadTooLarge
+from handler.inference_protocols import JSON_LENGTH, InferenceProtocols
+from handler.payload import MAX_CONTAINERS, read_json
+from handler.settings import Settings
+from tests.colours import RED, write_folder
+from tests.handler.inference_requests import infer
+from tests.handler.payloads import JSON_HEADERS, SETTINGS, read
+
+MANY = 3_000_000
+LIMIT = f"the limit is {MAX_CONTAINERS:,}"
+
+
+def document(item: str, before: str, after: str = "]}", items: int = MANY) -> bytes:
+    return f"{before}{item}{f',{item}' * (items - 1)}{after}".encode()
+
+
+@pytest.fixture(scope="module")
+def protocols(tmp_path_factory: pytest.TempPathFactory) -> InferenceProtocols:
+    return InferenceProtocols(SETTINGS, ModelCard.read(write_folder(tmp_path_factory.mktemp("colours"))))
+
+
+@contextmanager
+def little_memory(most: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < most
+
+
+@pytest.mark.parametrize("item", ["[]", "{}", '{"b64":[]}', "[[]]"])
+def test_lists_and_objects_are_counted_before_they_are_built(item: str) -> None:
+    body = document(item, '{"instances":[')
+    with little_memory(1_000_000), pytest.raises(PayloadTooLarge, match=LIMIT):
+        read({"body": body}, JSON_HEADERS)
+
+
+def test_a_part_of_a_form_is_counted_too() -> None:
+    body = document("[]", '{"instances":[')
+    with little_memory(1_000_000), pytest.raises(PayloadTooLarge, match=LIMIT):
+        read({"file": body}, {"file": {"content-type": "application/json"}})
+
+
+@pytest.mark.parametrize("before", ['{"instances":[', '{"inputs":[', '{"inputs":[{}],"outputs":['])
+@pytest.mark.parametrize("binary", [b"", b"x"])
+def test_they_are_counted_in_both_inference_protocols(
+    protocols: InferenceProtocols, before: str, binary: bytes
+) -> None:
+    body = document("[]", before)
+    headers = {"explain": "False", **JSON_HEADERS} | ({JSON_LENGTH: str(len(body))} if binary else {})
+    with little_memory(3 * len(body)), pytest.raises(PayloadTooLarge, match=LIMIT):
+        protocols.parse({"body": body + binary}, headers)
+
+
+@pytest.mark.parametrize("item", [[], {}, {"b64": "eA=="}, None])
+def test_instances_that_are_too_many_are_not_looked_at(item: Any) -> None:
+    """TorchServe may have decoded the JSON already."""
+    body = {"instances": [item] * 1_000_000}
+    with little_memory(100_000), pytest.raises(PayloadTooLarge, match="1000000 images and the limit is 3"):
+        read({"body": body}, JSON_HEADERS)
+
+
+def test_the_parts_of_a_form_are_counted_together() -> None:
+    part = json.dumps({"instances": [{"b64": base64.b64encode(b"x").decode()}] * 2}).encode()
+    types = {name: {"content-type": "application/json"} for name in ("one", "two")}
+    with pytest.raises(PayloadTooLarge, match="4 images and the limit is 3"):
+        read({"one": part, "two": part}, types)
+
+
+def test_many_outputs_are_not_looked_at(protocols: InferenceProtocols) -> None:
+    body = infer(RED, outputs=[{"name": "class_id"}] * 1_000_000)
+    with little_memory(100_000), pytest.raises(BadRequest, match="1,000,000 outputs and there are 4"):
+        protocols.parse({"body": body}, {"explain": "False"})
+
+
+def test_the_largest_tensor_is_read() -> None:
+    """As many images as a request may have, as pixels in nested lists."""
+    side = 224
+    row = "[" + ",".join(["[1,2,3]"] * side) + "]"
+    image = "[" + ",".join([row] * side) + "]"
+    text = '{"inputs": [{"data": [' + ",".join([image] * Settings().max_images) + "]}]}"
+    assert len(read_json(text, "x")["inputs"][0]["data"]) == Settings().max_images
