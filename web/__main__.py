@@ -11,10 +11,11 @@ from fastapi import FastAPI
 
 from scripts.endpoint import Endpoint
 from web.app import create_app
+from web.connections import guard
 from web.settings import GatewaySettings
 from web.upstream import Upstream
 
-KEEP_ALIVE_SECONDS = 60
+KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 5
 LOG_FILE = "gateway.log"
 LOG_BYTES = 10_000_000
@@ -27,7 +28,7 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=guard(settings),
         ws="none",
         access_log=False,  # TorchServe keeps one
         log_config=log_config(settings),
@@ -38,7 +39,9 @@ def main() -> None:
 
 
 def application(settings: GatewaySettings) -> FastAPI:
-    upstream = Upstream(Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight)
+    upstream = Upstream(
+        Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight, fair_share=settings.fair_share
+    )
     app = create_app(upstream, settings)
     if find_spec("gradio"):
         from web import page

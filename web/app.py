@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 
 from web import errors, health, predictions
 from web.access import Access
+from web.bodies import Bodies
 from web.keys import KeyFile
 from web.limits import RateLimit
 from web.settings import GatewaySettings
@@ -38,6 +39,7 @@ def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
     app.include_router(predictions.router(upstream, settings))
     app.include_router(health.router(upstream))
     # The last one added stands first: a browser asks CORS's question without a key.
+    app.add_middleware(Bodies, settings=settings)
     app.add_middleware(Access, keys=KeyFile(settings.run_dir), rate=RateLimit(settings.rate))
     if settings.cors_origins:
         app.add_middleware(
