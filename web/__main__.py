@@ -10,10 +10,11 @@ from fastapi import FastAPI
 
 from scripts.endpoint import Endpoint
 from web.app import create_app
+from web.connections import guard
 from web.settings import GatewaySettings
 from web.upstream import Upstream
 
-KEEP_ALIVE_SECONDS = 60
+KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 5
 LOG_FILE = "gateway.log"
 LOG_BYTES = 10_000_000
@@ -26,7 +27,7 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=guard(settings),
         ws="none",
         access_log=False,  # TorchServe keeps one
         log_config=log_config(settings),
@@ -37,7 +38,10 @@ def main() -> None:
 
 
 def application(settings: GatewaySettings) -> FastAPI:
-    return create_app(Upstream(Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight), settings)
+    upstream = Upstream(
+        Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight, fair_share=settings.fair_share
+    )
+    return create_app(upstream, settings)
 
 
 def log_config(settings: GatewaySettings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scripts.errors import CommandError
+from web import clients
 from web.errors import GatewayError, ServiceUnavailable, Unauthorized
 from web.keys import KeyFile
 from web.limits import RateLimit
@@ -32,9 +33,10 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         guarded = scope["type"] != "lifespan" and scope["path"] not in OPEN_PATHS
+        clients.current.set(clients.of_address(scope))
         if guarded and self._keys.enforced:
             try:
-                await self._check(scope)
+                clients.current.set(clients.with_key(await self._check(scope)))
             except GatewayError as error:
                 response = error.response()
                 if isinstance(error, Unauthorized):
@@ -44,7 +46,8 @@ class Access:
                 return
         await self._app(scope, receive, send)
 
-    async def _check(self, scope: Scope) -> None:
+    async def _check(self, scope: Scope) -> str:
+        """Return the name of the key."""
         key = key_of(Headers(scope=scope).get("authorization", ""))
         if not key:
             raise Unauthorized(NO_KEY)
@@ -56,6 +59,7 @@ class Access:
             raise Unauthorized(WRONG_KEY)
         if scope.get("method") in COUNTED_METHODS:
             await self._rate.count(name)
+        return name
 
 
 def key_of(authorization: str) -> str:

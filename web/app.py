@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from web import errors, explanations, health, model, pages, predictions
 from web.access import Access
+from web.bodies import Bodies
 from web.defenses import KnownHosts, OwnOrigin, SafeHeaders, known_hosts
 from web.keys import KeyFile
 from web.limits import Admission, RateLimit
@@ -41,13 +42,16 @@ def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
         lifespan=lifespan,
     )
     errors.install(app)
-    admission = Admission(settings.max_requests)  # of both: their bodies are in the same memory
+    admission = Admission(
+        settings.max_requests, settings.max_requests_per_client
+    )  # of both: their bodies are in the same memory
     app.include_router(predictions.router(upstream, settings, admission))
     app.include_router(explanations.router(upstream, settings, admission))
     app.include_router(model.router(upstream, settings))
     app.include_router(health.router(upstream))
     pages.install(app)
     # The last one added stands first: a browser asks CORS's question without a key.
+    app.add_middleware(Bodies, settings=settings)
     app.add_middleware(Access, keys=KeyFile(settings.run_dir), rate=RateLimit(settings.rate))
     app.add_middleware(OwnOrigin, named=settings.cors_origins)
     if settings.cors_origins:

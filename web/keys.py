@@ -6,11 +6,14 @@ choose. While the file exists a key is asked for, also after the last one was re
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,23 +39,22 @@ class KeyFile:
 
     def add(self, name: str) -> str:
         """Make a key and return it; this is the only time it can be seen. Raises CommandError."""
-        entries = self.entries()
         if not name.isprintable() or not 0 < len(name.strip()) <= LONGEST_NAME:
             raise CommandError(f"A key's name has 1 to {LONGEST_NAME} printable characters: choose another.")
-        if name in entries:
-            raise CommandError(f"There is a key named {name}: revoke it first, or choose another name.")
         key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write(entries | {name: {"sha256": digest_of(key), "created": created}})
+        with self._change() as entries:
+            if name in entries:
+                raise CommandError(f"There is a key named {name}: revoke it first, or choose another name.")
+            entries[name] = {"sha256": digest_of(key), "created": created}
         return key
 
     def revoke(self, name: str) -> None:
         """Take a key away; a running gateway refuses it from the next request on. Raises CommandError."""
-        entries = self.entries()
-        if name not in entries:
-            raise CommandError(f"There is no key named {name}: densenet keys list shows the ones there are.")
-        del entries[name]
-        self._write(entries)
+        with self._change() as entries:
+            if name not in entries:
+                raise CommandError(f"There is no key named {name}: densenet keys list shows the ones there are.")
+            del entries[name]
 
     def name_of(self, key: str) -> str | None:
         """Tell whose key this is. Raises CommandError where the file cannot be read: then nobody gets in."""
@@ -73,12 +75,28 @@ class KeyFile:
             entries = json.loads(self.path.read_text())
             return {name: {"sha256": entry["sha256"], "created": entry["created"]} for name, entry in entries.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CommandError(f"{self.path} is damaged: delete it and add the keys again.") from error
+            raise CommandError(
+                f"{self.path} is damaged, and nobody gets in: put a copy back, "
+                "or write {} into it and add the keys again."
+            ) from error
+
+    @contextmanager
+    def _change(self) -> Iterator[dict[str, dict[str, str]]]:
+        """Hold the entries and write them back, unless something is raised; one process at a time does."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # of the folder: the file itself is replaced
+            entries = self.entries()
+            yield entries
+            self._write(entries)
+        finally:
+            os.close(folder)  # which ends the lock
 
     def _write(self, entries: dict[str, dict[str, str]]) -> None:
         """Replace the file as a whole: a gateway that reads it never meets half of it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(f".{os.getpid()}")
+        temporary = self.path.with_suffix(".new")
+        temporary.unlink(missing_ok=True)  # left by a process that was killed: who writes holds the lock
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(entries, file, indent=2)
         temporary.replace(self.path)

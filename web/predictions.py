@@ -23,6 +23,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": Response, "description": "A name for one file, a list in the order sent for several."},
     400: {"model": Error, "description": "No file, an empty or damaged one, no image, or a wrong parameter."},
     401: {"model": Error, "description": "No valid API key, where keys are asked for."},
+    408: {"model": Error, "description": "The upload came too slowly."},
     413: {"model": Error, "description": "Too many bytes, pixels or files."},
     429: {"model": Error, "description": "More requests than the key may make."},
     503: {"model": Error, "description": "Busy, or TorchServe does not answer."},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from web.errors import BadRequest, RequestEntityTooLarge, RequestTimeout
+from web.errors import BadRequest, RequestEntityTooLarge
 from web.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 NO_FORM = "The request has no file: send the photo as the form field file, as curl -F file=@cat.jpg does."
 CUT_SHORT = "The form ends in the middle: send it again, whole."
 PARAMETERS = ("top_k", "min_probability", "class_id", "overlay")
+PARAMETER_BYTES = 100  # a number, or the id of a class
 
 
 @dataclass
@@ -32,23 +32,13 @@ class Form:
 
 
 async def read(request: Request, settings: GatewaySettings) -> Form:
-    """Read a multipart form. Raises BadRequest, RequestEntityTooLarge or RequestTimeout, without reading on."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > settings.max_body_bytes:
-        raise too_large(settings)
+    """Read a multipart form. Raises BadRequest or RequestEntityTooLarge, without reading on.
+
+    The body as a whole has its limits from web.bodies.
+    """
     reader = FormReader(boundary_of(request.headers), settings)
-    size = 0
-    try:
-        async with asyncio.timeout(settings.upload_seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > settings.max_body_bytes:
-                    raise too_large(settings)
-                reader.write(chunk)
-    except TimeoutError as error:
-        raise RequestTimeout(
-            f"The upload took longer than {settings.upload_seconds:g} s: send smaller photos or fewer at once."
-        ) from error
+    async for chunk in request.stream():
+        reader.write(chunk)
     return reader.form()
 
 
@@ -59,25 +49,24 @@ def boundary_of(headers: Mapping[str, str]) -> bytes:
     return options[b"boundary"]
 
 
-def too_large(settings: GatewaySettings) -> RequestEntityTooLarge:
-    megabytes = settings.max_body_bytes / 2**20
-    return RequestEntityTooLarge(f"The request is larger than {megabytes:g} MiB: send smaller photos or fewer at once.")
-
-
 class FormReader:
     """Collects what the parser finds. A file's bytes are copied once more only, when it is complete."""
 
     def __init__(self, boundary: bytes, settings: GatewaySettings) -> None:
         self._max_files = settings.max_files
+        self._max_file_bytes = settings.max_file_bytes
+        self._parts = 0
         self._form = Form()
         self._complete = False
-        self._header, self._value, self._disposition = b"", b"", b""
+        self._header, self._value = b"", b""
+        self._parameter: str | None = None  # of the current part; a file where it is none
         self._content = bytearray()
         callbacks: MultipartCallbacks = {
             "on_part_begin": self._on_part_begin,
             "on_header_field": self._on_header_field,
             "on_header_value": self._on_header_value,
             "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
             "on_part_data": self._on_part_data,
             "on_part_end": self._on_part_end,
             "on_end": self._on_end,
@@ -99,6 +88,9 @@ class FormReader:
         return self._form
 
     def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > self._max_files + len(PARAMETERS):
+            raise self._too_many()
         self._disposition, self._content = b"", bytearray()
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -112,22 +104,36 @@ class FormReader:
             self._disposition = self._value
         self._header, self._value = b"", b""
 
+    def _on_headers_finished(self) -> None:
+        name = parse_options_header(self._disposition)[1].get(b"name", b"").decode(errors="replace")
+        parameter = name.lower().replace("-", "_")
+        self._parameter = parameter if parameter in PARAMETERS else None
+        if self._parameter in self._form.parameters:
+            raise BadRequest(f"The form has {self._parameter} twice: send it once.")
+        if self._parameter is None and len(self._form.files) == self._max_files:
+            raise self._too_many()
+
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        size = len(self._content) + end - start
+        if self._parameter is not None and size > PARAMETER_BYTES:
+            raise BadRequest(f"The parameter {self._parameter} has more than {PARAMETER_BYTES} characters.")
+        if size > self._max_file_bytes:
+            megabytes = self._max_file_bytes / 10**6
+            raise RequestEntityTooLarge(f"A file is larger than {megabytes:g} MB: send smaller photos.")
         self._content += memoryview(data)[start:end]
 
     def _on_part_end(self) -> None:
-        name = parse_options_header(self._disposition)[1].get(b"name", b"").decode(errors="replace")
-        if (parameter := name.lower().replace("-", "_")) in PARAMETERS:
-            if parameter in self._form.parameters:
-                raise BadRequest(f"The form has {parameter} twice: send it once.")
-            self._form.parameters[parameter] = self._content.decode(errors="replace")
-            return
-        if len(self._form.files) == self._max_files:
-            raise RequestEntityTooLarge(f"The request has more than {self._max_files} files: split it into several.")
-        self._form.files.append(bytes(self._content))
+        if self._parameter is None:
+            self._form.files.append(bytes(self._content))
+        else:
+            self._form.parameters[self._parameter] = self._content.decode(errors="replace")
+        self._content = bytearray()
 
     def _on_end(self) -> None:
         self._complete = True
+
+    def _too_many(self) -> RequestEntityTooLarge:
+        return RequestEntityTooLarge(f"The request has more than {self._max_files} files: split it into several.")
 
 
 def malformed(error: FormParserError) -> BadRequest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,10 +13,14 @@ import httpx
 from scripts import tls
 from scripts.endpoint import REFUSED_KEY, Endpoint, Scope
 from scripts.errors import CommandError
+from web import clients
+from web.deaths import Deaths
 from web.errors import content_of, type_of
+from web.slots import Slots
 from web.tokens import Tokens
 
 IN_FLIGHT = 64
+FAIR_SHARE = 8
 # The longest a worker may take is responseTimeout in model-config.yaml, 60 s; the retry waits as long again.
 ANSWER_SECONDS = 65
 CONNECT_SECONDS = 5
@@ -53,8 +56,8 @@ class Answer:
 class Upstream:
     """One model of one TorchServe, over connections that stay open. Network errors become answers, with a sentence.
 
-    At most `in_flight` images are with TorchServe at a time, the others wait their turn. `transport` replaces the
-    network in tests.
+    At most `in_flight` images are with TorchServe at a time, of each client no more than `fair_share` while others ask;
+    the rest waits its turn. `transport` replaces the network in tests.
     """
 
     def __init__(
@@ -63,11 +66,13 @@ class Upstream:
         model: str,
         in_flight: int = IN_FLIGHT,
         transport: httpx.AsyncBaseTransport | None = None,
+        fair_share: int = FAIR_SHARE,
     ) -> None:
         self.model = model
         self._endpoint = endpoint
         self._tokens = Tokens(endpoint)
-        self._slots = asyncio.Semaphore(in_flight)
+        self._slots = Slots(in_flight, fair_share)
+        self._deaths = Deaths()
         self._client = httpx.AsyncClient(
             transport=transport,
             verify=tls.pinned(Path(endpoint.certificate)) if endpoint.certificate else True,
@@ -115,10 +120,12 @@ class Upstream:
         url = f"{self._endpoint.inference}/{verb}/{self.model}"
         headers = {name.replace("_", "-"): str(value) for name, value in parameters.items()}
         headers.setdefault("Content-Type", "application/octet-stream")
-        async with self._slots:
+        async with self._slots(clients.current.get()):
+            others = self._slots.taken - 1
             answer = await self._post(url, image, headers)
+            others = max(others, self._slots.taken - 1)
             # The images that shared a batch with the one that killed the worker deserve another try.
-            if answer is None or answer.worker_died:
+            if answer is None or (answer.worker_died and self._deaths.may_try_again(others)):
                 answer = await self._post(url, image, headers)
         return answer or _failure(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
 

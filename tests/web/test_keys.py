@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,5 +93,28 @@ def test_a_damaged_file_lets_nobody_in(keys: KeyFile, text: str) -> None:
     keys.path.write_text(text)
     fresh = KeyFile(keys.path.parent)
 
-    with pytest.raises(CommandError, match=r"api_keys.json is damaged: delete it and add the keys again"):
+    with pytest.raises(CommandError, match=r"api_keys.json is damaged, and nobody gets in: put a copy back") as caught:
         fresh.name_of(key)
+    assert "delete" not in str(caught.value)  # that would open the gateway
+
+
+def test_keys_added_and_revoked_at_the_same_time_are_all_heeded(keys: KeyFile) -> None:
+    for i in range(30):
+        keys.add(f"old {i}")
+
+    def change(i: int) -> None:
+        KeyFile(keys.path.parent).revoke(f"old {i}")
+        KeyFile(keys.path.parent).add(f"new {i}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(change, range(30)))
+
+    assert set(keys.entries()) == {f"new {i}" for i in range(30)}
+
+
+def test_what_a_killed_process_left_is_no_obstacle(keys: KeyFile) -> None:
+    keys.add("phone")
+    keys.path.with_suffix(".new").write_text("{")
+
+    keys.add("laptop")
+    assert set(keys.entries()) == {"phone", "laptop"}

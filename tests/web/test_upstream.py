@@ -13,13 +13,16 @@ from tests import certificates
 from tests.scripts.conftest import write_keys
 from tests.scripts.web import as_json, serve
 from tests.web.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
+from web import deaths
 from web.upstream import NOT_RUNNING, REFUSED, TOO_SLOW, Answer, Upstream
 
 pytestmark = pytest.mark.anyio
 
-DEATHS = [
+DEATHS: list[httpx.Response] = [
     httpx.Response(500, json=WORKER_DIED),
     httpx.Response(507, json={"code": 507, "type": "InternalServerException", "message": "Worker died."}),
+]
+BROKEN: list[Exception] = [
     httpx.ReadError("reset"),
     httpx.RemoteProtocolError("Server disconnected without sending a response."),
     httpx.WriteError("broken pipe"),
@@ -57,8 +60,8 @@ async def test_an_error_of_torchserve_is_an_answer(upstream: Upstream) -> None:
     assert await upstream.predict(b"text", {}) == Answer(415, NO_IMAGE)
 
 
-@pytest.mark.parametrize("death", DEATHS)
-async def test_a_workers_death_is_tried_again(
+@pytest.mark.parametrize("death", BROKEN)
+async def test_a_connection_that_breaks_is_tried_again(
     upstream: Upstream, torchserve: TorchServe, death: httpx.Response | Exception
 ) -> None:
     torchserve.replies = [death]
@@ -67,7 +70,49 @@ async def test_a_workers_death_is_tried_again(
     assert [asked.content for asked in torchserve.asked] == [b"cat", b"cat"]
 
 
-@pytest.mark.parametrize(("death", "status"), list(zip(DEATHS, (500, 507, 503, 503, 503), strict=True)))
+@pytest.mark.parametrize("death", DEATHS)
+async def test_a_photo_that_killed_a_worker_by_itself_is_not_tried_again(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response
+) -> None:
+    torchserve.replies = [death]
+
+    assert (await upstream.predict(b"cat", {})).status == death.status_code
+    assert len(torchserve.asked) == 1
+
+
+async def together(upstream: Upstream, torchserve: TorchServe, death: httpx.Response, count: int = 3) -> list[int]:
+    """Ask for as many photos at a time, with all of which a worker dies; returns the statuses."""
+    gathered = asyncio.Barrier(count)
+
+    async def die(_: httpx.Request) -> httpx.Response:
+        await gathered.wait()
+        return death
+
+    torchserve.asked.clear()
+    torchserve.replies = [die] * count
+    async with asyncio.timeout(5):
+        return [answer.status for answer in await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(count)))]
+
+
+@pytest.mark.parametrize("death", DEATHS)
+async def test_photos_that_a_worker_died_with_are_tried_again(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response
+) -> None:
+    assert await together(upstream, torchserve, death) == [200] * 3
+    assert len(torchserve.asked) == 6
+
+
+async def test_the_next_death_is_not_tried_again(
+    upstream: Upstream, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deaths, "TOGETHER_SECONDS", 0)
+    assert await together(upstream, torchserve, DEATHS[0], 2) != [500, 500]
+
+    assert await together(upstream, torchserve, DEATHS[0], 2) == [500, 500]
+    assert len(torchserve.asked) == 2
+
+
+@pytest.mark.parametrize(("death", "status"), list(zip(BROKEN, (503, 503, 503), strict=True)))
 async def test_but_once(
     upstream: Upstream, torchserve: TorchServe, death: httpx.Response | Exception, status: int
 ) -> None:

@@ -1,0 +1,34 @@
+"""Who asks: by the name of the API key, and without keys by address. What one client may have is counted by it."""
+
+from __future__ import annotations
+
+import ipaddress
+from contextvars import ContextVar
+
+from starlette.types import Scope
+
+IPV6_NETWORK = 64  # what one subscriber has
+
+# Set for each request by web.access, before any route; work that belongs to no request has the empty name.
+current: ContextVar[str] = ContextVar("client", default="")
+
+
+def with_key(name: str) -> str:
+    return f"key {name}"
+
+
+def of_address(scope: Scope) -> str:
+    """Name the client of a request without a key."""
+    client = scope.get("client")
+    return network_of(client[0]) if client else ""
+
+
+def network_of(address: str) -> str:
+    """Name what one client has: an IPv4 address, or the network of an IPv6 address. What is neither stays as it is."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:  # a proxy's X-Forwarded-For may hold any text
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ipaddress.ip_network((parsed, IPV6_NETWORK), strict=False))
+    return address
