@@ -229,11 +229,26 @@ def test_an_answer_that_comes_late_does_not_replace_a_later_one(visit: Visit) ->
     expect(visit.page.locator("#answer")).to_contain_text("Looking at it")
     visit.page.get_by_role("button", name="A blurred clock").click()
     expect(heading(visit.page)).to_have_text("Not sure")
-    assert len(held) == 1
-
     expect(visit.page.locator("#heatmap img")).to_have_count(2)
+
+    (late,) = held
+    late.continue_()
+    ask_past_the_page(visit.page)  # an answer that could have come has come by then
     expect(heading(visit.page)).to_have_text("Not sure")
-    assert visit.page.evaluate("document.querySelectorAll('#answer h2').length") == 1
+
+
+def ask_past_the_page(page: Page) -> None:
+    """Ask for three answers without the page."""
+    page.evaluate(
+        """async () => {
+        const photo = await (await fetch("page/examples/cat.jpg")).blob();
+        for (let i = 0; i < 3; i++) {
+          const body = new FormData();
+          body.append("file", photo);
+          await (await fetch("explain?class_id=n02124075&overlay=0", { method: "POST", body })).json();
+        }
+        }"""
+    )
 
 
 def test_taking_the_photo_away_takes_the_answer_away(visit: Visit) -> None:
