@@ -24,20 +24,28 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 class Cards:
-    """The model's description. A worker answers for its card, so one is kept for a while and asked for only once."""
+    """The model's description. A worker answers for its card, so one is kept for a while, and all wait for the same."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._lock = asyncio.Lock()
+        self._asking: asyncio.Task[Answer] | None = None
         self._kept: Answer | None = None
         self._until = 0.0
 
     async def get(self) -> Answer:
-        async with self._lock:
-            if self._kept is None or not self._kept.ok or time.monotonic() > self._until:
-                self._kept = await self._upstream.describe()
-                self._until = time.monotonic() + KEPT_SECONDS
+        if self._kept is not None and time.monotonic() < self._until:
             return self._kept
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)  # a client that goes away does not take the others' answer with it
+
+    async def _ask(self) -> Answer:
+        try:
+            answer = await self._upstream.describe()
+            self._kept, self._until = answer if answer.ok else None, time.monotonic() + KEPT_SECONDS
+            return answer
+        finally:
+            self._asking = None
 
 
 def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:

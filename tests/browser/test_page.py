@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Download, Locator, Page, expect
+from playwright.sync_api import Browser, Download, Locator, Page, Route, expect
 
 from scripts import paths
 from tests import pictures
@@ -165,7 +165,44 @@ def test_a_photo_from_the_camera_is_answered(visit: Visit) -> None:
 
     expect(heading(visit.page)).not_to_be_empty()
     expect(visit.page.locator("#preview")).to_be_visible()
+    expect(visit.page.locator("#photo video")).to_be_hidden()
     assert visit.page.evaluate("document.querySelector('#photo video').srcObject") is None  # it is off again
+
+
+def test_a_camera_that_may_not_be_used_is_said(visit: Visit) -> None:
+    visit.page.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('Permission denied') } }"
+    )
+    visit.page.get_by_role("button", name="Use the camera").click()
+
+    expect(visit.page.get_by_role("alert")).to_have_text("The camera cannot be used: Permission denied.")
+    expect(visit.page.get_by_role("button", name="Choose photos")).to_be_visible()
+
+
+def test_a_camera_that_is_closed_before_it_opens_stays_off(visit: Visit) -> None:
+    visit.page.evaluate(
+        """() => {
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        window.opening = new Promise((resolve) => (window.allow = resolve));
+        navigator.mediaDevices.getUserMedia = async (wish) => {
+          await opening;
+          return (window.given = await ask(wish));
+        };
+        }"""
+    )
+    visit.page.get_by_role("button", name="Use the camera").click()
+    expect(visit.page.get_by_role("button", name="Take the photo")).to_be_disabled()
+    visit.page.get_by_role("button", name="Close the camera").click()
+    visit.page.evaluate("allow()")
+
+    for _ in range(100):
+        if visit.page.evaluate("window.given?.getTracks()[0].readyState") == "ended":
+            break
+        visit.page.wait_for_timeout(50)
+    else:
+        raise AssertionError("the camera is still on")
+    expect(visit.page.locator("#photo video")).to_be_hidden()
+    expect(visit.page.get_by_role("button", name="Choose photos")).to_be_visible()
 
 
 def test_an_example_is_answered(visit: Visit) -> None:
@@ -182,6 +219,36 @@ def test_a_photo_that_is_not_recognized_is_not_given_a_name(visit: Visit) -> Non
     expect(heading(visit.page)).to_have_text("Not sure")
     expect(visit.page.locator("#answer")).to_contain_text("These come closest")
     expect(visit.page.locator("#bars button")).to_have_count(5)
+
+
+def test_an_answer_that_comes_late_does_not_replace_a_later_one(visit: Visit) -> None:
+    """The cat's answer is held back until the clock's has been shown."""
+    held: list[Route] = []
+    visit.page.route("**/predict*", lambda route: held.append(route) if not held else route.continue_())
+    visit.page.get_by_role("button", name="A cat").click()
+    expect(visit.page.locator("#answer")).to_contain_text("Looking at it")
+    visit.page.get_by_role("button", name="A blurred clock").click()
+    expect(heading(visit.page)).to_have_text("Not sure")
+    expect(visit.page.locator("#heatmap img")).to_have_count(2)
+
+    (late,) = held
+    late.continue_()
+    ask_past_the_page(visit.page)  # an answer that could have come has come by then
+    expect(heading(visit.page)).to_have_text("Not sure")
+
+
+def ask_past_the_page(page: Page) -> None:
+    """Ask for three answers without the page."""
+    page.evaluate(
+        """async () => {
+        const photo = await (await fetch("page/examples/cat.jpg")).blob();
+        for (let i = 0; i < 3; i++) {
+          const body = new FormData();
+          body.append("file", photo);
+          await (await fetch("explain?class_id=n02124075&overlay=0", { method: "POST", body })).json();
+        }
+        }"""
+    )
 
 
 def test_taking_the_photo_away_takes_the_answer_away(visit: Visit) -> None:

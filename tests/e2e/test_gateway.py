@@ -37,7 +37,8 @@ READY_SECONDS = 30
 def start(run_dir: Path, model_store: Path) -> list[str | Path]:
     """The arguments that start this gateway."""
     port = str(free_port_range(1))
-    return ["--run-dir", run_dir, "--model-store", model_store, "--port", port, "--model", STAND_IN]
+    hosts = ["--allowed-host", "photos.example", "--allowed-host", "pictures.example"]
+    return ["--run-dir", run_dir, "--model-store", model_store, "--port", port, "--model", STAND_IN, *hosts]
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,8 @@ def test_another_name_for_this_machine_is_refused(gateway: Gateway, cat: bytes) 
     refused = predict(gateway, cat, headers={"Host": "stranger.example"})
 
     check_error(refused.json(), 400, "The gateway does not answer under this name")
+    for named in ("photos.example", "pictures.example:8000"):
+        assert content_of(predict(gateway, cat, headers={"Host": named}))["class_name"] in FITTING["chelsea"]
 
 
 def test_it_listens_to_this_machine_only(gateway: Gateway) -> None:

@@ -41,6 +41,12 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         command.check_installed()
 
 
+def test_a_host_that_is_none_starts_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"https://photos\.example is no host: write it as"):
+        command.web(allowed_host=["https://photos.example"], run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_wrong_rate_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="--rate often is no rate"):
         command.web(rate="often", run_dir=tmp_path / "run")

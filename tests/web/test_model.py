@@ -81,6 +81,24 @@ async def test_many_who_ask_cost_the_worker_one_answer(front: httpx.AsyncClient,
     assert len(torchserve.asked) == 1
 
 
+async def test_many_who_wait_for_a_torchserve_that_hangs_wait_together(
+    front: httpx.AsyncClient, torchserve: TorchServe
+) -> None:
+    """One after the other they would wait for hours."""
+
+    async def hang(_: httpx.Request) -> httpx.Response:
+        for __ in range(100):  # until all have asked
+            await asyncio.sleep(0)
+        raise httpx.ReadTimeout("too slow")
+
+    torchserve.replies = [hang] * 20
+
+    answers = await asyncio.gather(*(front.get("/model") for _ in range(20)))
+
+    assert {answer.status_code for answer in answers} == {503}
+    assert len(torchserve.asked) == 1
+
+
 async def test_a_newer_version_is_seen(
     front: httpx.AsyncClient, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

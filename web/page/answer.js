@@ -1,7 +1,7 @@
 // One photo's answer: what is in it, how sure the model is, what in the photo says so, and the same for a program.
 import { Refusal, explain, predict } from "./api.js";
 import { fill } from "./code.js";
-import { find, make, problem, speak } from "./elements.js";
+import { bringIntoView, find, make, problem, speak } from "./elements.js";
 import * as heatmap from "./heatmap.js";
 import * as model from "./model.js";
 import { NOT_SURE, duration, labels, percent } from "./words.js";
@@ -35,7 +35,7 @@ export async function show(photo) {
     signal.throwIfAborted();
     paint(photo, answer, took);
     fill(photo, answer, topK);
-    bringIntoView();
+    bringIntoView(find("#answer"));
     if (answer.predictions?.length) await choose(photo, answer.predictions[0], labels(answer.predictions)[0]);
   });
   if (!signal.aborted) find("#answer").removeAttribute("aria-busy");
@@ -96,14 +96,6 @@ export async function orSay(work) {
     find("#answer .hint")?.remove();
     find("#answer .problem")?.remove();
     find("#answer").append(problem(error.message));
-    bringIntoView();
+    bringIntoView(find("#answer"));
   }
-}
-
-/** Where the columns stand below each other, the answer is below the fold. */
-function bringIntoView() {
-  const answer = find("#answer");
-  if (answer.getBoundingClientRect().top < innerHeight / 2) return;
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  answer.scrollIntoView({ behavior: still ? "auto" : "smooth" });
 }

@@ -4,15 +4,28 @@ import { find, make } from "./elements.js";
 const JPEG_QUALITY = 0.92;
 const video = find("#viewfinder");
 let stream = null;
+let wanted = null;
 
 export const isThere = () => Boolean(navigator.mediaDevices?.getUserMedia);
 
-/** Show what the camera sees. Throws a DOMException where there is none, or none may be used. */
+/**
+ * Show what the camera sees; resolves to false where it was closed before it opened, since a person is asked first.
+ * Throws a DOMException where there is none, or none may be used.
+ */
 export async function open() {
-  stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
+  const asked = (wanted = {});
+  const opened = await navigator.mediaDevices.getUserMedia({
+    video: { facingMode: "environment", width: { ideal: 1280 } },
+  });
+  if (asked !== wanted) {
+    stop(opened);
+    return false;
+  }
+  stream = opened;
   video.srcObject = stream;
   video.hidden = false;
   await video.play();
+  return true;
 }
 
 /** Make a File of what the camera sees now. */
@@ -24,8 +37,13 @@ export async function take() {
 }
 
 export function close() {
-  stream?.getTracks().forEach((track) => track.stop());
+  wanted = null;
+  if (stream) stop(stream);
   stream = null;
   video.srcObject = null;
   video.hidden = true;
+}
+
+function stop(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }

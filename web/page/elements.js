@@ -21,6 +21,13 @@ export function speak(text) {
   find("#spoken").textContent = text;
 }
 
+/** Where the columns stand below each other, what was answered is below the fold. */
+export function bringIntoView(element) {
+  if (element.getBoundingClientRect().top < innerHeight / 2) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ behavior: still ? "auto" : "smooth" });
+}
+
 /** Let the browser keep a Blob as a file. */
 export function download(blob, name) {
   const link = make("a", { href: URL.createObjectURL(blob), download: name });

@@ -80,13 +80,17 @@ document.ondrop = (event) => {
 find("#camera").hidden = !camera.isThere();
 find("#camera").onclick = async () => {
   forget();
+  show({ "#invitation": false, "#sources": false, "#shutter": true });
+  find("#take").disabled = true;
+  find("#close-camera").focus();
   try {
-    await camera.open();
+    if (!(await camera.open())) return;
   } catch (error) {
+    forget();
     find("#answer").replaceChildren(problem(`The camera cannot be used: ${error.message}.`));
     return;
   }
-  show({ "#invitation": false, "#sources": false, "#shutter": true });
+  find("#take").disabled = false;
   find("#take").focus();
 };
 find("#take").onclick = async () => takeAll([await camera.take()]);

@@ -1,7 +1,7 @@
 // Several photos: a label each as the answers come, and a table of them to keep.
 import { Refusal, predict } from "./api.js";
 import { toCsv } from "./csv.js";
-import { download, find, make } from "./elements.js";
+import { bringIntoView, download, find, make } from "./elements.js";
 import { caption } from "./words.js";
 
 const AT_ONCE = 4;
@@ -29,6 +29,7 @@ export async function show(files, open) {
   count(0);
   const tiles = files.map((file) => tile(file, open));
   find("#gallery").append(...tiles);
+  bringIntoView(find("#several"));
   let next = 0;
   let done = 0;
   const work = async () => {
