@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from handler.picture import File, cut_short, too_many
+from handler.picture import cut_short, too_many
 
-# A still picture has two or three: its sequence header, its frame, and before them a delimiter of its own.
-MAX_UNITS = 1_000
+# A still picture has two or three: its sequence header, its frame, and before them a delimiter of its own. All the
+# pictures of a file together: 200 tiles have 600.
+MAX_UNITS = 20_000
 
 SEQUENCE_HEADER, FRAME_HEADER, FRAME = 1, 3, 6
 
@@ -23,13 +24,14 @@ class _Bits:
         return self.value >> self.left & ((1 << count) - 1)
 
 
-def coded_pixels(data: File, start: int, end: int) -> int:
-    """Count the pixels of all frames between two places of a file, shown or not, as their sequence says."""
-    total = sides = units = 0
+def coded_pixels(data: bytes) -> tuple[int, int]:
+    """Count the pixels of all frames of one picture, shown or not, as their sequence says, and its units."""
+    total = sides = units = start = 0
+    end = len(data)
     while start < end:
         units += 1
         if units > MAX_UNITS:
-            raise too_many("units of AV1 in one picture", MAX_UNITS)
+            raise too_many("units of AV1", MAX_UNITS)
         header = data[start]
         start += 1 + (header >> 2 & 1)  # with an extension of a byte
         size = end - start
@@ -39,14 +41,14 @@ def coded_pixels(data: File, start: int, end: int) -> int:
             raise cut_short("a unit of AV1 that ends past its picture")
         kind = header >> 3 & 15
         if kind == SEQUENCE_HEADER:
-            sides = _sequence_pixels(bytes(data[start : min(start + size, start + 512)]))
+            sides = _sequence_pixels(data[start : min(start + size, start + 512)])
         elif kind in (FRAME_HEADER, FRAME):
             total += sides
         start += size
-    return total
+    return total, units
 
 
-def _leb128(data: File, start: int) -> tuple[int, int]:
+def _leb128(data: bytes, start: int) -> tuple[int, int]:
     value = 0
     for i in range(8):
         value |= (data[start + i] & 0x7F) << 7 * i

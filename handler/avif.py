@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from handler import av1
 from handler.picture import File, Picture, cut_short, too_many
 
-# Largest seen: 12 boxes at one level, 1 kB of tables. A grid of 50 megapixels in tiles of 512 has 200 items.
-MAX_BOXES = 2_000
+# Pillow's own files have 25 boxes and 1 kB of tables. A grid of 50 megapixels in tiles of 512 has 200 items.
+MAX_BOXES = 5_000
+MAX_PIECES = 10_000
+MAX_FRAMES = 100_000
 MAX_TABLE_BYTES = 65_536
 MAX_TRACK_BYTES = 1_048_576  # an animation of 10,000 frames has 160,000
 # AV1 may hold more frames than are shown, and larger ones than the file says: colour, alpha and their layers.
@@ -36,8 +38,10 @@ class Found:
     dense: bool = False
     deep: bool = False
     items: dict[int, bytes] = field(default_factory=dict)
-    coded: list[Place] = field(default_factory=list)
+    coded: list[list[Place]] = field(default_factory=list)
     metadata: list[int] = field(default_factory=list)
+    boxes: int = 0
+    track_bytes: int = 0
 
     def claim(self, width: int, height: int) -> None:
         self.sides = max(self.sides, (width, height), key=lambda sides: sides[0] * sides[1])
@@ -49,34 +53,37 @@ def read(data: File) -> Picture:
     libavif turns what irot and imir say into an orientation, which is the one that counts: EXIF's does not.
     """
     found = Found()
-    for kind, start, end in _boxes(data, 0, len(data)):
+    for kind, start, end in _boxes(data, 0, len(data), found):
         if kind == b"meta":
             _read_meta(data, start + 4, end, found)
         elif kind == b"moov":
-            if end - start > MAX_TRACK_BYTES:
+            found.track_bytes += end - start
+            if found.track_bytes > MAX_TRACK_BYTES:
                 raise too_many("bytes of tracks", MAX_TRACK_BYTES)
             _read_tracks(data, start, end, found, ROAD_TO_TABLES)
     if not found.sides[0] * found.sides[1] or not found.coded:
         raise cut_short("an AVIF without a picture")
-    if sum(end - start for start, end in found.coded) > 2 * len(data):
+    if sum(end - start for places in found.coded for start, end in places) > 2 * len(data):
         raise cut_short("pictures that lie over each other")
     width, height = found.sides
     limit = MOST_CODED * width * height + SMALL
-    total = 0
-    for start, end in found.coded:
-        total += av1.coded_pixels(data, start, end)
+    total = units = 0
+    for places in found.coded:
+        pixels, number = av1.coded_pixels(b"".join(data[start:end] for start, end in places))
+        total, units = total + pixels, units + number
+        if units > av1.MAX_UNITS:
+            raise too_many("units of AV1", av1.MAX_UNITS)
         if total > limit:
             raise too_many("pixels in frames that it does not show", limit)
     bytes_a_pixel = BYTES_A_PIXEL + MORE_FOR_DENSE * found.dense + MORE_FOR_DEPTH * found.deep
     return Picture("AVIF", _hidden(data, found.metadata), width, height, width * height * bytes_a_pixel)
 
 
-def _boxes(data: File, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _boxes(data: File, start: int, end: int, found: Found) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, and start and end of the content, of the boxes between two places."""
-    number = 0
     while start + 8 <= end:
-        number += 1
-        if number > MAX_BOXES:
+        found.boxes += 1
+        if found.boxes > MAX_BOXES:
             raise too_many("boxes", MAX_BOXES)
         size, kind = struct.unpack_from(">I4s", data, start)
         content = start + 8
@@ -93,7 +100,7 @@ def _boxes(data: File, start: int, end: int) -> Iterator[tuple[bytes, int, int]]
 
 def _read_meta(data: File, start: int, end: int, found: Found) -> None:
     places = {}
-    for kind, at, until in _boxes(data, start, end):
+    for kind, at, until in _boxes(data, start, end, found):
         if kind in TABLES and until - at > MAX_TABLE_BYTES:
             raise too_many("bytes in a table", MAX_TABLE_BYTES)
         if kind == b"iprp":
@@ -104,15 +111,18 @@ def _read_meta(data: File, start: int, end: int, found: Found) -> None:
         at, until = places[b"iinf"]
         _read_items(data, at + (6 if data[at] == 0 else 8), until, found)
     if b"iloc" in places:
-        found.coded += [place for item, place in _locations(data, places) if found.items.get(item) == b"av01"]
+        pieces: dict[int, list[Place]] = {}
+        for item, place in _locations(data, places):
+            pieces.setdefault(item, []).append(place)
+        found.coded += [where for item, where in pieces.items() if found.items.get(item) == b"av01"]
 
 
 def _read_properties(data: File, start: int, end: int, found: Found) -> None:
-    for kind, at, until in _boxes(data, start, end):
+    for kind, at, until in _boxes(data, start, end, found):
         if kind == b"ipma" and until - at > MAX_TABLE_BYTES:
             raise too_many("bytes in a table", MAX_TABLE_BYTES)
         if kind == b"ipco":
-            for name, where, _ in _boxes(data, at, until):
+            for name, where, _ in _boxes(data, at, until, found):
                 if name == b"ispe":
                     found.claim(*struct.unpack_from(">II", data, where + 4))
                 elif name == b"auxC":  # alpha
@@ -124,7 +134,7 @@ def _read_properties(data: File, start: int, end: int, found: Found) -> None:
 
 
 def _read_items(data: File, start: int, end: int, found: Found) -> None:
-    for kind, at, _ in _boxes(data, start, end):
+    for kind, at, _ in _boxes(data, start, end, found):
         if kind == b"infe" and data[at] in (2, 3):
             item, name = (at + 4, at + 8) if data[at] == 2 else (at + 4, at + 10)
             item_type = bytes(data[name : name + 4])
@@ -141,6 +151,7 @@ def _locations(data: File, places: dict[bytes, Place]) -> Iterator[tuple[int, Pl
     base_size, index_size = data[at + 5] >> 4, data[at + 5] & 15 if version else 0
     id_size = 4 if version == 2 else 2
     at += 6
+    left = MAX_PIECES
 
     def take(size: int) -> int:
         nonlocal at
@@ -155,6 +166,9 @@ def _locations(data: File, places: dict[bytes, Place]) -> Iterator[tuple[int, Pl
         take(2)
         base = take(base_size) + (places.get(b"idat", (0, 0))[0] if in_idat else 0)
         for _ in range(take(2)):
+            left -= 1
+            if left < 0:
+                raise too_many("pieces of pictures", MAX_PIECES)
             take(index_size)
             start = base + take(offset_size)
             length = take(length_size)
@@ -167,7 +181,8 @@ def _locations(data: File, places: dict[bytes, Place]) -> Iterator[tuple[int, Pl
 def _read_tracks(data: File, start: int, end: int, found: Found, road: tuple[bytes, ...]) -> None:
     """Note the size of each track and where its first frame lies; `road` names the boxes still to be opened."""
     first: dict[bytes, int] = {}
-    for kind, at, until in _boxes(data, start, end):
+    common = chunks = most = 0
+    for kind, at, until in _boxes(data, start, end, found):
         if kind in road[:1]:
             _read_tracks(data, at, until, found, road[1:])
         elif kind == b"tkhd":
@@ -177,12 +192,24 @@ def _read_tracks(data: File, start: int, end: int, found: Found, road: tuple[byt
             common, _, own = struct.unpack_from(">III", data[at : at + 16].ljust(16, b"\0"), 4)
             first[kind] = common or own
         elif kind in (b"stco", b"co64"):
+            chunks = int.from_bytes(data[at + 4 : at + 8], "big")
             first[b"stco"] = int.from_bytes(data[at + 8 : at + (12 if kind == b"stco" else 16)], "big")
+        elif kind == b"stsc":
+            most = max(_frames_of_chunks(data, at, until), default=0)
+    if common and chunks * most > MAX_FRAMES:  # frames of one size need no table of sizes, and may be any number
+        raise too_many("frames", MAX_FRAMES)
     if len(first) == 2:
         place = (first[b"stco"], first[b"stco"] + first[b"stsz"])
         if place[1] > len(data):
             raise cut_short("a picture that lies past the end")
-        found.coded.append(place)
+        found.coded.append([place])
+
+
+def _frames_of_chunks(data: File, start: int, end: int) -> list[int]:
+    """Read from a table of chunks how many frames each kind of them holds."""
+    number = int.from_bytes(data[start + 4 : start + 8], "big")
+    places = range(start + 12, min(end, start + 8 + 12 * number), 12)
+    return [int.from_bytes(data[place : place + 4], "big") for place in places]
 
 
 def _hidden(data: File, metadata: list[int]) -> File:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from handler.orientation import EXIF_MARK, orientation
@@ -12,6 +12,7 @@ from handler.picture import File, Picture, cut_short, join, too_many
 
 # Largest seen in photos: 25 segments and scans, 1.3 kB of tables. A colour profile may take 255 segments.
 MAX_SEGMENTS = 2_000
+MAX_SEGMENTS_IN_PARTS = 200_000  # of a TIFF: 10,000 strips of 20
 MAX_TABLE_BYTES = 65_536
 # The encoders' own scripts have 10 scans, for four colours 24 passes over one colour each (libjpeg, mozjpeg: 64 tried).
 MAX_SCANS = 100
@@ -87,13 +88,20 @@ def read(data: File) -> Picture:
     return Picture("JPEG", kept, frame.width, frame.height, int(pixels * max(decoding, stored + rgb)), turned)
 
 
-def scanned(data: File) -> int:
-    """Pixels times colours that the scans of a JPEG go over, which may be tables only, as in TIFF."""
-    walk = Walk()
-    for marker, start, end in _segments(data, walk):
-        if not (marker in APPS or marker == COM):
-            _count(data, marker, start, end, walk)
-    return walk.scanned
+def check_parts(parts: Iterable[File]) -> None:
+    """Check the JPEGs of one TIFF, its strips or tiles. Raises BadRequest where together they are past a limit."""
+    segments = scanned = 0
+    for part in parts:
+        walk = Walk()
+        for marker, start, end in _segments(part, walk):
+            if not (marker in APPS or marker == COM):
+                _count(part, marker, start, end, walk)
+        segments += walk.segments
+        scanned += walk.scanned
+        if segments > MAX_SEGMENTS_IN_PARTS:
+            raise too_many("segments", MAX_SEGMENTS_IN_PARTS)
+        if scanned > MAX_SCANNED:
+            raise too_many("pixels in all its scans", MAX_SCANNED)
 
 
 def _segments(data: File, walk: Walk) -> Iterator[tuple[int, int, int]]:

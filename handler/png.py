@@ -28,6 +28,7 @@ def read(data: File) -> Picture:
     pieces = [(0, SIGNATURE_LENGTH)]
     exif: bytes | None = None
     xmp: bytes | None = None
+    raw: tuple[bytes, int, int] | None = None
     position, chunks = SIGNATURE_LENGTH, 0
     while position + 8 <= len(data):
         length, kind = HEADER.unpack_from(data, position)
@@ -41,8 +42,8 @@ def read(data: File) -> Picture:
             exif = bytes(data[position + 8 : end - 4])
         elif kind == b"iTXt" and data.startswith(XMP_KEY, position + 8):
             xmp = bytes(data[position + 8 : end - 4])
-        elif kind in (b"tEXt", b"zTXt") and exif is None and data.startswith(RAW_KEY, position + 8):
-            exif = _raw_profile(kind, bytes(data[position + 8 + len(RAW_KEY) : end - 4]))
+        elif kind in (b"tEXt", b"zTXt") and data.startswith(RAW_KEY, position + 8):
+            raw = (kind, position + 8 + len(RAW_KEY), end - 4)
         position = end
         if kind == b"IEND":
             break
@@ -50,6 +51,8 @@ def read(data: File) -> Picture:
     if not data.startswith(b"IHDR", SIGNATURE_LENGTH + 4) or len(data) < 33:
         raise cut_short("a PNG without its header")
     width, height, bits, colour = struct.unpack_from(">IIBB", data, SIGNATURE_LENGTH + 8)
+    if exif is None and raw:
+        exif = _raw_profile(raw[0], bytes(data[raw[1] : raw[2]]))
     stored = 4 if colour != GREY else 2 if bits == 16 else 1
     return Picture("PNG", join(data, pieces), width, height, width * height * (stored + 4), orientation(exif, xmp))
 

@@ -12,6 +12,7 @@ from handler.picture import File, Picture, cut_short, too_many
 # Largest seen: 54 tags in photos, 1,200 strips. A strip a row is 65,535, which is our longest side.
 MAX_ENTRIES = 4_000
 MAX_PARTS = 70_000
+MAX_JPEG_PARTS = 10_000  # each at least 8 rows; 50 megapixels in tiles of 128 are 3,052
 # Of any other tag that decoding needs: a palette of 16 bits has 393,216 bytes.
 MAX_TAG_BYTES = 400_000
 # What all tiles hold, those at the edges with what lies beyond the picture.
@@ -46,6 +47,8 @@ def read(data: File) -> Picture:
             raise too_many("bytes in a tag", MAX_TAG_BYTES)
 
     width, height = (_one(data, layout, kept, tag, 0) for tag in (WIDTH, HEIGHT))
+    if min(width, height) < 1:
+        raise cut_short("a TIFF without pixels")
     compression = _one(data, layout, kept, COMPRESSION, 1)
     part = _part_pixels(data, layout, kept, width, height)
     _check_parts(data, layout, kept, compression)
@@ -68,7 +71,7 @@ def _part_pixels(data: File, layout: Layout, tags: dict[int, Entry], width: int,
     if TILE_WIDTH not in tags:
         return width * min(height, _one(data, layout, tags, ROWS_PER_STRIP, height))
     across, down = (_one(data, layout, tags, tag, 0) for tag in (TILE_WIDTH, TILE_HEIGHT))
-    if across * down == 0:
+    if min(across, down) < 1:
         raise cut_short("tiles without pixels")
     if math.ceil(width / across) * math.ceil(height / down) * across * down > MAX_TILED_PIXELS:
         raise too_many("pixels in its tiles", MAX_TILED_PIXELS)
@@ -89,11 +92,9 @@ def _check_parts(data: File, layout: Layout, tags: dict[int, Entry], compression
         if sum(max(0, end - start) for start, end in parts) > 2 * len(data):
             raise cut_short("strips or tiles that lie over each other")
         if compression == JPEG:
-            total = 0
-            for start, end in parts:
-                total += jpeg.scanned(data[start:end])
-                if total > jpeg.MAX_SCANNED:
-                    raise too_many("pixels in all its scans", jpeg.MAX_SCANNED)
+            if len(parts) > MAX_JPEG_PARTS:
+                raise too_many("strips or tiles of JPEG", MAX_JPEG_PARTS)
+            jpeg.check_parts(data[start:end] for start, end in parts)
 
 
 def _orientation(data: File, layout: Layout, tags: dict[int, Entry]) -> int:

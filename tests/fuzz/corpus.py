@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tests.handler import hostile
 from tests.pictures import encode, noise, png, png_chunk
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -38,8 +39,79 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "lime", "blue")]
     for format_ in ("GIF", "WEBP", "PNG", "TIFF", "AVIF"):
         yield f"frames-{format_}", encode(frames[0], format_, save_all=True, append_images=frames[1:])
+    yield from structures()
     yield "huge-png", png(30_000, 30_000, 8, 2, b"")
     yield "huge-bmp", b"BM" + struct.pack("<IHHIIiiHHIIiiII", 70, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0)
+
+
+def structures() -> Iterator[tuple[str, bytes]]:
+    """Yield small files with much of what tests/handler/hostile.py has by the million: parts of every kind."""
+    yield "scans", hostile.jpeg_of_scans(20, (24, 17))
+    yield "segments", hostile.jpeg_with(hostile.repeated(hostile.segment(0xFE, b"x"), 100) + b"\xff\xff\xff")
+    yield "tags", hostile.jpeg_with(hostile.segment(0xE1, hostile.exif_over_one_region(30, 400)))
+    yield "tags-png", hostile.png_of(png_chunk(b"eXIf", hostile.exif_over_one_region(30, 400)[6:]))
+    yield "tags-webp", hostile.webp_of(hostile.riff_chunk(b"EXIF", hostile.exif_over_one_region(30, 400)))
+    yield "chunks", hostile.png_of(hostile.repeated(png_chunk(b"zTXt", b"k\0\0"), 300))
+    yield "raw-profile", hostile.png_of(png_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 8\n49492a0008000000"))
+    yield "sub-blocks", hostile.gif_with(b"!\xfe" + b"\1c" * 50 + b"\0")
+    yield "runs", hostile.bmp(20, 10, 1, hostile.RLE_DELTA + b"\1\7\0\0" * 20)
+    yield "strips", hostile.tiff_of_rows(30)
+    yield "tiles", hostile.tiff_of_a_tile(32)
+    yield "directories", hostile.tiff_of_directories(10)
+    yield "strips-of-jpeg", hostile.tiff_of_jpegs(2, 3)
+    yield "grid", hostile.avif_grid(3, 2)
+    yield "frames", hostile.avif_of_frames(4)
+    yield "pieces", hostile.avif_of_pieces(3, 2)
+
+
+# What a fuzzer puts in the place of other bytes: the names of the formats' parts, and numbers that claim much.
+TOKENS = (
+    *(b"\xff" + bytes([marker]) for marker in (0xC0, 0xC2, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0, 0xE1, 0xEE, 0xFE)),
+    *(b"Exif\0\0", b"JFIF\0", b"Adobe", b"II*\0", b"MM\0*", b"II+\0", b"http://ns.adobe.com/xap/1.0/\0"),
+    *(b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf", b"iCCP", b"zTXt", b"iTXt", b"acTL", b"fcTL", b"fdAT"),
+    *(
+        b"VP8 ",
+        b"VP8L",
+        b"VP8X",
+        b"ALPH",
+        b"ANIM",
+        b"ANMF",
+        b"EXIF",
+        b"XMP ",
+        b"!\xf9\x04",
+        b"!\xfe",
+        b"!\xff\x0b",
+        b",",
+    ),
+    *(
+        b"ftyp",
+        b"avif",
+        b"avis",
+        b"meta",
+        b"iinf",
+        b"infe",
+        b"iloc",
+        b"iref",
+        b"dimg",
+        b"iprp",
+        b"ipco",
+        b"ipma",
+        b"ispe",
+    ),
+    *(b"av01", b"av1C", b"auxC", b"grid", b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsz", b"stsc", b"stco"),
+    *(
+        struct.pack("<HH", tag, kind)
+        for tag in (256, 257, 259, 273, 274, 278, 279, 322, 323, 324, 325)
+        for kind in (3, 4)
+    ),
+    *(b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\xff\xff", b"\0\0\0\0"),
+)
+
+
+def write_dictionary(path: Path) -> Path:
+    """Write TOKENS as libFuzzer reads them."""
+    path.write_text("".join(_quoted(token) + "\n" for token in TOKENS))
+    return path
 
 
 def in_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -57,3 +129,7 @@ def write(folder: Path) -> Path:
     for name, content in seeds():
         (folder / name).write_bytes(content)
     return folder
+
+
+def _quoted(token: bytes) -> str:
+    return '"' + "".join(f"\\x{byte:02x}" for byte in token) + '"'

@@ -96,9 +96,9 @@ def zeros(size: int) -> bytes:
     return b"".join(packer.compress(bytes(1_000_000)) for _ in range(size // 1_000_000)) + packer.flush()
 
 
-def png_of_rows(width: int, height: int, bits: int, colour: int, row: int) -> bytes:
+def png_of_rows(width: int, height: int, bits: int, colour: int, row: int, interlaced: bool = False) -> bytes:
     """A PNG all of zeros; `row` is the bytes of a row with its filter byte."""
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced))
     data = png_chunk(b"IDAT", zeros(row * height + 1_000_000))
     return b"\x89PNG\r\n\x1a\n" + header + data + png_chunk(b"IEND", b"")
 
@@ -180,6 +180,19 @@ def tiff_of_strips(strips: int) -> bytes:
     return tiff(grey(1, 60_000) | strip, b"x")
 
 
+def tiff_of_rows(rows: int) -> bytes:
+    strip = {273: (4, [8 + i for i in range(rows)]), 278: (4, [1]), 279: (4, [1] * rows)}
+    return tiff(grey(1, rows) | strip, bytes(rows))
+
+
+def tiff_of_jpegs(strips: int, segments: int) -> bytes:
+    """Strips that are JPEGs, each of very many segments."""
+    data = jpeg_with(repeated(segment(0xFE, b""), 4 * segments))
+    starts = [8 + i * len(data) for i in range(strips)]
+    strip = {273: (4, starts), 278: (4, [32]), 279: (4, [len(data)] * strips)}
+    return tiff(grey(32, 32 * strips, 7) | strip, data * strips)
+
+
 def tiff_of_overlapping_strips(strips: int, size: int) -> bytes:
     strip = {273: (4, [8] * strips), 278: (4, [1]), 279: (4, [size] * strips)}
     return tiff(grey(8, strips, 8) | strip, bytes(size))
@@ -235,6 +248,79 @@ def avif_exif(tags: int) -> bytes:
     block = exif_over_one_region(tags, 12 * tags)
     empty = b"Exif\0\0II*\0\x08\0\0\0\0\0".ljust(len(block), b"\0")
     return encode(noise(32, 32), "AVIF", exif=empty).replace(empty[6:], block[6:])
+
+
+def avif_of(items: list[bytes], locations: bytes, properties: bytes, data: bytes, *more: bytes) -> bytes:
+    """Put an AVIF together whose first item is the picture; `locations` has HERE where the place of `data` belongs."""
+    infos = b"".join(
+        box(b"infe", struct.pack(">IHH4s", 2 << 24, i, 0, kind) + b"\0") for i, kind in enumerate(items, 1)
+    )
+    meta = b"".join(
+        [
+            bytes(4),
+            box(b"hdlr", bytes(8) + b"pict" + bytes(13)),
+            box(b"pitm", struct.pack(">IH", 0, 1)),
+            box(b"iinf", struct.pack(">IH", 0, len(items)) + infos),
+            box(b"iloc", locations),
+            box(b"iprp", properties),
+            *more,
+        ]
+    )
+    start = box(b"ftyp", b"avif" + bytes(4) + b"avifmif1miaf") + box(b"meta", meta)
+    return start.replace(b"HERE", struct.pack(">I", len(start) + 8)) + box(b"mdat", data)
+
+
+def tile() -> tuple[bytes, bytes]:
+    """The AV1 of 64 x 64 grey pixels, and its properties: av1C and pixi."""
+    good = encode(Image.new("L", (64, 64), 99), "AVIF", speed=10)
+    properties = b""
+    for kind in (b"av1C", b"pixi"):
+        start = good.index(kind) - 4
+        properties += good[start : start + struct.unpack_from(">I", good, start)[0]]
+    return good[good.index(b"mdat") + 4 :], properties
+
+
+def avif_grid(columns: int, rows: int, shared: bool = False) -> bytes:
+    """A grid of tiles, each an item of its own, all of them in one place or each in its own."""
+    data, known = tile()
+    tiles = columns * rows
+    grid = struct.pack(">BBBBHH", 0, 0, rows - 1, columns - 1, 64 * columns, 64 * rows)
+    places = struct.pack(">IBBH", 1 << 24, 0x44, 0x40, tiles + 1)
+    for i in range(tiles + 1):
+        piece = (0, len(grid)) if i == 0 else (len(grid) + (0 if shared else (i - 1) * len(data)), len(data))
+        places += struct.pack(">HHH", i + 1, 0, 0) + b"HERE" + struct.pack(">HII", 1, *piece)
+    sides = [box(b"ispe", struct.pack(">III", 0, *side)) for side in ((64 * columns, 64 * rows), (64, 64))]
+    links = struct.pack(">II", 0, tiles + 1)
+    for i in range(tiles + 1):
+        links += struct.pack(">HB", i + 1, 2) + (bytes([1, 4]) if i == 0 else bytes([2, 0x83]))
+    properties = box(b"ipco", sides[0] + sides[1] + known) + box(b"ipma", links)
+    order = struct.pack(f">HH{tiles}H", 1, tiles, *range(2, tiles + 2))
+    references = box(b"iref", bytes(4) + box(b"dimg", order))
+    items = [b"grid"] + [b"av01"] * tiles
+    return avif_of(items, places, properties, grid + data * (1 if shared else tiles), references)
+
+
+def avif_of_pieces(pieces: int, items: int) -> bytes:
+    """An item in any number of pieces of no bytes, for which a table needs none either."""
+    _, known = tile()
+    places = struct.pack(">IBBH", 0, 0x00, 0x00, items)
+    places += b"".join(struct.pack(">HHH", i + 1, 0, pieces) for i in range(items))
+    properties = box(b"ipco", box(b"ispe", struct.pack(">III", 0, 64, 64)) + known)
+    return avif_of([b"av01"], places, properties, b"")
+
+
+def avif_of_frames(frames: int) -> bytes:
+    """A picture whose AV1 has its frame many times over."""
+    data, known = tile()
+    places = struct.pack(">IBBHHHH", 0, 0x44, 0x00, 1, 1, 0, 1)
+    places += b"HERE" + struct.pack(">I", len(data) * frames)
+    properties = box(b"ipco", box(b"ispe", struct.pack(">III", 0, 64, 64)) + known)
+    properties += box(b"ipma", struct.pack(">IIHB", 0, 1, 1, 3) + bytes([1, 0x82, 3]))
+    return avif_of([b"av01"], places, properties, data * frames)
+
+
+def webp_noise(side: int) -> bytes:
+    return encode(noise(side, side), "WEBP", lossless=True, quality=0, method=0)
 
 
 SEGMENTS, CHUNKS = "segments", "chunks"
@@ -312,4 +398,19 @@ FILES: dict[str, Hostile] = {
         PayloadTooLarge,
         "bytes to decode",
     ),
+    "avif-grid": Hostile(lambda: avif_grid(20, 20), None),
+    "avif-grid-of-one-tile": Hostile(lambda: avif_grid(20, 20, shared=True), None),
+    "avif-large-grid": Hostile(lambda: avif_grid(110, 100), BadRequest, "bytes in a table"),
+    "avif-pieces": Hostile(lambda: avif_of_pieces(65_535, 10_000), BadRequest, "pieces of pictures"),
+    "avif-frames": Hostile(lambda: avif_of_frames(5_000), BadRequest, "does not show"),
+    "tiff-strips-of-a-row": Hostile(lambda: tiff_of_rows(60_000), None),
+    "tiff-jpeg-segments": Hostile(lambda: tiff_of_jpegs(1_000, 900), BadRequest, SEGMENTS),
+    "png-exif-as-many-texts": Hostile(
+        lambda: png_of(repeated(png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zeros(1_000_000)), 5_000_000)), None
+    ),
+    "png-interlaced": Hostile(lambda: png_of_rows(8_000, 6_250, 16, 6, 64_001, interlaced=True), None),
+    "jpeg-progressive": Hostile(
+        lambda: encode(Image.new("RGB", (7_000, 7_000), 99), progressive=True, subsampling=0, quality=90), None
+    ),
+    "webp-noise": Hostile(lambda: webp_noise(2_500), None),
 }
