@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from handler.settings import default_workers
-from scripts import exposure, properties, tls
+from scripts import exposure, heap, properties, tls
 from scripts.errors import CommandError
 from scripts.model_store import load_models
 from scripts.ports import DEFAULT_ADDRESSES, ports_from
@@ -26,6 +26,7 @@ def settings_of(
     if "metrics_config" in values:
         values |= {"metrics_config": str(find_metrics(config, values["metrics_config"]))}
     values |= changes
+    values["vmargs"] = heap.bounded(values)
     exposure.check_models_cannot_come_from_elsewhere(values)
     return tls.secure(values, config.parent)
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from web.clients import network_of
@@ -116,6 +117,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._swallowed_bytes = 0
         self._refused: Refused | None = None
         self._over = False
+        self._running: RequestResponseCycle | None = None  # self.cycle is the last that was parsed
 
     @property
     def idle(self) -> bool:
@@ -175,6 +177,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._disarm()
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_body(self, body: bytes) -> None:
         self._pending_bytes = 0
         if self.cycle.response_complete:
@@ -220,6 +226,10 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._over, self._swallowed_bytes = True, 0
         self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True  # what its route still writes is dropped
+            self._running.message_event.set()
         self.transport.write(answer_of(refused))
         self.transport.write_eof()
         self.flow.resume_reading()

@@ -37,7 +37,7 @@ class GatewaySettings:
     max_requests: int = 256
     max_requests_per_client: int = 64
     max_in_flight: int = 64
-    fair_share: int = 8
+    fair_share: int = 2
     upload_seconds: float = 60
     min_upload_rate: float = 4000
 

@@ -37,9 +37,12 @@ async def read(request: Request, settings: GatewaySettings) -> Form:
     The body as a whole has its limits from web.bodies.
     """
     reader = FormReader(boundary_of(request.headers), settings)
-    async for chunk in request.stream():
-        reader.write(chunk)
-    return reader.form()
+    try:
+        async for chunk in request.stream():
+            reader.write(chunk)
+        return reader.form()
+    finally:
+        reader.close()
 
 
 def boundary_of(headers: Mapping[str, str]) -> bytes:
@@ -86,6 +89,10 @@ class FormReader:
         if not self._complete:
             raise BadRequest(CUT_SHORT)
         return self._form
+
+    def close(self) -> None:
+        """Let go of all bytes: parser and reader hold each other, and the collector comes late for what is so large."""
+        self._form, self._content = Form(), bytearray()
 
     def _on_part_begin(self) -> None:
         self._parts += 1

@@ -29,11 +29,29 @@ class Sizes:
     soak_settled: int  # requests after which memory is measured for the first time
     soak_growth: float  # the share by which it may grow from then on
     album: int  # photos that `densenet classify` sends while a worker is killed
+    attack_seconds: float
+    attack_requests: int  # of a good client meanwhile
 
 
-SHORT = Sizes(overload_seconds=3, overload_growth=0.3, soak_requests=400, soak_settled=200, soak_growth=0.15, album=120)
+SHORT = Sizes(
+    overload_seconds=3,
+    overload_growth=0.3,
+    soak_requests=400,
+    soak_settled=200,
+    soak_growth=0.15,
+    album=120,
+    attack_seconds=3,
+    attack_requests=30,
+)
 FULL = Sizes(
-    overload_seconds=60, overload_growth=0.15, soak_requests=20_000, soak_settled=2_000, soak_growth=0.05, album=1_000
+    overload_seconds=60,
+    overload_growth=0.15,
+    soak_requests=20_000,
+    soak_settled=2_000,
+    soak_growth=0.05,
+    album=1_000,
+    attack_seconds=20,
+    attack_requests=200,
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from handler.settings import default_workers
-from scripts import paths
+from scripts import heap, paths
 from scripts.errors import CommandError
 from scripts.server_settings import settings_of
 from tests.scripts.archives import write_archive
@@ -30,6 +30,7 @@ def test_what_is_computed_stands_beside_the_users_own(tmp_path: Path) -> None:
         "job_queue_size": "7",
         "model_store": str(tmp_path),
         "load_models": "m.mar",
+        "vmargs": heap.bounded({"job_queue_size": "7"}),
     }
 
 

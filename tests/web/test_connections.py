@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import resource
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -134,6 +135,15 @@ async def test_trailers_have_the_same_limit(server: Server) -> None:
 
     assert received.startswith(b"HTTP/1.1 200")  # the route answers before
     check_refusal(received, 431, "longer than 16 KiB")
+
+
+async def test_a_route_whose_connection_was_refused_writes_nothing_more(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    await server.ask(GET % 1 + b"\x16\r\n\r\n")
+    await server.ask(GET % 1 * 10_000)
+
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_what_is_no_request(server: Server) -> None:

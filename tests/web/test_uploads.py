@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import gc
+import tracemalloc
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -81,6 +84,23 @@ async def test_a_file_past_its_limit_is_refused_as_it_arrives(settings: GatewayS
 async def test_a_parameter_is_short(settings: GatewaySettings) -> None:
     with pytest.raises(BadRequest, match="The parameter top_k has more than 100 characters"):
         await read(Sender([form(("top_k", b"1" * 101))]).request, settings)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_no_bytes_are_kept_until_the_collector_comes(settings: GatewaySettings, closed: bool) -> None:
+    photo = bytes(2_000_000)
+    sender = Sender([form(("file", photo), closed=closed)])
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(BadRequest):
+            await read(sender.request, replace(settings, max_body_bytes=3_000_000))
+        del sender
+        assert tracemalloc.get_traced_memory()[0] < len(photo) / 2
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 @pytest.mark.parametrize("body", [b"", form(("file", b"cat"), closed=False), form(("file", b"cat"))[:40]])

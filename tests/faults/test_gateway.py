@@ -1,0 +1,152 @@
+"""Strangers with much to send and little to lose: the gateway's memory stays, and good clients are served."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from scripts import gateway, paths
+from scripts.client import Client
+from scripts.gateway import Gateway
+from scripts.options import STAND_IN
+from scripts.server import Server
+from tests.faults.conftest import Sizes, workers
+from tests.faults.exhaustion import ATTACKS, MEGABYTE, Attacker
+from tests.faults.load import TIMEOUT_SECONDS, Answer, Target, closed_loop, percentile, seconds_of, statuses
+from tests.ports import free_port_range
+from web.settings import GatewaySettings
+
+MEMORY_LIMIT = 3_000_000_000  # were the gateway unbounded, it ends here and not the machine
+# What may be held, three times: as it arrives, put together, and on its way to TorchServe.
+MOST_GROWTH = 3 * GatewaySettings.max_held_bytes_per_client
+USUAL = 3.0
+# A greedy client's photos are photos: two of them are always being computed, which are both workers of two cores.
+RATIOS = dict.fromkeys(ATTACKS, USUAL) | {"greedy": 6.0}
+LARGE_BODIES = 64
+
+
+@pytest.fixture(scope="module")
+def front(running: Server) -> Iterator[Gateway]:
+    run_dir = running.endpoint.folder
+    settings = GatewaySettings(run_dir, STAND_IN, port=free_port_range(1))
+    with subprocess.Popen([sys.executable, "-m", "web", settings.to_json()], cwd=paths.ROOT) as process:
+        limited = psutil.Process(process.pid)
+        limited.rlimit(psutil.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+        started = Gateway(process.pid, limited.create_time(), settings.url)
+        try:
+            gateway.wait_until_ready(started, run_dir, lambda _: None)
+            yield started
+        finally:
+            process.terminate()
+
+
+class Peak:
+    """The most resident bytes of a process while something goes on."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self.before = self.most = self._process.memory_info().rss
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        stop = threading.Event()
+
+        def run() -> None:
+            while not stop.wait(0.02):
+                self.most = max(self.most, self._process.memory_info().rss)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    @property
+    def growth(self) -> int:
+        return self.most - self.before
+
+
+@contextmanager
+def attack(name: str, port: int, seconds: float) -> Iterator[None]:
+    command = [sys.executable, "-m", "tests.faults.exhaustion", name, str(port), str(seconds)]
+    with subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            time.sleep(0.5)
+            yield
+            assert process.wait(timeout=TIMEOUT_SECONDS) == 0
+        finally:
+            process.kill()
+
+
+def ask(front: Gateway, photo: bytes) -> Answer:
+    begun = time.monotonic()
+    try:
+        answer = requests.post(f"{front.url}/predict", files={"file": photo}, timeout=TIMEOUT_SECONDS)
+    except requests.ConnectionError as error:
+        return Answer(0, str(error).encode(), begun, time.monotonic() - begun)
+    return Answer(answer.status_code, answer.content, begun, time.monotonic() - begun)
+
+
+def times_of_a_good_client(front: Gateway, photo: bytes, count: int) -> list[float]:
+    """Ask as an ordinary client does; every answer must be a good one."""
+    answers = closed_loop(lambda: ask(front, photo), 1, count=count)
+    assert statuses(answers) == {200: count}
+    return seconds_of(answers)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_strangers_take_neither_the_memory_nor_the_answers(
+    front: Gateway, photo: bytes, client: Client, sizes: Sizes, record_property: Any, name: str
+) -> None:
+    pids, port = workers(client), int(front.url.rpartition(":")[2])
+    alone = times_of_a_good_client(front, photo, sizes.attack_requests)
+    memory = Peak(front.pid)
+
+    with memory.watch(), attack(name, port, sizes.attack_seconds):
+        beside = times_of_a_good_client(front, photo, sizes.attack_requests)
+
+    record_property("p50 and p99 alone", (percentile(alone, 50), percentile(alone, 99)))
+    record_property("p50 and p99 beside", (percentile(beside, 50), percentile(beside, 99)))
+    record_property("memory before, most", (memory.before, memory.most))
+    assert statistics.median(beside) < RATIOS[name] * statistics.median(alone)
+    assert memory.growth < MOST_GROWTH
+    assert workers(client) == pids
+
+
+def test_large_bodies_do_not_fill_the_jvm(
+    running: Server, target: Target, photo: bytes, sizes: Sizes, record_property: Any
+) -> None:
+    """Beside the gateway, from somebody who holds a token; as much again as the heap lies outside of it."""
+    [heap] = [int(text[4:-1]) for text in psutil.Process(running.pid).cmdline() if text.startswith("-Xmx")]
+    head = target.message(b"", length=LARGE_BODIES * MEGABYTE // 2)
+    memory = Peak(running.pid)
+
+    async def send_many() -> None:
+        attacker = Attacker(target.address[1], sizes.attack_seconds, 1)
+        await asyncio.gather(*(attacker.send(head, bytes(MEGABYTE), 31) for _ in range(LARGE_BODIES)))
+
+    with memory.watch(), ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(asyncio.run, send_many())
+        time.sleep(0.5)
+        answers = closed_loop(lambda: target.ask(photo), 2, count=sizes.attack_requests)
+        sending.result()
+
+    record_property("heap in MiB, memory before, most", (heap, memory.before, memory.most))
+    assert statuses(answers) == {200: sizes.attack_requests}
+    assert memory.growth < 2 * heap * 2**20
