@@ -104,7 +104,7 @@ def test_a_body_without_end_is_refused_while_it_is_sent(gateway: Gateway) -> Non
         error = json.loads(answer.read())
 
     assert answer.status == 413
-    check_error(error, 413, "The request is larger than 32 MiB: send smaller photos or fewer at once.")
+    check_error(error, 413, "A file is larger than 20 MB: send smaller photos.")
 
 
 def test_keys_are_asked_for_once_there_is_one(gateway: Gateway, run_dir: Path, cat: bytes) -> None:
