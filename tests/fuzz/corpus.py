@@ -65,45 +65,18 @@ def structures() -> Iterator[tuple[str, bytes]]:
 
 
 # What a fuzzer puts in the place of other bytes: the names of the formats' parts, and numbers that claim much.
+NAMES = (
+    "Exif JFIF Adobe http://ns.adobe.com/xap/1.0/ IHDR PLTE tRNS IDAT IEND eXIf iCCP zTXt iTXt acTL fcTL fdAT "
+    "VP8L VP8X ALPH ANIM ANMF EXIF ftyp avif avis meta iinf infe iloc iref dimg iprp ipco ipma ispe av01 av1C auxC "
+    "grid moov trak mdia minf stbl stsz stsc stco"
+)
+MARKERS = b"\xc0\xc2\xc4\xd8\xd9\xda\xdb\xdd\xe0\xe1\xee\xfe"
+TAGS = (256, 257, 259, *range(273, 280), *range(322, 326))
 TOKENS = (
-    *(b"\xff" + bytes([marker]) for marker in (0xC0, 0xC2, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0, 0xE1, 0xEE, 0xFE)),
-    *(b"Exif\0\0", b"JFIF\0", b"Adobe", b"II*\0", b"MM\0*", b"II+\0", b"http://ns.adobe.com/xap/1.0/\0"),
-    *(b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf", b"iCCP", b"zTXt", b"iTXt", b"acTL", b"fcTL", b"fdAT"),
-    *(
-        b"VP8 ",
-        b"VP8L",
-        b"VP8X",
-        b"ALPH",
-        b"ANIM",
-        b"ANMF",
-        b"EXIF",
-        b"XMP ",
-        b"!\xf9\x04",
-        b"!\xfe",
-        b"!\xff\x0b",
-        b",",
-    ),
-    *(
-        b"ftyp",
-        b"avif",
-        b"avis",
-        b"meta",
-        b"iinf",
-        b"infe",
-        b"iloc",
-        b"iref",
-        b"dimg",
-        b"iprp",
-        b"ipco",
-        b"ipma",
-        b"ispe",
-    ),
-    *(b"av01", b"av1C", b"auxC", b"grid", b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsz", b"stsc", b"stco"),
-    *(
-        struct.pack("<HH", tag, kind)
-        for tag in (256, 257, 259, 273, 274, 278, 279, 322, 323, 324, 325)
-        for kind in (3, 4)
-    ),
+    *(name.encode() for name in NAMES.split()),
+    *(b"\xff" + bytes([marker]) for marker in MARKERS),
+    *(struct.pack("<HH", tag, kind) for tag in TAGS for kind in (3, 4)),
+    *(b"VP8 ", b"XMP ", b"II*\0", b"MM\0*", b"II+\0", b"!\xf9\x04", b"!\xfe", b"!\xff\x0b"),
     *(b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\xff\xff", b"\0\0\0\0"),
 )
 

@@ -3,20 +3,29 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
+import threading
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+from handler import classifier
 from handler.classifier import ImageClassifier
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE
+from handler.memory import LARGE
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, Metrics
+from handler.picture import Picture
 from handler.settings import Settings
 from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, picture
+from tests.handler.hostile import FILES
 from tests.pictures import FITTING, encode, noise, photo
 from tests.worker import FakeContext, FakeMetrics, Headers, settings_in
 
@@ -221,3 +230,42 @@ def test_noise_is_not_recognized(stand_in: ImageClassifier, stand_in_folder: Pat
         [{"body": encode(noise(300, 300), "PNG"), "min_probability": b"0.9"}], FakeContext(stand_in_folder)
     )
     assert json.loads(item)["recognized"] is False
+
+
+def test_the_images_of_a_request_share_a_budget_of_pixels(ask: Ask) -> None:
+    """32 PNGs of 50 megapixels in 16 bits are 12 MB: two of them are decoded, and those of others beside them."""
+    large = FILES["png-rgba16"].build()
+    answers, context = ask([instances(*[large] * 32), instances(RED, BAD, large), {"body": BLUE}])
+    white = answers[0][0]["class_name"]
+    assert names(answers) == [[white] * 2 + [413] * 30, ["red", 400, white], "blue"]
+    assert answers[0][2]["error"]["message"].startswith(
+        "The request has more than 100,000,000 pixels with this image of"
+    )
+    assert list(context.statuses.values()) == [200, 200, 200]
+
+
+def test_large_images_are_decoded_one_after_the_other(
+    ask: Ask, handler: ImageClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may take half a gigabyte, and a worker of a large machine has many threads."""
+    now, at_once = set[str](), list[int]()
+
+    def slow(picture: Picture, *_: Any) -> Image.Image:
+        assert picture.memory > LARGE
+        name = threading.current_thread().name
+        now.add(name)
+        at_once.append(len(now))
+        time.sleep(0.01)
+        now.discard(name)
+        return Image.new("RGB", (8, 8), "red")
+
+    monkeypatch.setattr(classifier, "render", slow)
+    monkeypatch.setattr(handler, "decoders", ThreadPoolExecutor(4))
+    large = encode(Image.new("L", (4500, 4500)), "PNG")
+    ask([instances(*[large] * 4)])
+    assert at_once == [1] * 4
+
+
+def test_torchserve_is_asked_to_hand_on_json_undecoded(handler: ImageClassifier) -> None:
+    assert handler.settings
+    assert os.environ["TS_DECODE_INPUT_REQUEST"] == "false"
