@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +28,7 @@ MAX_HEAD_BYTES = 16_384  # Apache's and nginx's order: 8 to 32 kB
 MAX_PIPELINED = 16  # no browser sends even two
 HEAD_SECONDS = 10
 SWALLOW_SECONDS = 10  # of a body that nobody reads, after its answer: closing at once would destroy the answer
+SWALLOW_RATE = 50e6  # bytes a second of such bodies, of all connections together: reading them takes time from others
 CLOSE_SECONDS = 5  # for what was written to be read
 READ_SECONDS = 60  # for an answer that is longer than the buffers
 # Descriptors for TorchServe's connections, the log, listening and the interpreter.
@@ -93,10 +95,26 @@ class Connections:
         return False
 
 
+class Throttle:
+    """Spreads work over time: `rate` units a second, whoever asks."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._free_at = clock()
+
+    def delay(self, size: int) -> float:
+        """Return the seconds after which the one that asks may go on, having just done `size` units of work."""
+        now = self._clock()
+        self._free_at = max(self._free_at, now) + size / self._rate
+        return self._free_at - now
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. `guard` makes the class that a server is given."""
 
     guests: Connections
+    swallowing: Throttle
     max_body_bytes: int
 
     def __init__(
@@ -240,6 +258,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._swallowed_bytes += size
         if self._swallowed_bytes > self.max_body_bytes:
             self._end()
+        elif not self.transport.is_closing():
+            self.transport.pause_reading()
+            self.loop.call_later(self.swallowing.delay(size), self._read_on)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def _end(self) -> None:
         """Close; at the latest in a while, even if the client does not read what was written."""
@@ -268,6 +293,7 @@ def guard(settings: GatewaySettings) -> type[GuardedProtocol]:
 
     class Guarded(GuardedProtocol):
         guests = Connections(room_for(settings.max_connections), settings.max_connections_per_address)
+        swallowing = Throttle(SWALLOW_RATE)
         max_body_bytes = settings.max_body_bytes
 
     return Guarded

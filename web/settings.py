@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from handler.settings import Settings
+from handler.settings import Settings, default_workers
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class GatewaySettings:
     `cors_origins` are the origins whose pages may ask and read answers, `allowed_hosts` the names beside its own under
     which the gateway may be asked. The limits guard memory and the other clients. At most `max_held_bytes` of bodies
     are in memory; `max_in_flight` files are with TorchServe, fewer than its queue holds, and of each client no more
-    than `fair_share` while others ask. `min_upload_rate` is in bytes a second.
+    than `fair_share` while others ask: half the workers, since one hostile photo may keep a worker for two seconds.
+    `min_upload_rate` is in bytes a second.
     """
 
     run_dir: Path
@@ -37,7 +38,7 @@ class GatewaySettings:
     max_requests: int = 256
     max_requests_per_client: int = 64
     max_in_flight: int = 64
-    fair_share: int = 2
+    fair_share: int = max(1, default_workers() // 2)
     upload_seconds: float = 60
     min_upload_rate: float = 4000
 

@@ -20,7 +20,7 @@ from web.slots import Slots
 from web.tokens import Tokens
 
 IN_FLIGHT = 64
-FAIR_SHARE = 2
+FAIR_SHARE = 1
 # The longest a worker may take is responseTimeout in model-config.yaml, 60 s; the retry waits as long again.
 ANSWER_SECONDS = 65
 CONNECT_SECONDS = 5

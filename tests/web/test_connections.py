@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from web import connections
-from web.connections import MAX_HEAD_BYTES, MAX_PIPELINED, room_for
+from web.connections import MAX_HEAD_BYTES, MAX_PIPELINED, Throttle, room_for
 from web.settings import GatewaySettings
 
 pytestmark = pytest.mark.anyio
@@ -187,6 +187,33 @@ async def test_a_body_that_nobody_reads_is_swallowed_for_a_while(
 
     monkeypatch.setattr(connections, "SWALLOW_SECONDS", 0.05)
     assert (await server.ask(head % 900)).endswith(b"\r\n\r\n/")
+
+
+async def test_what_is_swallowed_has_a_rate_of_all_connections_together(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading at full speed what nobody wants takes the processor from those who wait for an answer."""
+    sizes: list[int] = []
+
+    def count(_: Throttle, size: int) -> float:
+        sizes.append(size)
+        return 0
+
+    monkeypatch.setattr(Throttle, "delay", count)
+    async with server.connect() as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n/")
+        writer.write(b"x" * 50_000 + GET % 2)
+        assert (await reader.readuntil(b"/_2")).startswith(b"HTTP/1.1 200")
+    assert sum(sizes) == 50_000
+
+
+def test_a_throttle_spreads_work_over_time() -> None:
+    now = 100.0
+    throttle = Throttle(10, lambda: now)
+    assert [throttle.delay(5), throttle.delay(5)] == [0.5, 1.0]  # whoever asks
+    now = 103.0
+    assert throttle.delay(1) == pytest.approx(0.1)  # what was not used is not saved up
 
 
 async def test_an_address_has_its_share_of_connections(server: Server) -> None:
