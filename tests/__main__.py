@@ -1,4 +1,4 @@
-"""Run the tests: a pytest process for each folder, as many side by side as there are cores, and one line of totals.
+"""Run the tests: a pytest process for each folder, several side by side, and one line of totals.
 
 A process for each folder: with gRPC, gevent (tritonclient), Playwright and torch in one, the interpreter has crashed.
 What each printed lies in build/tests. The exit status is 0 if every test of every folder passed.
@@ -31,7 +31,7 @@ DOCUMENTS = "documents"  # the tests that lie in no folder
 LONGEST_FIRST = ("e2e", "lifecycle", "fuzz", "handler", DOCUMENTS, "scripts", "browser")
 # They measure a server under load: nothing may run beside them.
 ALONE = ("faults",)
-MOST_AT_ONCE = 4  # of which one waits for a server at any time
+MOST_AT_ONCE = 4
 OUTCOMES = ("FAILED ", "ERROR ", "SKIPPED ")
 
 console = Console(highlight=False, soft_wrap=True, emoji=False)
@@ -80,6 +80,7 @@ class Result:
 def main(
     folders: Annotated[list[str] | None, typer.Argument(help="Only these, as e2e or handler.")] = None,
     precision: Annotated[Precision | None, typer.Option(help="Of the archives that the tests build and serve.")] = None,
+    # One more than there are cores: a server that starts leaves them idle.
     jobs: Annotated[int, typer.Option(min=1, help="Folders side by side.")] = min(available_cores() + 1, MOST_AT_ONCE),
     coverage: Annotated[bool, typer.Option("--coverage", help="Report the lines that no test ran; slower.")] = False,
 ) -> None:

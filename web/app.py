@@ -42,9 +42,8 @@ def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
         lifespan=lifespan,
     )
     errors.install(app)
-    admission = Admission(
-        settings.max_requests, settings.max_requests_per_client
-    )  # of both: their bodies are in the same memory
+    # Of both routes: their bodies are in the same memory.
+    admission = Admission(settings.max_requests, settings.max_requests_per_client)
     app.include_router(predictions.router(upstream, settings, admission))
     app.include_router(explanations.router(upstream, settings, admission))
     app.include_router(model.router(upstream, settings))
