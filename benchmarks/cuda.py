@@ -27,11 +27,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.machine import commit
 from benchmarks.report import show
 from benchmarks.results import Spread
-from handler.batches import slices
 from handler.card import ModelCard
-from handler.cuda_engine import CudaEngine
+from handler.engines.batches import slices
+from handler.engines.cuda import CudaEngine
+from handler.engines.torch import load_module
 from handler.settings import Settings, Threads, available_cores
-from handler.torch_engine import load_module
 from scripts.archive import read_manifest
 from scripts.console import err, note, out, run
 

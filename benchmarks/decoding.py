@@ -29,15 +29,15 @@ from benchmarks.material import JPEG_QUALITY, parse_size
 from benchmarks.report import show
 from benchmarks.results import Spread, spread
 from handler.card import ModelCard, Preprocessing
-from handler.engine import load_engine
+from handler.engines.engine import load_engine
 from handler.images import decode
 from handler.labels import softmax
 from handler.preprocessing import preprocess
 from handler.settings import Settings, Threads, available_cores
-from scripts import sources
+from scripts.client import sources
 from scripts.console import err, out, run
 from scripts.errors import CommandError
-from scripts.networks import ARCHITECTURES
+from scripts.model.networks import ARCHITECTURES
 from scripts.options import MODEL
 
 EXACT, SCALED = Settings(jpeg_decode="exact", precision="f32"), Settings(jpeg_decode="scaled", precision="f32")

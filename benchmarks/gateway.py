@@ -31,12 +31,12 @@ from benchmarks.report import show
 from benchmarks.results import MAIN_PHOTO, Spread, percentile, spread
 from scripts import paths
 from scripts.classify import default_model
-from scripts.client import Client
+from scripts.client.endpoint import Endpoint
+from scripts.client.http import Client
 from scripts.console import err, out, run
-from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
-from scripts.gateway import Gateway
 from scripts.options import RunDir
+from web.gateway import Gateway
 
 WARM_UP = 20
 TIMEOUT_SECONDS = 60

@@ -11,7 +11,7 @@ from benchmarks.measure import Tree
 from benchmarks.service import Form, Place, Running
 from scripts import paths
 from scripts.errors import CommandError
-from scripts.java import find_java
+from scripts.server.java import find_java
 
 PACKAGE = "benchmarks.contenders"
 # None of them may call home while it is measured.
@@ -92,10 +92,10 @@ def torchserve(best: bool) -> Callable[[Place], Running]:
 
 def ours(place: Place) -> Running:
     """`densenet serve`, without its console: config.properties and model-config.yaml as they are in the repository."""
-    from scripts import server
+    from scripts.server import torchserve
 
     folder = place.folder / "run"
-    started = server.start(folder, place.material.model_store, paths.SERVER_CONFIG, place.port)
+    started = torchserve.start(folder, place.material.model_store, paths.SERVER_CONFIG, place.port)
     url = f"{started.endpoint.inference}/predictions/densenet121"
 
     def headers() -> dict[str, str]:

@@ -12,7 +12,7 @@ import psutil
 
 from handler.settings import available_cores
 from scripts import paths
-from scripts.java import find_java
+from scripts.server.java import find_java
 
 OUR_PACKAGES = ("torch", "openvino", "pillow", "numpy", "torchserve")
 CPU_INFO = Path("/proc/cpuinfo")

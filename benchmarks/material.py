@@ -37,8 +37,9 @@ class Material:
 
 def prepare(sizes: list[str], cores: int, progress: Callable[[str], None]) -> Material:
     """Make everything anew but the checkpoint, which its seed determines: handler and exporter may have changed."""
-    from scripts import archive, weights
-    from scripts.networks import ARCHITECTURES
+    from scripts import archive
+    from scripts.model import weights
+    from scripts.model.networks import ARCHITECTURES
     from scripts.options import MODEL
 
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ def make_checkpoint(path: Path) -> Path:
     """A DenseNet-121 of random weights: speed does not depend on their values."""
     import torch
 
-    from scripts.vision import torchvision
+    from scripts.model.vision import torchvision
 
     if not path.exists():
         torch.manual_seed(0)

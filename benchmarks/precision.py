@@ -15,12 +15,12 @@ from rich.table import Table
 
 from benchmarks.agreement import HEADINGS, Probabilities, compare, stand_in
 from handler.card import ModelCard
-from handler.engine import load_engine
+from handler.engines.engine import load_engine
 from handler.images import decode
 from handler.labels import softmax
 from handler.preprocessing import preprocess
 from handler.settings import Settings, Threads, available_cores
-from scripts import sources
+from scripts.client import sources
 from scripts.console import err, out, run
 
 

@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 from handler import memory
 from handler.card import ModelCard
 from handler.context import Context
-from handler.engine import Engine, load_engine
+from handler.engines.engine import Engine, load_engine
+from handler.engines.inferred import Inferred
 from handler.errors import ArchiveError, RequestError
-from handler.explanation_protocol import ExplanationProtocol, ExplanationRequest
 from handler.explanations import Head, paint
+from handler.formats.picture import Picture
 from handler.images import examine, render
-from handler.inference_protocols import InferenceProtocols
-from handler.inferred import Inferred
 from handler.labels import LABELS_FILE, Labels, softmax
 from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
 from handler.payload import Image, ImageRequest
-from handler.picture import Picture
 from handler.preprocessing import preprocess
-from handler.protocols import OwnProtocol, RequestProtocol
+from handler.protocols.explanation import ExplanationProtocol, ExplanationRequest
+from handler.protocols.inference import InferenceProtocols
+from handler.protocols.protocol import OwnProtocol, RequestProtocol
 from handler.responses import Response, Result, answer, explanation
 from handler.settings import Settings, threads_per_worker
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from handler import avif, bmp, gif, jpeg, png, tiff, webp
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
-from handler.orientation import orientation, upright
-from handler.picture import MAX_SIDE, File, Picture, cut_short
+from handler.formats import avif, bmp, gif, jpeg, png, tiff, webp
+from handler.formats.orientation import orientation, upright
+from handler.formats.picture import MAX_SIDE, File, Picture, cut_short
 from handler.settings import Settings
 
 # Pillow reads dozens of formats, some by running other programs (EPS): only these are tried.

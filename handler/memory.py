@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.errors import PayloadTooLarge
-from handler.picture import Picture
+from handler.formats.picture import Picture
 from handler.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -25,16 +25,18 @@ from handler.card import ModelCard
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE, Labels
 from handler.settings import Precision
-from scripts import integrity, notice, paths
+from scripts import paths
+from scripts.archives import integrity
 from scripts.console import err, note, run, warn
-from scripts.download import sha256_of
 from scripts.errors import CommandError
+from scripts.model import notice
+from scripts.model.download import sha256_of
 from scripts.options import MODEL, STAND_IN, ModelStore
 from scripts.space import check_space
 
 if TYPE_CHECKING:  # torch takes seconds to import, which only building an archive has to wait for
-    from scripts.networks import Architecture
-    from scripts.weights import Checkpoint
+    from scripts.model.networks import Architecture
+    from scripts.model.weights import Checkpoint
 
 # Earlier than any build and the first time stamp a zip can hold, so that equal input gives equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -62,8 +64,8 @@ def archive(
     ] = None,
 ) -> None:
     """Build MODEL.mar, and its digest MODEL.mar.sha256, from weights, labels and the handler."""
-    from scripts import weights
-    from scripts.networks import ARCHITECTURES
+    from scripts.model import weights
+    from scripts.model.networks import ARCHITECTURES
 
     if model not in ARCHITECTURES:
         raise CommandError(f"There is no architecture {model}: choose {' or '.join(ARCHITECTURES)}.")
@@ -93,9 +95,9 @@ def build(
 
     The archive appears in the model store whole or not at all. Raises CommandError.
     """
-    from scripts.checkpoint import build as read
-    from scripts.export import export
-    from scripts.networks import ServingModel, calibrated
+    from scripts.model.checkpoint import build as read
+    from scripts.model.export import export
+    from scripts.model.networks import ServingModel, calibrated
 
     try:
         model_store.mkdir(parents=True, exist_ok=True)
@@ -183,11 +185,7 @@ def make_card(architecture: Architecture, checkpoint: Checkpoint, classes: int, 
 
 def stage_handler(folder: Path) -> None:
     """Lay the handler out as the worker imports it: the entry at the root, beside the package it imports from."""
-    package = folder / "handler"
-    package.mkdir(parents=True)
-    for source in paths.HANDLER.glob("*.py"):
-        if source.name != ENTRY:
-            shutil.copy(source, package)
+    shutil.copytree(paths.HANDLER, folder / "handler", ignore=shutil.ignore_patterns("__pycache__", CONFIG_FILE, ENTRY))
 
 
 def config_with(precision: Precision | None, folder: Path) -> Path:

@@ -12,15 +12,16 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from scripts import paths, sources
-from scripts.client import Client
+from scripts import paths
+from scripts.client import sources
+from scripts.client.endpoint import Endpoint
+from scripts.client.http import Client
 from scripts.console import err, json_line, out, plain, run, visible
-from scripts.endpoint import Endpoint
 from scripts.errors import ApiError, CommandError
 from scripts.options import MODEL, RunDir
 
 if TYPE_CHECKING:  # gRPC takes a sixth of a second to import, which HTTP need not wait for
-    from scripts.grpc_client import GrpcClient
+    from scripts.client.grpc import GrpcClient
 
 # More images than this get a progress bar.
 FEW = 3
@@ -61,7 +62,7 @@ def classify(
 def connect(endpoint: Endpoint, token: str | None, over_grpc: bool) -> AnyClient:
     if not over_grpc:
         return Client(endpoint, token)
-    from scripts.grpc_client import GrpcClient
+    from scripts.client.grpc import GrpcClient
 
     return GrpcClient(endpoint, token)
 

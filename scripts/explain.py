@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from scripts import paths, sources
+from scripts import paths
 from scripts.classify import default_model
-from scripts.client import Client
+from scripts.client import sources
+from scripts.client.endpoint import Endpoint
+from scripts.client.http import Client
 from scripts.console import note, run
-from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
 from scripts.options import RunDir
 

@@ -10,12 +10,14 @@ import typer
 from rich.status import Status
 from rich.table import Table
 
-from scripts import archive, notice, paths, upgrade
-from scripts.client import Client
+from scripts import archive, paths
+from scripts.client.endpoint import Endpoint
+from scripts.client.http import Client
 from scripts.console import err, note, out, plain, run, warn
-from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
+from scripts.model import notice
 from scripts.options import RunDir, Timeout
+from scripts.server import upgrade
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -14,3 +14,8 @@ LOG_CONFIG = ROOT / "scripts" / "log4j2.xml"
 METRICS_CONFIG = ROOT / "scripts" / "metrics.yaml"
 RUN_DIR = ROOT / ".torchserve"  # logs, tokens and state of the server that `densenet serve` started
 SAMPLE_PHOTO = ROOT / "docs" / "coffee.jpg"
+
+
+def handler_files() -> list[Path]:
+    """Return what the handler is made of: its modules and its settings."""
+    return sorted(path for path in HANDLER.rglob("*") if path.suffix in (".py", ".yaml"))

@@ -12,16 +12,19 @@ from typing import Annotated, Any
 import typer
 from rich.status import Status
 
-from scripts import archive, exposure, integrity, notice, paths, properties, server
-from scripts.client import Client
+from scripts import archive, paths, properties
+from scripts.archives import integrity
+from scripts.archives.model_store import archives_in
+from scripts.client.http import Client
 from scripts.console import err, note, out, plain, run, warn
 from scripts.errors import CommandError, NoWeights
-from scripts.java import find_java
-from scripts.model_store import archives_in
+from scripts.model import notice
 from scripts.options import MODEL, STAND_IN, FixedModels, ModelStore, RunDir, Timeout
-from scripts.readiness import wait_until_ready
+from scripts.server import exposure, torchserve
+from scripts.server.java import find_java
+from scripts.server.readiness import wait_until_ready
+from scripts.server.upgrade import without_replaced
 from scripts.stop import stop_gently
-from scripts.upgrade import without_replaced
 
 POLL_SECONDS = 0.5
 
@@ -50,7 +53,7 @@ def serve(
     warn_if_unpinned(archives)
 
     changes = changes_of(fixed_models, tls_cert, tls_key) | (json_lines(config) if json_logs else {})
-    running = server.Server.find(run_dir)
+    running = torchserve.Server.find(run_dir)
     if running and foreground:
         raise CommandError(f"A server runs already (pid {running.pid}): end it with densenet stop first.")
     if running:
@@ -61,7 +64,7 @@ def serve(
         warn_if_exposed(running)
         report(running, *classify_sample(Client(running.endpoint)))
         return
-    started = server.start(run_dir, model_store, config, port, changes)
+    started = torchserve.start(run_dir, model_store, config, port, changes)
     try:
         with Status("Starting TorchServe", console=err) as status:
             wait_until_ready(started, archives, status.update)
@@ -74,7 +77,7 @@ def serve(
         supervise(started, timeout)
 
 
-def supervise(started: server.Server, timeout: float) -> None:
+def supervise(started: torchserve.Server, timeout: float) -> None:
     """Stay until SIGTERM or Ctrl-C and stop the server gently then; what a container or systemd needs.
 
     Raises CommandError where TorchServe ends by itself.
@@ -126,7 +129,7 @@ def archives_to_serve(model_store: Path, run_dir: Path) -> list[Path]:
 
 
 def warn_if_stale(archives: list[Path]) -> None:
-    newest = max(path.stat().st_mtime for path in (*paths.HANDLER.iterdir(), paths.LABELS) if path.is_file())
+    newest = max(path.stat().st_mtime for path in (*paths.handler_files(), paths.LABELS))
     stale = [path.name for path in archives if path.stat().st_mtime < newest]
     if stale:
         warn(f"{', '.join(stale)} is older than the handler or the labels here: densenet archive builds it anew.")
@@ -147,7 +150,7 @@ def warn_if_not_loaded(client: Client, archives: list[Path]) -> None:
             warn(f"{path.name} is not loaded: densenet stop and densenet serve load it, or densenet models register.")
 
 
-def warn_if_exposed(running: server.Server) -> None:
+def warn_if_exposed(running: torchserve.Server) -> None:
     if said := exposure.warning(properties.read(running.settings)):
         warn(said)
 
@@ -161,7 +164,7 @@ def classify_sample(client: Client) -> tuple[str, dict[str, Any]]:
     return name, client.predict(name, paths.SAMPLE_PHOTO.read_bytes())
 
 
-def report(current: server.Server, name: str, answer: dict[str, Any]) -> None:
+def report(current: torchserve.Server, name: str, answer: dict[str, Any]) -> None:
     endpoint, folder = current.endpoint, current.endpoint.folder
     flag = "" if folder == paths.RUN_DIR else f" --run-dir {folder}"
     densenet = console_script()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from scripts import paths
 from scripts.console import note, run, warn
-from scripts.drain import drain
 from scripts.errors import CommandError
-from scripts.gateway import Gateway
 from scripts.options import RunDir, Timeout
-from scripts.server import Server
+from scripts.server.drain import drain
+from scripts.server.torchserve import Server
+from web.gateway import Gateway
 
 
 def stop(run_dir: RunDir = paths.RUN_DIR, timeout: Timeout = 60) -> None:

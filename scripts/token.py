@@ -7,8 +7,8 @@ from typing import Annotated, get_args
 import typer
 
 from scripts import paths
+from scripts.client.endpoint import Endpoint, Scope
 from scripts.console import run
-from scripts.endpoint import Endpoint, Scope
 from scripts.errors import CommandError
 from scripts.options import RunDir
 

@@ -9,15 +9,16 @@ from typing import Annotated
 import typer
 from rich.status import Status
 
-from scripts import gateway, paths
+from scripts import paths
 from scripts.classify import default_model
-from scripts.client import Client
+from scripts.client.endpoint import Endpoint
+from scripts.client.http import Client
 from scripts.console import err, note, out, plain, run, warn
-from scripts.endpoint import Endpoint
 from scripts.errors import CommandError
-from scripts.exposure import is_loopback
 from scripts.options import FixedModels, ModelStore, RunDir
 from scripts.serve import console_script, relative, serve
+from scripts.server.exposure import is_loopback
+from web import gateway
 from web.keys import KeyFile
 
 NEEDED = ("fastapi", "fastapi_offline", "httptools", "httpx", "limits", "python_multipart", "uvicorn", "uvloop")

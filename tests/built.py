@@ -41,7 +41,7 @@ def seeded_checkpoint() -> Path:
     def build(folder: Path) -> None:
         import torch
 
-        from scripts.vision import torchvision
+        from scripts.model.vision import torchvision
 
         torch.manual_seed(0)
         torch.save(torchvision.models.densenet121().state_dict(), folder / CHECKPOINT)
@@ -67,7 +67,7 @@ def _made_once(name: str, build: Callable[[Path], None]) -> Path:
 def _digest() -> str:
     """All that an archive is made of: the code that builds it, the handler, labels, packages, and this file."""
     digest = hashlib.sha256()
-    for file in sorted((*paths.HANDLER.iterdir(), *paths.ROOT.glob("scripts/**/*.py"), paths.LABELS, Path(__file__))):
+    for file in sorted((*paths.handler_files(), *paths.ROOT.glob("scripts/**/*.py"), paths.LABELS, Path(__file__))):
         if file.is_file():
             digest.update(f"{file.relative_to(paths.ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     versions = sorted({f"{package.name}=={package.version}" for package in distributions()})

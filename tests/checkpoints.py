@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from scripts.provenance import Provenance
-from scripts.vision import torchvision
-from scripts.weights import EMBEDDED_FILE
+from scripts.model.provenance import Provenance
+from scripts.model.vision import torchvision
+from scripts.model.weights import EMBEDDED_FILE
 
 PROVENANCE = Provenance(
     teacher="EfficientNet-Lite0 and -Lite2",

@@ -13,6 +13,7 @@ import pytest
 from handler.settings import Precision
 from scripts.options import MODEL, STAND_IN
 from tests import built, pictures
+from tests.local_server import LocalServer, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -140,3 +141,9 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def local() -> Iterator[LocalServer]:
+    with serve() as running:
+        yield running

@@ -10,12 +10,13 @@ import torch
 
 from handler.labels import Labels
 from handler.preprocessing import preprocess
-from scripts import paths, weights
-from scripts.checkpoint import build
-from scripts.integrity import digest_file, digest_line
-from scripts.networks import ARCHITECTURES, Architecture, ServingModel, calibrated
+from scripts import paths
+from scripts.archives.integrity import digest_file, digest_line
+from scripts.model import weights
+from scripts.model.checkpoint import build
+from scripts.model.networks import ARCHITECTURES, Architecture, ServingModel, calibrated
+from scripts.model.weights import EMBEDDED_FILE, Checkpoint
 from scripts.options import MODEL, STAND_IN
-from scripts.weights import EMBEDDED_FILE, Checkpoint
 from tests.checkpoints import write_embedded
 from tests.pictures import FITTING, photo
 

@@ -20,11 +20,11 @@ from PIL import Image
 from handler.preprocessing import preprocess
 from handler.settings import Precision
 from scripts import paths
-from scripts.checkpoint import build
-from scripts.download import sha256_of
-from scripts.networks import ARCHITECTURES, ServingModel
+from scripts.model.checkpoint import build
+from scripts.model.download import sha256_of
+from scripts.model.networks import ARCHITECTURES, ServingModel
+from scripts.model.weights import EMBEDDED_FILE
 from scripts.options import MODEL
-from scripts.weights import EMBEDDED_FILE
 from tests.checkpoints import PROVENANCE, write_embedded
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range

@@ -8,8 +8,9 @@ from PIL import Image
 
 from handler.labels import Labels
 from handler.preprocessing import preprocess
-from scripts import checkpoint, paths
-from scripts.networks import ServingModel
+from scripts import paths
+from scripts.model import checkpoint
+from scripts.model.networks import ServingModel
 from tests.pictures import SAMPLE_NAME
 from training import networks
 

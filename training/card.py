@@ -10,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from scripts.download import sha256_of
+from scripts.archives.integrity import digest_file, digest_line
 from scripts.errors import CommandError
-from scripts.integrity import digest_file, digest_line
-from scripts.provenance import Provenance
+from scripts.model.download import sha256_of
+from scripts.model.provenance import Provenance
 from training import checkpoints
 
 KEY = "training"
@@ -22,7 +22,7 @@ LEAST_TOP1 = 0.30  # below it a checkpoint is not shipped
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known before an evaluation; scripts.provenance.Provenance is these and the figures."""
+    """What is known before an evaluation; scripts.model.provenance.Provenance is these and the figures."""
 
     teacher: str
     data: str

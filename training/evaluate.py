@@ -16,10 +16,10 @@ from torch import Tensor
 
 from handler.errors import RequestError
 from handler.images import decode
-from scripts.checkpoint import build
 from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError
-from scripts.networks import Architecture, ServingModel
+from scripts.model.checkpoint import build
+from scripts.model.networks import Architecture, ServingModel
 from training import card, networks, serving
 from training.calibration import calibration_error
 from training.devices import Device, choose

@@ -17,7 +17,7 @@ from handler.errors import RequestError
 from scripts import paths
 from scripts.console import err, note, run, warn
 from scripts.errors import CommandError
-from scripts.weights import EMBEDDED_FILE
+from scripts.model.weights import EMBEDDED_FILE
 from training import card, checkpoints, serving, student, teachers
 from training.calibration import fit_temperature, one_hot
 from training.devices import Device, choose

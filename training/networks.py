@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import nn
 
 from handler.card import Preprocessing
-from scripts import networks, weights
 from scripts.errors import CommandError
-from scripts.networks import Architecture, EfficientNetFeatures, StateDict
+from scripts.model import networks, weights
+from scripts.model.networks import Architecture, EfficientNetFeatures, StateDict
 
 LITE2 = "efficientnet_lite2"
 

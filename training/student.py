@@ -8,10 +8,10 @@ from typing import cast
 from torch import Tensor, nn
 
 from handler.card import Preprocessing
-from scripts import checkpoint
 from scripts.errors import CommandError
-from scripts.networks import ARCHITECTURES, ServingModel
-from scripts.vision import torchvision
+from scripts.model import checkpoint
+from scripts.model.networks import ARCHITECTURES, ServingModel
+from scripts.model.vision import torchvision
 
 ARCHITECTURE = ARCHITECTURES["densenet121"]
 SPEC: Preprocessing = ARCHITECTURE.preprocessing

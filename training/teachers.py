@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handler.card import Preprocessing
-from scripts import checkpoint
 from scripts.errors import CommandError
+from scripts.model import checkpoint
 from training import networks
 from training.devices import channels_last
 

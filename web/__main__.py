@@ -8,7 +8,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
 from web.app import create_app
 from web.connections import guard
 from web.settings import GatewaySettings

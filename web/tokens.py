@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from scripts.endpoint import Endpoint, Scope
+from scripts.client.endpoint import Endpoint, Scope
 
 # A token is asked for anew this long before it expires, and the key file is read this often; the second is shorter,
 # so that no token expires while it is held.

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
-from scripts import tls
-from scripts.endpoint import REFUSED_KEY, Endpoint, Scope
+from scripts.client.endpoint import REFUSED_KEY, Endpoint, Scope
 from scripts.errors import CommandError
+from scripts.server import tls
 from web import clients
 from web.deaths import Deaths
 from web.errors import content_of, type_of

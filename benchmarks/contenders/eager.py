@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from scripts import paths
-from scripts.vision import torchvision
+from scripts.model.vision import torchvision
 
 transforms = torchvision.transforms
 TRANSFORM = transforms.Compose(

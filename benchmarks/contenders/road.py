@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.card import ModelCard
-from handler.engine import load_engine
+from handler.engines.engine import load_engine
 from handler.images import decode
 from handler.labels import LABELS_FILE, Labels
 from handler.preprocessing import preprocess

@@ -1,9 +1,10 @@
-"""TorchServe's stock image_classifier, unchanged. Only the import of torchvision goes through `scripts.vision` first.
+"""TorchServe's stock image_classifier, unchanged.
 
-The stock handler imports torchvision by itself, which dies where torch is a CPU build and torchvision a CUDA build.
+Only the import of torchvision goes through `scripts.model.vision` first: the stock handler imports torchvision by
+itself, which dies if torch is a CPU build and torchvision a CUDA build.
 """
 
-from scripts import vision  # noqa: F401, I001 - before the stock handler
+from scripts.model import vision  # noqa: F401, I001 - before the stock handler
 
 from ts.torch_handler.image_classifier import ImageClassifier
 

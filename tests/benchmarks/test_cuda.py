@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks import cuda
 from benchmarks.cuda import NO_GPU, Figures, draw, eager, flop_per_image, measure, over_rounds, rate
 from benchmarks.results import Spread
-from handler.torch_engine import load_module
+from handler.engines.torch import load_module
 from scripts import paths
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def test_densenet_needs_5_7_gflop(densenet_folder: Path) -> None:
 
 
 def test_eager_slices_a_large_batch(stand_in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handler.batches.MAX_BATCH", 2)
+    monkeypatch.setattr("handler.engines.batches.MAX_BATCH", 2)
     assert eager(load_module(stand_in_folder, CPU), CPU)(np.zeros((3, 224, 224, 3), np.uint8)).shape == (3, 1000)
 
 

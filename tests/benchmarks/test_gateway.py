@@ -8,7 +8,7 @@ import pytest
 from benchmarks.gateway import Road, summarize
 from benchmarks.results import Spread
 from scripts.errors import CommandError
-from tests.scripts.web import Reply, serve
+from tests.local_server import Reply, serve
 
 
 def test_what_the_gateway_adds_is_the_difference_of_one_rounds_medians() -> None:
@@ -27,12 +27,12 @@ def test_what_the_gateway_adds_is_the_difference_of_one_rounds_medians() -> None
 
 
 def test_a_road_times_good_answers_only() -> None:
-    with serve() as web:
-        web.on("POST /predict", Reply(body=b"{}"))
-        web.on("POST /broken", Reply(503, json.dumps({"message": "busy"}).encode()))
-        connection = http.client.HTTPConnection(web.url.removeprefix("http://"), timeout=5)
+    with serve() as local:
+        local.on("POST /predict", Reply(body=b"{}"))
+        local.on("POST /broken", Reply(503, json.dumps({"message": "busy"}).encode()))
+        connection = http.client.HTTPConnection(local.url.removeprefix("http://"), timeout=5)
         assert Road(connection, "/predict", b"photo", {"X": "y"}).send() > 0
         with pytest.raises(CommandError, match=r"/broken answered 503: .*busy"):
             Road(connection, "/broken", b"photo", {}).send()
         connection.close()
-    assert [asked.body for asked in web.asked] == [b"photo"] * 2
+    assert [asked.body for asked in local.asked] == [b"photo"] * 2

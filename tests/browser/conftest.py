@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser
 
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
 from tests.browser.support import LOOPBACK, Served, Visit
 from tests.browser.torchserve import FakeTorchServe
 from tests.scripts.conftest import write_keys

@@ -9,7 +9,7 @@ import grpc
 
 from scripts import paths, properties
 from scripts.archive import MANIFEST
-from scripts.endpoint import Endpoint, Scope
+from scripts.client.endpoint import Endpoint, Scope
 
 PATIENCE_SECONDS = 20
 

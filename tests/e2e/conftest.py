@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts import paths, server
-from scripts.client import Client
-from scripts.model_store import archives_in
-from scripts.readiness import wait_until_ready
+from scripts import paths
+from scripts.archives.model_store import archives_in
+from scripts.client.http import Client
+from scripts.server import torchserve
+from scripts.server.readiness import wait_until_ready
 from tests.e2e.management import Models
 from tests.e2e.support import Inference, command, worker_pids
 from tests.ports import free_port_range
@@ -26,13 +27,13 @@ def model_store(densenet_archive: Path, stand_in_archive: Path, tmp_path_factory
 
 
 @pytest.fixture(scope="session")
-def running(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
+def running(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[torchserve.Server]:
     run_dir = tmp_path_factory.mktemp("server")
     verbose = run_dir / "log4j2.xml"  # with a line for each batch, which a test counts
     verbose.write_text(paths.LOG_CONFIG.read_text().replace('"org.pytorch.serve.wlm" level="warn"', '"unused"'))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "LOG_CONFIG", verbose)
-        started = server.start(run_dir, model_store, paths.SERVER_CONFIG, free_port_range())
+        started = torchserve.start(run_dir, model_store, paths.SERVER_CONFIG, free_port_range())
     try:
         wait_until_ready(started, archives_in(model_store), lambda _: None)
         yield started
@@ -41,18 +42,18 @@ def running(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
-def run_dir(running: server.Server) -> Path:
+def run_dir(running: torchserve.Server) -> Path:
     return running.endpoint.folder
 
 
 @pytest.fixture
-def client(running: server.Server) -> Client:
+def client(running: torchserve.Server) -> Client:
     """A new one for each test, as it keeps its tokens and some tests replace them."""
     return Client(running.endpoint)
 
 
 @pytest.fixture(scope="session")
-def inference(running: server.Server) -> Inference:
+def inference(running: torchserve.Server) -> Inference:
     return Inference(running.endpoint)
 
 

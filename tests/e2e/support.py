@@ -19,8 +19,8 @@ from handler.card import CARD_FILE
 from handler.labels import LABELS_FILE
 from scripts import paths
 from scripts.archive import MANIFEST
-from scripts.client import Client
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
+from scripts.client.http import Client
 from scripts.options import MODEL, STAND_IN
 
 TIMEOUT_SECONDS = 60

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from scripts import server
+from scripts.server import torchserve
 from tests.e2e.support import Inference, check_error, content_of
 
 pytestmark = pytest.mark.usefixtures("same_workers")
@@ -39,7 +39,7 @@ def probabilities(answer: Any) -> dict[str, float]:
 
 
 def test_good_and_bad_requests_share_batches(
-    inference: Inference, photos: dict[str, bytes], running: server.Server
+    inference: Inference, photos: dict[str, bytes], running: torchserve.Server
 ) -> None:
     alone = {name: probabilities(content_of(ask(inference, image))) for name, image in photos.items()}
     images = photos | {name: image for name, (image, _, _) in BAD.items()}

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from scripts import paths
-from scripts.endpoint import STATE_FILE, Endpoint
+from scripts.client.endpoint import STATE_FILE, Endpoint
 from scripts.options import MODEL, STAND_IN
 from tests.e2e.support import command
 from tests.pictures import FITTING, SAMPLE_NAME

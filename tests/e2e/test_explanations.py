@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from scripts.options import MODEL, STAND_IN
-from scripts.server import Server
+from scripts.server.torchserve import Server
 from tests.e2e.support import Inference, check_error, command, content_of
 from tests.pictures import FITTING
 

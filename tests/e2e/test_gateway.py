@@ -19,14 +19,15 @@ import pytest
 import requests
 from playwright.sync_api import Browser, expect
 
-from scripts import paths, server
-from scripts.client import Client
-from scripts.gateway import Gateway
+from scripts import paths
+from scripts.client.http import Client
 from scripts.options import STAND_IN
+from scripts.server import torchserve
 from tests.browser.support import Visit
 from tests.e2e.support import TIMEOUT_SECONDS, check_error, command, content_of, listening_addresses, worker_pids
 from tests.pictures import FITTING, SAMPLE_NAME
 from tests.ports import free_port_range
+from web.gateway import Gateway
 from web.keys import KeyFile
 from web.uploads import NO_FORM
 
@@ -121,7 +122,7 @@ def test_keys_are_asked_for_once_there_is_one(gateway: Gateway, run_dir: Path, c
     assert predict(gateway, cat).status_code == 200
 
 
-def test_tokens_that_somebody_else_renewed(gateway: Gateway, running: server.Server, cat: bytes) -> None:
+def test_tokens_that_somebody_else_renewed(gateway: Gateway, running: torchserve.Server, cat: bytes) -> None:
     assert predict(gateway, cat).status_code == 200
     before = running.endpoint.token("inference")
     running.endpoint.replace_token("inference")

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from scripts import paths, patience, server
-from scripts.client import Client
+from scripts import paths
+from scripts.client import patience
+from scripts.client.grpc import GrpcClient
+from scripts.client.http import Client
 from scripts.errors import ApiError
-from scripts.grpc_client import GrpcClient
 from scripts.options import MODEL, STAND_IN
+from scripts.server import torchserve
 from tests.e2e.support import Inference, as_version, command, rewrite
 from tests.pictures import SAMPLE_NAME
 
@@ -21,7 +23,7 @@ Ask = Callable[[Client | GrpcClient], Any]
 
 
 @pytest.fixture
-def over_grpc(running: server.Server) -> GrpcClient:
+def over_grpc(running: torchserve.Server) -> GrpcClient:
     return GrpcClient(running.endpoint)
 
 
@@ -125,7 +127,7 @@ def test_a_version_comes_becomes_the_default_is_scaled_and_goes(
     assert [version["modelVersion"] for version in client.versions(STAND_IN)] == ["1.0"]
 
 
-def test_each_token_opens_its_own_door_only(running: server.Server, cat: bytes) -> None:
+def test_each_token_opens_its_own_door_only(running: torchserve.Server, cat: bytes) -> None:
     may_infer, may_manage = (
         GrpcClient(running.endpoint, running.endpoint.token(scope)) for scope in ("inference", "management")
     )

@@ -15,9 +15,9 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from handler.preprocessing import preprocess
-from scripts import server
-from scripts.networks import ARCHITECTURES
+from scripts.model.networks import ARCHITECTURES
 from scripts.options import MODEL, STAND_IN
+from scripts.server import torchserve
 from tests.e2e.support import Inference, check_error, content_of
 from tests.pictures import FITTING, photo
 
@@ -42,7 +42,7 @@ class Triton:
 
 
 @pytest.fixture
-def triton(running: server.Server) -> Iterator[Triton]:
+def triton(running: torchserve.Server) -> Iterator[Triton]:
     address = running.endpoint.inference.removeprefix("http://")
     with InferenceServerClient(address, network_timeout=60) as client:
         yield Triton(client, running.endpoint.token("inference"))

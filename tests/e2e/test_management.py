@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from handler.settings import default_workers
-from scripts import server
 from scripts.archive import MANIFEST
-from scripts.client import Client
-from scripts.download import sha256_of
+from scripts.client.http import Client
+from scripts.model.download import sha256_of
 from scripts.options import MODEL, STAND_IN
+from scripts.server import torchserve
 from tests.e2e.management import Models, assert_refused, succeed, with_name
 from tests.e2e.support import Inference, as_version, content_of, rewrite
 
@@ -125,7 +125,7 @@ def test_a_model_comes_with_two_workers_is_scaled_and_goes(
     assert "guest" not in client.models()
 
 
-def test_the_workers_run_the_archives_own_code(running: server.Server, client: Client) -> None:
+def test_the_workers_run_the_archives_own_code(running: torchserve.Server, client: Client) -> None:
     """The unpacked archive comes first on their path; test_lifecycle tries a caller who puts the repository there."""
     for model in (MODEL, STAND_IN):
         for worker in client.describe(model)["workers"]:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from scripts import server
 from scripts.archive import MANIFEST
-from scripts.client import Client
-from scripts.download import sha256_of
+from scripts.archives.integrity import digest_file, digest_line
+from scripts.client.http import Client
 from scripts.errors import ApiError, CommandError
-from scripts.integrity import digest_file, digest_line
+from scripts.model.download import sha256_of
 from scripts.options import MODEL, STAND_IN
+from scripts.server import torchserve
 from tests.e2e.management import Models, assert_refused, with_name
 from tests.e2e.support import rewrite
 
@@ -69,7 +69,7 @@ def test_a_changed_archive_is_refused(models: Models, client: Client, model_stor
 
 
 def test_an_archive_that_would_be_unpacked_elsewhere_is_refused(
-    models: Models, client: Client, running: server.Server, stored: Path
+    models: Models, client: Client, running: torchserve.Server, stored: Path
 ) -> None:
     with zipfile.ZipFile(stored, "w") as file:
         file.writestr(MANIFEST, json.dumps({"model": {"modelName": "slips", "modelVersion": "1.0"}}))

@@ -13,8 +13,8 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE
-from scripts import server
 from scripts.options import STAND_IN
+from scripts.server import torchserve
 from tests.e2e.support import Inference
 from tests.pictures import encode, noise
 
@@ -24,7 +24,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 Rise = Callable[..., float]
 
 
-def scrape(running: server.Server) -> Samples:
+def scrape(running: torchserve.Server) -> Samples:
     text = requests.get(f"{running.endpoint.metrics}/metrics", timeout=PATIENCE_SECONDS).text
     families = text_string_to_metric_families(text)
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
@@ -35,7 +35,7 @@ def total(samples: Samples, name: str, **labels: str) -> float:
 
 
 @pytest.fixture
-def rise(running: server.Server) -> Rise:
+def rise(running: torchserve.Server) -> Rise:
     """Return by how much a metric of the stand-in has risen since the test began, once it has risen `least`."""
     before = scrape(running)
 
@@ -101,7 +101,7 @@ def test_torchserves_own_queue_time_is_true(inference: Inference, cat: bytes, ri
 
 
 def test_a_refused_requests_line_has_its_id_and_nothing_of_its_content(
-    inference: Inference, running: server.Server
+    inference: Inference, running: torchserve.Server
 ) -> None:
     refused = inference(b"a secret", headers={"X-Secret": "another secret"})
 
@@ -113,5 +113,5 @@ def test_a_refused_requests_line_has_its_id_and_nothing_of_its_content(
     assert not [log for log in logs_of(running) if "secret" in log.read_text()]
 
 
-def logs_of(running: server.Server) -> list[Path]:
+def logs_of(running: torchserve.Server) -> list[Path]:
     return [path for path in running.logs.iterdir() if path.suffix == ".log"]

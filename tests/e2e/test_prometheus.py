@@ -13,8 +13,8 @@ import pytest
 import requests
 import yaml
 
-from scripts import server
 from scripts.options import STAND_IN
+from scripts.server import torchserve
 from tests.e2e.support import Inference
 from tests.ops.material import MADE_BY_PROMETHEUS, OPS, RECORDED, RULES, expressions, metrics_in, needs_prometheus
 from tests.ports import free_port_range
@@ -32,7 +32,7 @@ def eventually(look: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def prometheus(running: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+def prometheus(running: torchserve.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """The shipped configuration, but for the address, the folder of the rules and a scrape every half second."""
     folder = tmp_path_factory.mktemp("prometheus")
     config = yaml.safe_load((OPS / "prometheus.yml").read_text())
@@ -86,7 +86,7 @@ def test_it_evaluates_every_rule_and_every_panel(prometheus: Ask) -> None:
         prometheus("query", query=expression)  # asserts that it is understood
 
 
-def test_everything_named_in_ops_is_exported(running: server.Server, inference: Inference, cat: bytes) -> None:
+def test_everything_named_in_ops_is_exported(running: torchserve.Server, inference: Inference, cat: bytes) -> None:
     assert inference(cat).status_code == 200
     named = set().union(*map(metrics_in, expressions())) - RECORDED - MADE_BY_PROMETHEUS
 

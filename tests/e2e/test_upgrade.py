@@ -12,10 +12,10 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from scripts import server
 from scripts.archive import file_name
-from scripts.client import Client
+from scripts.client.http import Client
 from scripts.options import STAND_IN
+from scripts.server import torchserve
 from tests.e2e.support import as_version, command, rewrite
 from tests.faults.load import Answer, Target, closed_loop, statuses
 
@@ -61,7 +61,7 @@ def registered(client: Client) -> list[tuple[str, str]]:
 
 
 def test_an_upgrade_and_the_way_back_lose_no_request(
-    running: server.Server, client: Client, run_dir: Path, second: Path, photo: bytes
+    running: torchserve.Server, client: Client, run_dir: Path, second: Path, photo: bytes
 ) -> None:
     target = Target(running.endpoint)
     target.headers["Min-Probability"] = "0"

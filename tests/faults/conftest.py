@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts import paths, server
-from scripts.client import Client
-from scripts.model_store import archives_in
+from scripts import paths
+from scripts.archives.model_store import archives_in
+from scripts.client.http import Client
 from scripts.options import STAND_IN
-from scripts.readiness import wait_until_ready
+from scripts.server import torchserve
+from scripts.server.readiness import wait_until_ready
 from tests.disks import small_disk
 from tests.faults.load import Target
 from tests.ports import free_port_range
@@ -71,14 +72,14 @@ def server_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
 @pytest.fixture(scope="package")
 def running(
     server_disk: tuple[Path, bool], stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[server.Server]:
+) -> Iterator[torchserve.Server]:
     """The stand-in's server, from a model store that is read-only where this user may mount one."""
     store = tmp_path_factory.mktemp("faults-store") / "store"
     with small_disk(store, 100) as mounted:
         shutil.copy(stand_in_archive, store)
         if mounted:
             subprocess.run(["mount", "-o", "remount,ro", store], check=True)
-        started = server.start(server_disk[0], store, paths.SERVER_CONFIG, free_port_range())
+        started = torchserve.start(server_disk[0], store, paths.SERVER_CONFIG, free_port_range())
         try:
             wait_until_ready(started, archives_in(store), lambda _: None)
             yield started
@@ -87,12 +88,12 @@ def running(
 
 
 @pytest.fixture
-def client(running: server.Server) -> Client:
+def client(running: torchserve.Server) -> Client:
     return Client(running.endpoint)
 
 
 @pytest.fixture
-def target(running: server.Server) -> Target:
+def target(running: torchserve.Server) -> Target:
     return Target(running.endpoint)
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
 from scripts.options import STAND_IN
 
 TIMEOUT_SECONDS = 60

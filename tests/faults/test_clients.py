@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scripts.client import Client
+from scripts.client.http import Client
 from tests.faults.conftest import workers
 from tests.faults.load import Target, closed_loop, seconds_of, statuses
 

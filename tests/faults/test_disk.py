@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.client import Client
-from scripts.server import Server
+from scripts.client.http import Client
+from scripts.server.torchserve import Server
 from tests.faults.conftest import workers
 from tests.faults.load import Target, closed_loop, statuses
 

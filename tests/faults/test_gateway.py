@@ -17,15 +17,16 @@ import psutil
 import pytest
 import requests
 
-from scripts import gateway, paths
-from scripts.client import Client
-from scripts.gateway import Gateway
+from scripts import paths
+from scripts.client.http import Client
 from scripts.options import STAND_IN
-from scripts.server import Server
+from scripts.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
 from tests.faults.exhaustion import ATTACKS, MEGABYTE, Attacker
 from tests.faults.load import TIMEOUT_SECONDS, Answer, Target, closed_loop, percentile, seconds_of, statuses
 from tests.ports import free_port_range
+from web import gateway
+from web.gateway import Gateway
 from web.settings import GatewaySettings
 
 MEMORY_LIMIT = 3_000_000_000  # were the gateway unbounded, it ends here and not the machine

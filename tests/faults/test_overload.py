@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from scripts import paths, properties
-from scripts.server import Server
+from scripts.server.torchserve import Server
 from tests import pictures
 from tests.faults.conftest import Sizes
 from tests.faults.load import Answer, Target, closed_loop, open_loop, percentile, seconds_of, statuses

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from scripts import paths
-from scripts.client import Client
+from scripts.client.http import Client
 from scripts.options import STAND_IN
-from scripts.server import Server
+from scripts.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
 from tests.faults.load import TIMEOUT_SECONDS, Answer, Target, closed_loop, statuses
 

@@ -16,7 +16,7 @@ from tritonclient.http import InferResult
 
 from handler import classifier
 from handler.classifier import ImageClassifier
-from handler.inference_protocols import InferenceProtocols
+from handler.protocols.inference import InferenceProtocols
 from tests.colours import BAD, BLUE, GREEN, RED, ColourEngine, write_folder
 from tests.fuzz.requests import Request, requests
 from tests.worker import FakeContext

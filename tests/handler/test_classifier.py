@@ -19,10 +19,10 @@ from PIL import Image
 from handler import classifier
 from handler.classifier import ImageClassifier
 from handler.errors import ArchiveError
+from handler.formats.picture import Picture
 from handler.labels import LABELS_FILE
 from handler.memory import LARGE
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, Metrics
-from handler.picture import Picture
 from handler.settings import Settings
 from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, picture
 from tests.handler.hostile import FILES

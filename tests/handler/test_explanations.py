@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from handler.card import ModelCard
-from handler.engine import load_engine
+from handler.engines.engine import load_engine
 from handler.errors import ArchiveError
 from handler.explanations import HEAD_FILE, Head, colour, paint
 from handler.preprocessing import preprocess
 from handler.settings import EngineName, Precision, Settings, Threads
-from scripts.checkpoint import build
-from scripts.networks import ARCHITECTURES, ServingModel
+from scripts.model.checkpoint import build
+from scripts.model.networks import ARCHITECTURES, ServingModel
 from tests.pictures import noise, photo
 
 THREADS = Threads(1, 1)

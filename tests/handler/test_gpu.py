@@ -9,14 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from handler.batches import MAX_BATCH
-from handler.cuda_engine import CudaEngine
-from handler.engine import load_engine
+from handler.engines.batches import MAX_BATCH
+from handler.engines.cuda import CudaEngine
+from handler.engines.engine import load_engine
+from handler.engines.torch import TorchEngine
 from handler.labels import softmax
 from handler.preprocessing import preprocess
 from handler.settings import Precision, Settings, Threads
-from handler.torch_engine import TorchEngine
-from scripts.networks import ARCHITECTURES
+from scripts.model.networks import ARCHITECTURES
 from tests.pictures import FITTING, photo
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="This machine has no GPU that PyTorch can use.")

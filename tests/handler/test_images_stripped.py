@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
+from handler.formats.picture import File
 from handler.images import decode, examine
-from handler.picture import File
 from tests.fuzz.corpus import FORMATS, in_mode
 from tests.handler.images import RESIZE, SETTINGS
 from tests.pictures import FITTING, encode, photo, png_chunk

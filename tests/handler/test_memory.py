@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from handler.errors import BadRequest, PayloadTooLarge
+from handler.formats.picture import Picture
 from handler.images import examine
 from handler.memory import within_budget
-from handler.picture import Picture
 from handler.settings import Settings
 from scripts import paths
 from tests.pictures import encode, noise

@@ -13,8 +13,8 @@ import pytest
 
 from handler.card import ModelCard
 from handler.errors import BadRequest, PayloadTooLarge
-from handler.inference_protocols import JSON_LENGTH, InferenceProtocols
 from handler.payload import MAX_CONTAINERS, read_json
+from handler.protocols.inference import JSON_LENGTH, InferenceProtocols
 from handler.settings import Settings
 from tests.colours import RED, write_folder
 from tests.handler.inference_requests import infer

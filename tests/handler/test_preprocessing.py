@@ -9,8 +9,8 @@ from torch import nn
 from handler import preprocessing
 from handler.card import Preprocessing
 from handler.preprocessing import MAX_EXACT_ASPECT, preprocess
-from scripts.networks import ARCHITECTURES, ServingModel
-from scripts.vision import torchvision
+from scripts.model.networks import ARCHITECTURES, ServingModel
+from scripts.model.vision import torchvision
 from tests.pictures import noise, photo
 
 T = torchvision.transforms

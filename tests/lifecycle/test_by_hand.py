@@ -17,11 +17,12 @@ from typing import Any, Self
 import psutil
 import pytest
 
-from scripts import paths, server
+from scripts import paths
 from scripts.archive import file_name
-from scripts.endpoint import Endpoint
-from scripts.java import find_java
+from scripts.client.endpoint import Endpoint
 from scripts.options import MODEL, STAND_IN
+from scripts.server import torchserve
+from scripts.server.java import find_java
 from tests.e2e.support import Inference, as_version, listening_addresses, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
@@ -89,7 +90,7 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def walk(root: Path, port: int) -> Walk:
-    temporary = server.make_temporary()
+    temporary = torchserve.make_temporary()
     environment = os.environ | {
         "JAVA_HOME": str(find_java().parent.parent),
         "TMPDIR": str(temporary),

@@ -15,9 +15,10 @@ import psutil
 import pytest
 import requests
 
-from scripts import paths, server
-from scripts.endpoint import KEY_FILE
+from scripts import paths
+from scripts.client.endpoint import KEY_FILE
 from scripts.options import STAND_IN
+from scripts.server import torchserve
 from tests.e2e.support import Inference, command, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
@@ -44,7 +45,7 @@ class Life:
     run_dir: Path
     port: int
     started: CompletedProcess[str]
-    found: server.Server
+    found: torchserve.Server
     refused: requests.Response
     met_again: CompletedProcess[str]
     pid_afterwards: int
@@ -63,13 +64,13 @@ def life(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Li
     environment = {"PYTHONPATH": str(paths.ROOT)}
     try:
         started = command("serve", *arguments, environment=environment)
-        found = server.Server.find(run_dir)
+        found = torchserve.Server.find(run_dir)
         assert found, started.stderr
         java = psutil.Process(found.pid)
         family = [java, *java.children(recursive=True)]
         refused = Inference(found.endpoint)(b"")
         met_again = command("serve", *arguments, environment=environment)
-        again = server.Server.find(run_dir)
+        again = torchserve.Server.find(run_dir)
         pid_afterwards = again.pid if again else 0
     finally:
         stopped = command("stop", "--run-dir", run_dir)
@@ -139,7 +140,7 @@ def serve_broken(tmp_path: Path) -> Iterator[Callable[[], CompletedProcess[str]]
         done = command("serve", *arguments, environment={"TMPDIR": str(temporary)})
         assert done.returncode == 1
         assert done.stdout == ""
-        assert server.Server.find(run_dir) is None
+        assert torchserve.Server.find(run_dir) is None
         assert not (run_dir / KEY_FILE).exists()
         assert not processes_with(run_dir)
         assert not processes_with(temporary)
@@ -148,7 +149,7 @@ def serve_broken(tmp_path: Path) -> Iterator[Callable[[], CompletedProcess[str]]
 
     (tmp_path / "store").mkdir()
     yield serve
-    if left := server.Server.find(run_dir):
+    if left := torchserve.Server.find(run_dir):
         left.stop()
     shutil.rmtree(temporary)
 

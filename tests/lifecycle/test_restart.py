@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from scripts import paths, server
+from scripts import paths
 from scripts.archive import file_name
-from scripts.gateway import Gateway
 from scripts.options import STAND_IN
+from scripts.server import torchserve
 from tests.browser.support import Visit
 from tests.e2e.support import as_version, command, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
+from web.gateway import Gateway
 from web.upstream import NOT_RUNNING
 
 
@@ -37,7 +38,7 @@ def serve(store: Path, tmp_path: Path) -> Iterator[Callable[[], None]]:
         run("serve", "--run-dir", tmp_path, "--model-store", store, "--port", port)
 
     yield start
-    if running := server.Server.find(tmp_path):
+    if running := torchserve.Server.find(tmp_path):
         running.stop()
 
 
@@ -65,7 +66,7 @@ def test_the_page_outlives_torchserve_and_then_shows_the_newest_version(
         visit.page.locator("#photo input[type=file]").set_input_files(paths.SAMPLE_PHOTO)
         expect(heading).to_have_text(SAMPLE_NAME)
 
-        stopped = server.Server.find(tmp_path)
+        stopped = torchserve.Server.find(tmp_path)
         assert stopped is not None
         stopped.stop()
         visit.page.get_by_role("button", name="A blurred clock").click()

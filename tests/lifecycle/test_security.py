@@ -12,10 +12,12 @@ import grpc
 import pytest
 import requests
 
-from scripts import paths, serve, server
-from scripts.client import Client
-from scripts.endpoint import Endpoint, Scope
+from scripts import paths, serve
+from scripts.client.endpoint import Endpoint, Scope
+from scripts.client.http import Client
 from scripts.errors import ApiError
+from scripts.server import torchserve
+from scripts.server.torchserve import Server
 from tests.e2e.attacks import PATIENCE_SECONDS, grpc_status, write_code
 from tests.e2e.support import listening_addresses
 from tests.ports import free_port_range
@@ -24,7 +26,7 @@ TOKEN_SECONDS = 3
 
 
 @pytest.fixture(scope="module")
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of fixed models, of which it has none, with tokens of 3 s, started in a hostile environment."""
     folder = tmp_path_factory.mktemp("closed")
     hostile = folder / "hostile.properties"
@@ -43,7 +45,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        started = server.start(folder / "run", folder / "store", paths.SERVER_CONFIG, free_port_range(), changes)
+        started = torchserve.start(folder / "run", folder / "store", paths.SERVER_CONFIG, free_port_range(), changes)
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not answers(started.endpoint):
@@ -82,18 +84,18 @@ ALLOWED = {"inference": grpc.StatusCode.INTERNAL, "management": grpc.StatusCode.
 
 @pytest.mark.parametrize("scope", ["inference", "management"])
 @pytest.mark.parametrize("authorization", [None, "Bearer", "Bearer wrong", "Basic eDp5"])
-def test_grpc_refuses_what_http_refuses(closed: server.Server, scope: Scope, authorization: str | None) -> None:
+def test_grpc_refuses_what_http_refuses(closed: Server, scope: Scope, authorization: str | None) -> None:
     assert grpc_status(closed.endpoint, scope, authorization) == grpc.StatusCode.PERMISSION_DENIED
 
 
 @pytest.mark.parametrize(("scope", "other"), [("inference", "management"), ("management", "inference")])
-def test_grpc_has_a_token_an_api_too(closed: server.Server, scope: Scope, other: Scope) -> None:
+def test_grpc_has_a_token_an_api_too(closed: Server, scope: Scope, other: Scope) -> None:
     token = f"Bearer {fresh(closed.endpoint, scope)}"
     assert grpc_status(closed.endpoint, scope, token) == ALLOWED[scope]
     assert grpc_status(closed.endpoint, other, token) == grpc.StatusCode.PERMISSION_DENIED
 
 
-def test_models_are_fixed_over_grpc_too(closed: server.Server, tmp_path: Path) -> None:
+def test_models_are_fixed_over_grpc_too(closed: Server, tmp_path: Path) -> None:
     folder = write_code(tmp_path / "evil", "evil")
     for url in ("any.mar", folder):
         token = f"Bearer {fresh(closed.endpoint, 'management')}"
@@ -103,7 +105,7 @@ def test_models_are_fixed_over_grpc_too(closed: server.Server, tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def expired(closed: server.Server) -> dict[Scope, str]:
+def expired(closed: Server) -> dict[Scope, str]:
     """A token an API, seen to open it and then kept until it had expired.
 
     token_expiration_min takes fractions of a minute, so that this waits 3 s.
@@ -122,18 +124,18 @@ def expired(closed: server.Server) -> dict[Scope, str]:
 
 
 @pytest.mark.parametrize("scope", ["inference", "management"])
-def test_an_expired_token_is_refused(closed: server.Server, expired: dict[Scope, str], scope: Scope) -> None:
+def test_an_expired_token_is_refused(closed: Server, expired: dict[Scope, str], scope: Scope) -> None:
     answer = ask(closed.endpoint, scope, expired[scope])
     assert (answer.status_code, answer.json()["type"]) == (400, "InvalidKeyException")
     assert ask(closed.endpoint, scope, fresh(closed.endpoint, scope)).status_code == OPENED[scope]
 
 
 @pytest.mark.parametrize("scope", ["inference", "management"])
-def test_an_expired_token_is_refused_over_grpc(closed: server.Server, expired: dict[Scope, str], scope: Scope) -> None:
+def test_an_expired_token_is_refused_over_grpc(closed: Server, expired: dict[Scope, str], scope: Scope) -> None:
     assert grpc_status(closed.endpoint, scope, f"Bearer {expired[scope]}") == grpc.StatusCode.PERMISSION_DENIED
 
 
-def test_the_environment_is_no_configuration(closed: server.Server) -> None:
+def test_the_environment_is_no_configuration(closed: Server) -> None:
     for scope in ("inference", "management"):
         assert ask(closed.endpoint, scope, "none").status_code == 400
     addresses = listening_addresses(closed.pid)
@@ -141,7 +143,7 @@ def test_the_environment_is_no_configuration(closed: server.Server) -> None:
     assert all(address.is_loopback for address in addresses), addresses
 
 
-def test_what_the_server_writes_is_its_owners_alone(closed: server.Server) -> None:
+def test_what_the_server_writes_is_its_owners_alone(closed: Server) -> None:
     written = [closed.endpoint.key_file, closed.temporary, *closed.logs.glob("*.log")]
     assert len(written) > 3
     assert "console.log" in [path.name for path in written]
@@ -158,7 +160,7 @@ def test_what_the_server_writes_is_its_owners_alone(closed: server.Server) -> No
         ("DELETE", "/models/any"),
     ],
 )
-def test_models_are_fixed_while_the_server_runs(closed: server.Server, tmp_path: Path, method: str, path: str) -> None:
+def test_models_are_fixed_while_the_server_runs(closed: Server, tmp_path: Path, method: str, path: str) -> None:
     """Not by the archive's name, nor by a bare folder, whose code would run."""
     folder = write_code(tmp_path / "evil", "evil")
     for url in ("any.mar", folder):
@@ -168,12 +170,12 @@ def test_models_are_fixed_while_the_server_runs(closed: server.Server, tmp_path:
     assert not (folder / "ran").exists()
 
 
-def test_the_refusal_says_what_to_do(closed: server.Server) -> None:
+def test_the_refusal_says_what_to_do(closed: Server) -> None:
     with pytest.raises(ApiError, match=r"models are fixed .*: densenet stop, then densenet serve without that"):
         Client(closed.endpoint, fresh(closed.endpoint, "management")).register("any.mar")
 
 
-def test_a_workflow_brings_no_code_either(closed: server.Server, tmp_path: Path) -> None:
+def test_a_workflow_brings_no_code_either(closed: Server, tmp_path: Path) -> None:
     """TorchServe does not ask enable_model_api here, but takes workflows from the model store alone."""
     folder = write_code(tmp_path / "evil", "evil")
     for url in (folder, f"file://{folder}", "http://127.0.0.1:1/evil.war", "../evil.war"):

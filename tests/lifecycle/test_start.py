@@ -15,7 +15,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from scripts.archive import MANIFEST
-from scripts.server import Server
+from scripts.server.torchserve import Server
 from tests.disks import small_disk
 from tests.e2e.support import command
 from tests.ports import free_port_range

@@ -18,9 +18,9 @@ import pytest
 import requests
 
 from scripts import paths
-from scripts.client import Client
+from scripts.client.http import Client
 from scripts.options import STAND_IN
-from scripts.server import Server
+from scripts.server.torchserve import Server
 from tests.e2e.support import command
 from tests.faults.load import CUT_OFF, Answer, Target, closed_loop, statuses
 from tests.ports import free_port_range

@@ -15,12 +15,12 @@ import pytest
 import requests
 
 from scripts import paths
-from scripts.client import Client
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
+from scripts.client.grpc import GrpcClient
+from scripts.client.http import Client
 from scripts.errors import CommandError
-from scripts.grpc_client import GrpcClient
 from scripts.options import STAND_IN
-from scripts.server import Server
+from scripts.server.torchserve import Server
 from tests import certificates
 from tests.certificates import Pair
 from tests.e2e.support import command

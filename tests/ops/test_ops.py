@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from scripts import paths, properties
-from scripts.ports import DEFAULT_ADDRESSES
+from scripts.server.ports import DEFAULT_ADDRESSES
 from tests.ops.material import (
     DASHBOARD,
     MADE_BY_PROMETHEUS,

@@ -11,15 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.endpoint import KEY_FILE, Endpoint
-from scripts.server import Server
-from tests.scripts.web import Web, serve
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with serve() as running:
-        yield running
+from scripts.client.endpoint import KEY_FILE, Endpoint
+from scripts.server.torchserve import Server
+from tests.local_server import LocalServer
 
 
 def write_keys(folder: Path, inference: str = "inf", hours: float = 1) -> None:
@@ -34,10 +28,10 @@ def write_keys(folder: Path, inference: str = "inf", hours: float = 1) -> None:
 
 
 @pytest.fixture
-def endpoint(web: Web, tmp_path: Path) -> Endpoint:
+def endpoint(local: LocalServer, tmp_path: Path) -> Endpoint:
     """The local server, with valid keys in a run folder of its own."""
     write_keys(tmp_path)
-    return Endpoint(web.url, web.url, web.url, tmp_path)
+    return Endpoint(local.url, local.url, local.url, tmp_path)
 
 
 @pytest.fixture

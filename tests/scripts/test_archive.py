@@ -18,17 +18,17 @@ from handler.settings import Settings
 from scripts import archive, paths
 from scripts.archive import MANIFEST, build, check_labels, file_name, read_manifest
 from scripts.errors import CommandError, WeightsError
-from scripts.networks import ARCHITECTURES
-from scripts.weights import Checkpoint, stand_in
+from scripts.model.networks import ARCHITECTURES
+from scripts.model.weights import Checkpoint, stand_in
 from tests.checkpoints import PROVENANCE, write_embedded
 from tests.conftest import unpack
-from tests.scripts.archives import members
+from tests.scripts.archive_files import members
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the export away, which takes most of a build's time."""
-    from scripts import export
+    from scripts.model import export
 
     def stub(_model: object, _side: int, folder: Path) -> None:
         (folder / "model.xml").write_text("<net/>")
@@ -53,7 +53,7 @@ def test_the_version_is_in_the_name(quick: None, tmp_path: Path, version: str, n
 def test_a_model_of_ones_own(quick: None, tmp_path: Path) -> None:
     import torch
 
-    from scripts.vision import torchvision
+    from scripts.model.vision import torchvision
 
     torch.save(torchvision.models.densenet121(num_classes=2).state_dict(), tmp_path / "own.pth")
     (tmp_path / "own.json").write_text('{"0": ["a", "cat"], "1": ["b", "dog"]}')
@@ -79,8 +79,8 @@ def test_an_embedded_checkpoint(
     import torch
     from safetensors.torch import load_file
 
-    from scripts import export
-    from scripts.networks import ServingModel
+    from scripts.model import export
+    from scripts.model.networks import ServingModel
 
     exported: list[ServingModel] = []
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path)

@@ -13,13 +13,13 @@ from handler.labels import LABELS_FILE
 from handler.settings import Precision
 from scripts import paths
 from scripts.archive import CREATED_ON, MANIFEST, build, read_manifest
-from scripts.integrity import digest_file
-from scripts.networks import ARCHITECTURES
-from scripts.weights import stand_in
+from scripts.archives.integrity import digest_file
+from scripts.model.networks import ARCHITECTURES
+from scripts.model.weights import stand_in
 from tests.pictures import SAMPLE_NAME
-from tests.scripts.archives import members
+from tests.scripts.archive_files import members
 
-MODULES = {path.name for path in paths.HANDLER.glob("*.py")}
+MODULES = {str(path.relative_to(paths.HANDLER)) for path in paths.HANDLER.rglob("*.py")}
 
 
 def test_the_archive_holds_all_it_needs_and_nothing_else(densenet_archive: Path) -> None:

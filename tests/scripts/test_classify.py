@@ -23,9 +23,9 @@ from scripts.classify import (
     write_json,
     write_table,
 )
-from scripts.client import Client
+from scripts.client.endpoint import Endpoint
+from scripts.client.http import Client
 from scripts.console import CONTROL
-from scripts.endpoint import Endpoint
 from scripts.errors import ApiError, CommandError
 
 CAT = {"class_id": "n1", "class_name": "Egyptian_cat", "probability": 0.9}

@@ -13,10 +13,10 @@ import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 from scripts import paths
-from scripts.protos import torchserve_pb2
+from scripts.client.protos import torchserve_pb2
 
 GENERATED = ("torchserve_pb2.py", "torchserve_pb2.pyi")
-SOURCE = "scripts/protos/torchserve.proto"
+SOURCE = "scripts/client/protos/torchserve.proto"
 GOOGLES = Path(grpc_tools.__file__).parent / "_proto"
 
 

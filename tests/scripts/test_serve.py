@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from scripts import archive, paths, properties, serve, server
-from scripts.client import Client
-from scripts.endpoint import Endpoint
+from scripts import archive, paths, properties, serve
+from scripts.archives.integrity import digest_file
+from scripts.client.endpoint import Endpoint
+from scripts.client.http import Client
 from scripts.errors import CommandError, NoWeights
-from scripts.integrity import digest_file
-from scripts.server import Server
-from scripts.upgrade import Upgrade
+from scripts.server import torchserve
+from scripts.server.torchserve import Server
+from scripts.server.upgrade import Upgrade
 
 ANSWER = {"class_name": "tabby", "probability": 0.876}
 
@@ -84,7 +85,7 @@ def test_an_archive_that_an_upgrade_replaced(tmp_path: Path, capsys: pytest.Capt
 def test_an_archive_older_than_the_handler(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], age: int, warned: bool
 ) -> None:
-    newest = max(path.stat().st_mtime for path in paths.HANDLER.iterdir() if path.is_file())
+    newest = max(path.stat().st_mtime for path in paths.handler_files())
     newest = max(newest, paths.LABELS.stat().st_mtime)
     path = tmp_path / "m.mar"
     path.touch()
@@ -122,7 +123,7 @@ def fake(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Server:
     made = Server(os.getpid(), 0.0, endpoint.folder / "temporary", endpoint)
     properties.write(made.settings, "Made by a test.", {"enable_model_api": "true"})
     monkeypatch.setattr(serve, "Client", lambda _: as_client({"efficientnet_lite0": "m.mar"}))
-    monkeypatch.setattr(server, "start", lambda *_: made)
+    monkeypatch.setattr(torchserve, "start", lambda *_: made)
     monkeypatch.setattr(serve, "wait_until_ready", lambda *_: None)
     return made
 
@@ -162,7 +163,7 @@ def test_a_second_serve_asks_the_running_server(
     fake: Server, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Server, "find", lambda _: fake)
-    monkeypatch.delattr(server, "start")
+    monkeypatch.delattr(torchserve, "start")
     serve.serve(model_store=store, run_dir=fake.endpoint.folder)
     captured = capsys.readouterr()
     assert f"Already running (pid {fake.pid})." in captured.err

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from scripts import stop as module
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
 from scripts.errors import CommandError
-from scripts.gateway import Gateway
-from scripts.server import Server
+from scripts.server.torchserve import Server
 from scripts.stop import stop
+from web.gateway import Gateway
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
 from scripts.errors import CommandError
 from scripts.token import token
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from scripts import web as command
-from scripts.client import Client
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
+from scripts.client.http import Client
 from scripts.errors import CommandError
-from tests.scripts.web import Web, as_json
+from tests.local_server import LocalServer, as_json
 from web.keys import KeyFile
 
 
@@ -27,8 +27,8 @@ def test_a_gateway_open_to_everybody_is_warned_of(
     assert capsys.readouterr().err == ""
 
 
-def test_the_model_that_answers(endpoint: Endpoint, web: Web) -> None:
-    web.on("GET /models", as_json({"models": [{"modelName": "flowers", "modelUrl": "flowers.mar"}]}))
+def test_the_model_that_answers(endpoint: Endpoint, local: LocalServer) -> None:
+    local.on("GET /models", as_json({"models": [{"modelName": "flowers", "modelUrl": "flowers.mar"}]}))
     client = Client(endpoint)
     assert [command.chosen_model(client, model) for model in ("", "flowers")] == ["flowers"] * 2
     with pytest.raises(CommandError, match="The server has no model birds: densenet models list"):

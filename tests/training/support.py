@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.vision import torchvision
+from scripts.model.vision import torchvision
 from tests.pictures import encode, noise
 from training import photos
 from training.photos import Photos

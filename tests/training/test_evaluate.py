@@ -8,8 +8,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from scripts import paths, provenance
+from scripts import paths
 from scripts.errors import CommandError
+from scripts.model import provenance
 from tests.pictures import encode, photo
 from training import card, evaluate, student
 from training.evaluate import draw, measure

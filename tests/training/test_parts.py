@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.download import sha256_of
 from scripts.errors import CommandError
+from scripts.model.download import sha256_of
 from training.parts import parts, split
 
 

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from handler.preprocessing import preprocess
-from scripts import checkpoint
 from scripts.errors import CommandError
+from scripts.model import checkpoint
 from tests.pictures import FITTING, photo
 from tests.training.support import CPU, teach_colours, tiny
 from training import networks, teachers

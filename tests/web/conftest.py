@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
 from tests.scripts.conftest import write_keys
 from web.app import create_app
 from web.settings import GatewaySettings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
 from tests.scripts.conftest import write_keys
 from web.tokens import HELD_SECONDS, MARGIN, Tokens
 

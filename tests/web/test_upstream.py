@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.endpoint import Endpoint
+from scripts.client.endpoint import Endpoint
 from tests import certificates
+from tests.local_server import as_json, serve
 from tests.scripts.conftest import write_keys
-from tests.scripts.web import as_json, serve
 from tests.web.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
 from web import deaths
 from web.upstream import NOT_RUNNING, REFUSED, TOO_SLOW, Answer, Upstream
@@ -185,14 +185,14 @@ async def test_over_tls_the_servers_own_certificate_is_trusted_and_no_other(tmp_
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*(pair if shown else certificates.make(tmp_path)))
     write_keys(tmp_path)
-    with serve(context) as web:
-        web.on(f"POST /predictions/{MODEL}", as_json(CAT))
-        upstream = Upstream(Endpoint(web.url, web.url, web.url, tmp_path, str(pair.certificate)), MODEL)
+    with serve(context) as local:
+        local.on(f"POST /predictions/{MODEL}", as_json(CAT))
+        upstream = Upstream(Endpoint(local.url, local.url, local.url, tmp_path, str(pair.certificate)), MODEL)
         answer = await upstream.predict(b"cat", {})
         await upstream.aclose()
 
     assert answer == Answer(200, CAT) if shown else answer.content["message"] == NOT_RUNNING
-    assert len(web.asked) == shown
+    assert len(local.asked) == shown
 
 
 async def test_a_refused_token_is_read_anew(upstream: Upstream, torchserve: TorchServe, endpoint: Endpoint) -> None:

@@ -1,0 +1,1 @@
+"""What computes: a batch in, logits and features out."""

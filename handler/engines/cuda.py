@@ -1,0 +1,131 @@
+"""The exported graph on a GPU: half precision, channels last, a CUDA graph for each batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from handler.card import ModelCard
+from handler.engines.batches import FIXED_SIZES, MAX_BATCH, padded_size, slices
+from handler.engines.torch import load_module
+from handler.settings import Settings, Threads
+
+Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
+Launch = Callable[[], None]
+
+# It rounds eight times finer than bfloat16, and older cards have it too.
+HALF = torch.float16
+# Runs before a capture, as in PyTorch's notes on CUDA graphs: libraries choose their kernels and allocate in them.
+WARM_UPS = 3
+
+
+class CudaEngine:
+    """PyTorch on a GPU: f16 unless the settings ask for f32. All graphs are captured on loading."""
+
+    def __init__(self, folder: Path, settings: Settings, threads: Threads, device: torch.device) -> None:
+        exact = settings.precision == "f32"
+        torch.set_num_threads(threads.batch)  # these copy batches into pinned memory
+        torch.set_float32_matmul_precision("highest")  # no TF32, which NVIDIA's containers allow by a variable
+        card = ModelCard.read(folder)
+        self._forward = prepare(load_module(folder, device), device, torch.float32 if exact else HALF)
+        self._device = device
+        self._infer = FixedBatches(self._forward, card.preprocessing.crop, card.classes, device, recorder(device))
+        self.description: dict[str, str | int] = {
+            "engine": "torch",
+            "precision": "f32" if exact else "f16",
+            "device": str(device),
+            "threads": threads.batch,
+        }
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.concatenate([self._infer(part) for part in slices(batch)])
+
+    def explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Without a graph: explanations are asked for one at a time, by people."""
+        parts = (self._forward(torch.from_numpy(part).to(self._device)) for part in slices(batch))
+        logits, features = zip(*([output.float().cpu().numpy() for output in part] for part in parts), strict=True)
+        return np.concatenate(logits), np.concatenate(features)
+
+
+class FixedBatches:
+    """Runs a model at the fixed sizes, on buffers that never move: a CUDA graph knows its memory by address.
+
+    `record` turns a launch into one that can be repeated: `recorder` below, or on the CPU the launch itself.
+    """
+
+    def __init__(
+        self, forward: Forward, side: int, classes: int, device: torch.device, record: Callable[[Launch], Launch]
+    ) -> None:
+        # The GPU copies from and to pinned memory directly.
+        pinned = device.type == "cuda"
+        self._host_images = torch.zeros((MAX_BATCH, side, side, 3), dtype=torch.uint8, pin_memory=pinned)
+        self._host_logits = torch.zeros((MAX_BATCH, classes), pin_memory=pinned)
+        self._images = self._host_images.to(device, copy=True)
+        self._logits = self._host_logits.to(device, copy=True)
+        # The largest first: the smaller then find room in the memory it took.
+        self._run = {size: record(partial(self._launch, forward, size)) for size in reversed(FIXED_SIZES)}
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Infer 1 to MAX_BATCH images. What pads them are images of former batches, whose logits nobody reads."""
+        rows = len(batch)
+        self._host_images[:rows].copy_(torch.from_numpy(batch))
+        self._images[:rows].copy_(self._host_images[:rows], non_blocking=True)
+        self._run[padded_size(rows)]()
+        self._host_logits[:rows].copy_(self._logits[:rows])  # waits for the GPU
+        logits: NDArray[np.float32] = self._host_logits[:rows].numpy()
+        return logits.copy()
+
+    def _launch(self, forward: Forward, size: int) -> None:
+        self._logits[:size].copy_(forward(self._images[:size])[0])
+
+
+def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Forward:
+    """Lay the model's weights out for `dtype`; returns the function from uint8 NHWC images to logits and
+    feature map in `dtype`.
+
+    Convolutions and linear layers, whose weights alone have several dimensions, compute in `dtype`: autocast casts what
+    flows into them. Normalisation of pixels and of batches keeps its f32 constants.
+    """
+    for parameter in model.parameters():
+        if parameter.ndim > 1:  # cast here, or autocast would cast it in every run
+            parameter.data = parameter.data.to(dtype)
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    def forward(images: Tensor) -> tuple[Tensor, Tensor]:
+        half = torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
+        with torch.inference_mode(), half:
+            logits, features = model(images)
+        return logits, features
+
+    return forward
+
+
+def recorder(device: torch.device) -> Callable[[Launch], Launch]:
+    """Make the function that captures a launch as a CUDA graph and returns its replay.
+
+    The graphs share one pool of memory: they run one at a time and leave nothing in it, for the logits are copied out.
+    """
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(launch: Launch) -> Launch:
+        graph = torch.cuda.CUDAGraph()
+        # Sizes that never change repay cuDNN's search for the fastest kernels; TF32 would make f32 inexact.
+        with torch.cuda.device(device), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UPS):
+                    launch()
+            torch.cuda.current_stream().wait_stream(stream)
+            with torch.cuda.graph(graph, pool=pool, stream=stream):
+                launch()
+        return graph.replay
+
+    return record

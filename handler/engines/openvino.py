@@ -1,0 +1,65 @@
+"""The model in OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler.engines.batches import slices
+from handler.settings import Settings, Threads
+
+OPENVINO_FILE = "model.xml"
+
+
+class OpenVinoEngine:
+    """OpenVINO on the CPU; it chooses bf16 by itself where the processor has it.
+
+    The model is compiled twice where there are several workers: an image that comes alone means that the others
+    idle, so it gets all cores, while under load each worker keeps to its share.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, threads: Threads) -> None:
+        compiled = {count: _compile(folder, settings, count) for count in {threads.alone, threads.batch}}
+        self._alone = compiled[threads.alone].create_infer_request()
+        self._batch = compiled[threads.batch].create_infer_request()
+        precision = compiled[threads.batch].get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.description: dict[str, str | int] = {
+            "engine": "openvino",
+            "precision": precision,
+            "device": "cpu",
+            "threads": threads.batch,
+            "threads_alone": threads.alone,
+        }
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # The outputs are views into the request's buffers, which the next batch overwrites.
+        return np.concatenate([self._infer(part)[0].copy() for part in slices(batch)])
+
+    def explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, features = zip(
+            *([output.copy() for output in self._infer(part)] for part in slices(batch)), strict=True
+        )
+        return np.concatenate(logits), np.concatenate(features)
+
+    def _infer(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        request = self._alone if len(batch) == 1 else self._batch
+        outputs = request.infer({0: batch}, share_inputs=True, share_outputs=True)
+        return outputs[0], outputs[1]
+
+
+def _compile(folder: Path, settings: Settings, threads: int) -> Any:
+    from handler.engines.openvino_runtime import openvino
+
+    properties = openvino.properties
+    config: dict[str, Any] = {
+        properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
+        properties.inference_num_threads(): threads,
+        # Pinned threads of two workers would share the first cores and leave the others idle.
+        properties.hint.enable_cpu_pinning(): False,
+    }
+    if settings.precision == "f32":
+        config[properties.hint.inference_precision()] = openvino.Type.f32
+    return openvino.Core().compile_model(folder / OPENVINO_FILE, "CPU", config)

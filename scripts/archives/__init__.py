@@ -1,0 +1,1 @@
+"""From a graph to a checked archive in the model store."""

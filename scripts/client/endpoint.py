@@ -1,0 +1,176 @@
+"""Where a running TorchServe listens, and the tokens that open it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from scripts import paths, properties
+from scripts.errors import ApiError, CommandError
+from scripts.server.tls import PinnedCertificate
+
+Scope = Literal["inference", "management"]
+Answer = TypeVar("Answer")
+
+STATE_FILE = "server.json"
+KEY_FILE = "key_file.json"
+REFUSED_KEY = "InvalidKeyException"
+TIMEOUT_SECONDS = 10
+# Where TorchServe 0.12 listens for gRPC unless its settings say otherwise.
+GRPC_HOST = "127.0.0.1"
+GRPC_PORTS: dict[Scope, str] = {"inference": "7070", "management": "7071"}
+
+
+def read_state(run_dir: Path) -> dict[str, Any] | None:
+    """Read what `densenet serve` wrote down of the server it started with this run folder."""
+    path = run_dir / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise CommandError(
+            f"{path} is damaged ({error}): end the TorchServe that was started from there and delete that file."
+        ) from error
+    return state
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The addresses of one server, the folder in which it keeps its tokens, and its certificate where it has one."""
+
+    inference: str
+    management: str
+    metrics: str
+    folder: Path
+    certificate: str = ""
+
+    @classmethod
+    def from_properties(cls, values: dict[str, str], folder: Path) -> Self:
+        return cls(
+            inference=values["inference_address"],
+            management=values["management_address"],
+            metrics=values["metrics_address"],
+            folder=folder,
+            certificate=str(folder / values["certificate_file"]) if "certificate_file" in values else "",
+        )
+
+    @classmethod
+    def find(cls, run_dir: Path) -> Self:
+        """Find the server that `densenet serve` started with this run folder, or else, for the default folder, the
+        one that `torchserve --start` started by hand from the repository's root. Raises CommandError.
+        """
+        if state := read_state(run_dir):
+            return cls(**state["endpoint"] | {"folder": run_dir})
+        if run_dir != paths.RUN_DIR:
+            raise CommandError(f"No server was started with --run-dir {run_dir}: start one with densenet serve.")
+        return cls.from_properties(properties.read(paths.SERVER_CONFIG), paths.ROOT)
+
+    def to_dict(self) -> dict[str, str]:
+        return {key: str(value) for key, value in asdict(self).items()}
+
+    @property
+    def model_store(self) -> Path:
+        """The only folder this server loads archives from."""
+        return self.folder / properties.read(self.folder / paths.SERVER_CONFIG.name)["model_store"]
+
+    def grpc(self, scope: Scope) -> str:
+        """Return host:port of an API's gRPC form."""
+        values = properties.read(self.folder / paths.SERVER_CONFIG.name)
+        return f"{values.get(f'grpc_{scope}_address', GRPC_HOST)}:{values.get(f'grpc_{scope}_port', GRPC_PORTS[scope])}"
+
+    @property
+    def key_file(self) -> Path:
+        return self.folder / KEY_FILE
+
+    def token(self, scope: Scope, margin: timedelta = timedelta()) -> str:
+        """Return a token that is valid for `margin` at least, asking TorchServe for a new one where it is not.
+
+        Raises CommandError where there is no key file or the server does not answer.
+        """
+        token, expires, api_key = self._keys(scope)
+        if expires - margin <= datetime.now(UTC):
+            self._renew(scope, api_key)
+            token, _, _ = self._keys(scope)
+        return token
+
+    def replace_token(self, scope: Scope) -> None:
+        """Have TorchServe make a new token, so that it refuses the one in use. Raises CommandError."""
+        self._renew(scope, self._keys(scope)[2])
+
+    def session(self) -> requests.Session:
+        """Open a session that trusts this server's certificate and no other. Raises CommandError."""
+        session = requests.Session()
+        session.mount("https://", self.adapter())
+        return session
+
+    def adapter(self, **options: Any) -> HTTPAdapter:
+        """Return what carries requests to this server. Raises CommandError."""
+        return PinnedCertificate(Path(self.certificate), **options) if self.certificate else HTTPAdapter(**options)
+
+    def _keys(self, scope: Scope) -> tuple[str, datetime, str]:
+        """Read the token of a scope, the time it expires and the key that renews it."""
+        try:
+            keys = json.loads(self.key_file.read_text())
+            expires = datetime.fromisoformat(keys[scope]["expiration time"])
+            token, api_key = keys[scope]["key"], keys["API"]["key"]
+        except FileNotFoundError as error:
+            raise CommandError(
+                f"There is no {self.key_file}, so no server runs from there: start one with densenet serve, "
+                "or pass its --run-dir."
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CommandError(f"{self.key_file} cannot be read ({error}): restart the server.") from error
+        return token, expires if expires.tzinfo else expires.replace(tzinfo=UTC), api_key
+
+    def _renew(self, scope: Scope, api_key: str) -> None:
+        url = f"{self.management}/token"
+        headers = {"Authorization": f"Bearer {api_key}"}
+        try:
+            with self.session() as session:
+                response = session.get(url, params={"type": scope}, headers=headers, timeout=TIMEOUT_SECONDS)
+            response.raise_for_status()
+        except requests.RequestException as error:
+            raise CommandError(
+                f"The {scope} token has expired and {url} gave no new one: is the server still running? "
+                "Restart it with densenet stop and densenet serve."
+            ) from error
+
+
+class Tokens:
+    """One token an API, read when it is first needed. Safe to share between threads."""
+
+    def __init__(self, endpoint: Endpoint, given: str | None = None) -> None:
+        self._endpoint = endpoint
+        self._given = given
+        self._tokens: dict[Scope, str] = {}
+        self._lock = threading.Lock()
+
+    def call(self, scope: Scope, ask: Callable[[str], Answer]) -> Answer:
+        """Call `ask` with a token, and again where that is refused: a token ends at once when another client renews it.
+
+        Passes on what `ask` raises, ApiError with the type REFUSED_KEY for a refused token.
+        """
+        token = self._token(scope)
+        try:
+            return ask(token)
+        except ApiError as error:
+            if self._given or error.error["type"] != REFUSED_KEY:
+                raise
+        return ask(self._token(scope, refused=token))
+
+    def _token(self, scope: Scope, refused: str | None = None) -> str:
+        if self._given:
+            return self._given
+        with self._lock:
+            if self._tokens.get(scope) == refused:  # nor held at all
+                self._tokens[scope] = self._endpoint.token(scope)
+            return self._tokens[scope]

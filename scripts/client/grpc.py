@@ -1,0 +1,188 @@
+"""Talk to a running TorchServe over gRPC: the calls of scripts/client/http.py, with the same answers and errors."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from scripts.client.endpoint import REFUSED_KEY, Endpoint, Scope, Tokens
+from scripts.client.http import (
+    FIXED_MODELS,
+    MODEL_API_OFF,
+    REGISTER_SECONDS,
+    TIMEOUT_SECONDS,
+    TOO_LARGE,
+    refused_token,
+)
+from scripts.client.patience import patiently
+from scripts.client.protos.torchserve_pb2 import (
+    DescribeModelRequest,
+    ListModelsRequest,
+    ManagementResponse,
+    PredictionResponse,
+    PredictionsRequest,
+    RegisterModelRequest,
+    ScaleWorkerRequest,
+    SetDefaultRequest,
+    UnregisterModelRequest,
+)
+from scripts.errors import ApiError, CommandError
+from scripts.server.tls import der_of
+
+SERVICES: dict[Scope, str] = {
+    "inference": "org.pytorch.serve.grpc.inference.InferenceAPIsService",
+    "management": "org.pytorch.serve.grpc.management.ManagementAPIsService",
+}
+# The HTTP status of an error by its Java class: TorchServe's gRPC status is INTERNAL for most of them.
+STATUS = {
+    "BadRequestException": HTTPStatus.BAD_REQUEST,
+    "ModelNotFoundException": HTTPStatus.NOT_FOUND,
+    "ModelVersionNotFoundException": HTTPStatus.NOT_FOUND,
+    "ServiceUnavailableException": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+# What it says where HTTP answers 503: no worker, or a full queue.
+NO_WORKER = "has no worker to serve inference request"
+# Models a page; the most that TorchServe gives. With none asked for it gives empty pages without end.
+PAGE = 1000
+
+Answer = TypeVar("Answer", bound=Message)
+
+
+class GrpcClient:
+    """A connection to each API of one server. Safe to share between threads."""
+
+    def __init__(self, endpoint: Endpoint, token: str | None = None) -> None:
+        self._tokens = Tokens(endpoint, token)
+        self._addresses: dict[Scope, str] = {scope: endpoint.grpc(scope) for scope in SERVICES}
+        self._channels = {scope: _channel(address, endpoint) for scope, address in self._addresses.items()}
+
+    def predict(self, model: str, image: bytes, parameters: Mapping[str, Any] | None = None, version: str = "") -> Any:
+        """Classify one image; returns the decoded JSON answer. Raises ApiError or CommandError.
+
+        Tries again where the server is busy or has lost a worker. TorchServe's gRPC has no place for the handler's
+        status: the body of a refusal carries it.
+        """
+        fields = {"data": image} | {name: str(value).encode() for name, value in (parameters or {}).items()}
+        request = PredictionsRequest(model_name=model, model_version=version, input=fields)
+        response = patiently(lambda: self._call("inference", "Predictions", request, PredictionResponse))
+        answer = json.loads(response.prediction)
+        if isinstance(answer, dict) and set(answer) == {"code", "type", "message"}:
+            raise ApiError(answer["message"], answer)
+        return answer
+
+    def models(self) -> dict[str, str]:
+        """Map each registered model to the file it came from."""
+        listed: dict[str, str] = {}
+        page: str | None = "0"
+        while page is not None:
+            answer = json.loads(self._manage("ListModels", ListModelsRequest(limit=PAGE, next_page_token=int(page))))
+            listed |= {model["modelName"]: model["modelUrl"] for model in answer["models"]}
+            page = answer.get("nextPageToken")
+        return listed
+
+    def versions(self, model: str) -> list[dict[str, Any]]:
+        """Describe every version of a model, without cards; none for a model that is not registered."""
+        try:
+            message = self._manage("DescribeModel", DescribeModelRequest(model_name=model, model_version="all"))
+        except ApiError as error:
+            if error.error["code"] == HTTPStatus.NOT_FOUND:
+                return []
+            raise
+        answer: list[dict[str, Any]] = json.loads(message)
+        return answer
+
+    def describe(self, model: str, version: str = "") -> dict[str, Any]:
+        """Describe one version, or the default one, with its model card under `customizedMetadata`."""
+        request = DescribeModelRequest(model_name=model, model_version=version, customized=True)
+        answer: list[dict[str, Any]] = json.loads(self._manage("DescribeModel", request))
+        return answer[0]
+
+    def register(self, archive: str) -> Any:
+        """Register an archive of the model store and wait until its workers are ready."""
+        request = RegisterModelRequest(url=archive, synchronous=True)
+        return {"status": self._manage("RegisterModel", request, REGISTER_SECONDS)}
+
+    def scale(self, model: str, workers: int, version: str = "") -> Any:
+        if workers == 0:
+            raise CommandError("TorchServe's gRPC takes 0 workers for none given and starts 1: scale over HTTP.")
+        request = ScaleWorkerRequest(
+            model_name=model, model_version=version, min_worker=workers, max_worker=workers, synchronous=True
+        )
+        return {"status": self._manage("ScaleWorker", request, REGISTER_SECONDS)}
+
+    def set_default(self, model: str, version: str) -> Any:
+        request = SetDefaultRequest(model_name=model, model_version=version)
+        return {"status": self._manage("SetDefault", request)}
+
+    def unregister(self, model: str, version: str = "") -> Any:
+        request = UnregisterModelRequest(model_name=model, model_version=version)
+        return {"status": self._manage("UnregisterModel", request)}
+
+    def _manage(self, method: str, request: Message, timeout: float = TIMEOUT_SECONDS) -> str:
+        return self._call("management", method, request, ManagementResponse, timeout).msg
+
+    def _call(
+        self, scope: Scope, method: str, request: Message, answer: type[Answer], timeout: float = TIMEOUT_SECONDS
+    ) -> Answer:
+        call = self._channels[scope].unary_unary(
+            f"/{SERVICES[scope]}/{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+
+        def ask(token: str) -> Answer:
+            try:
+                return call(request, timeout=timeout, metadata=(("authorization", f"Bearer {token}"),))
+            except grpc.RpcError as error:
+                raise _explain(error, self._addresses[scope], timeout) from error
+
+        return self._tokens.call(scope, ask)
+
+
+def _channel(address: str, endpoint: Endpoint) -> grpc.Channel:
+    """Open a channel that trusts this server's certificate and no other; gRPC also wants it to name the address."""
+    if not endpoint.certificate:
+        return grpc.insecure_channel(address)
+    certificate = ssl.DER_cert_to_PEM_cert(der_of(Path(endpoint.certificate))).encode()
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(certificate))
+
+
+def _explain(error: grpc.RpcError, address: str, timeout: float) -> CommandError:
+    """Turn a refusal into the error that scripts.client.http raises for it.
+
+    What TorchServe itself refuses is described by a message and, on the last line, the error's Java class.
+    """
+    code, details = error.code(), error.details() or ""
+    message, _, java_class = details.rpartition("\n")
+    kind = java_class.rpartition(".")[2] if message else "Error"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return CommandError(f"{address} did not answer within {timeout:.0f} s: is its worker alive?")
+    if code is grpc.StatusCode.UNAVAILABLE and not message:
+        return CommandError(
+            f"No server answers at {address}, or its certificate is not for that address: start one with "
+            "densenet serve."
+        )
+    if code is grpc.StatusCode.PERMISSION_DENIED and message:
+        return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, MODEL_API_OFF, FIXED_MODELS)
+    if code is grpc.StatusCode.PERMISSION_DENIED:
+        return _refusal(HTTPStatus.BAD_REQUEST, REFUSED_KEY, refused_token(address))
+    if code is grpc.StatusCode.CANCELLED:  # by the server, past max_request_size and for nothing else
+        return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Entity Too Large", TOO_LARGE)
+    if NO_WORKER in message:
+        kind = "ServiceUnavailableException"
+    unnamed = (
+        HTTPStatus.SERVICE_UNAVAILABLE if code is grpc.StatusCode.UNAVAILABLE else HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+    reason = message or f"{address} answered {code.name} and no more ({details or 'no details'}): its logs say why."
+    return _refusal(STATUS.get(kind, unnamed), kind, reason)
+
+
+def _refusal(status: HTTPStatus, kind: str, message: str) -> ApiError:
+    return ApiError(message, {"code": int(status), "type": kind, "message": message})

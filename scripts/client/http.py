@@ -1,0 +1,151 @@
+"""Talk to a running TorchServe: one method an API call, and plain sentences where one fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+
+from scripts.client.endpoint import REFUSED_KEY, Endpoint, Scope, Tokens
+from scripts.client.patience import patient_retry
+from scripts.errors import ApiError, CommandError
+
+TIMEOUT_SECONDS = 60
+# Loading a model takes as long as startupTimeout in model-config.yaml lets it.
+REGISTER_SECONDS = 130
+PREDICTIONS = "/predictions/"
+MODEL_API_OFF = "MethodNotAllowedException"
+FIXED_MODELS = (
+    "The server's models are fixed (--fixed-models, or enable_model_api=false in its settings): densenet stop, then "
+    "densenet serve without that."
+)
+TOO_LARGE = "The request is larger than the server's max_request_size (config.properties): send a smaller file."
+
+
+class Client:
+    """A connection pool to one server. Safe to share between threads: each has a session of its own."""
+
+    def __init__(self, endpoint: Endpoint, token: str | None = None) -> None:
+        self._endpoint = endpoint
+        self._tokens = Tokens(endpoint, token)
+        self._sessions = threading.local()
+
+    def predict(self, model: str, image: bytes, parameters: Mapping[str, Any] | None = None, version: str = "") -> Any:
+        """Classify one image; returns the decoded JSON answer. Raises ApiError or CommandError."""
+        headers = {"Content-Type": "application/octet-stream"}
+        headers |= {name.replace("_", "-"): str(value) for name, value in (parameters or {}).items()}
+        path = f"{PREDICTIONS}{model}/{version}" if version else f"{PREDICTIONS}{model}"
+        return self._call("inference", "POST", path, data=image, headers=headers)
+
+    def explain(self, model: str, image: bytes, parameters: Mapping[str, Any]) -> Any:
+        """Explain one image; returns its answer, `overlay` being a PNG in base64. Raises ApiError or CommandError."""
+        headers = {"Content-Type": "application/octet-stream"}
+        headers |= {name.replace("_", "-"): str(value) for name, value in parameters.items()}
+        return self._call("inference", "POST", f"/explanations/{model}", data=image, headers=headers)
+
+    def models(self) -> dict[str, str]:
+        """Map each registered model to the file it came from."""
+        listed: dict[str, str] = {}
+        page: str | None = ""
+        while page is not None:
+            answer = self._call("management", "GET", "/models", params={"next_page_token": page} if page else None)
+            listed |= {model["modelName"]: model["modelUrl"] for model in answer["models"]}
+            page = answer.get("nextPageToken")
+        return listed
+
+    def versions(self, model: str) -> list[dict[str, Any]]:
+        """Describe every version of a model, without cards; none for a model that is not registered."""
+        try:
+            answer: list[dict[str, Any]] = self._call("management", "GET", f"/models/{model}/all")
+        except ApiError as error:
+            if error.error["code"] == requests.codes.not_found:
+                return []
+            raise
+        return answer
+
+    def describe(self, model: str, version: str = "", card: bool = True) -> dict[str, Any]:
+        """Describe one version, or the default one, with its model card under `customizedMetadata`.
+
+        The card comes from a worker; without it the server answers by itself.
+        """
+        params = {"customized": str(card).lower()}
+        answer: list[dict[str, Any]] = self._call("management", "GET", _path(model, version), params=params)
+        return answer[0]
+
+    def register(self, archive: str, **options: Any) -> Any:
+        """Register an archive of the model store and wait until its workers are ready."""
+        params = {"url": archive, "synchronous": "true"} | options
+        return self._call("management", "POST", "/models", params=params, timeout=REGISTER_SECONDS)
+
+    def scale(self, model: str, workers: int, version: str = "") -> Any:
+        params = {"min_worker": workers, "max_worker": workers, "synchronous": "true"}
+        return self._call("management", "PUT", _path(model, version), params=params, timeout=REGISTER_SECONDS)
+
+    def set_default(self, model: str, version: str) -> Any:
+        return self._call("management", "PUT", f"/models/{model}/{version}/set-default")
+
+    def unregister(self, model: str, version: str = "") -> Any:
+        return self._call("management", "DELETE", _path(model, version))
+
+    def _call(self, scope: Scope, method: str, path: str, timeout: float = TIMEOUT_SECONDS, **options: Any) -> Any:
+        base = getattr(self._endpoint, scope)
+        return self._tokens.call(scope, lambda token: self._send(token, method, base, path, timeout, **options))
+
+    def _send(self, token: str, method: str, base: str, path: str, timeout: float, **options: Any) -> Any:
+        headers = options.pop("headers", {}) | {"Authorization": f"Bearer {token}"}
+        try:
+            response = self._session.request(method, base + path, headers=headers, timeout=timeout, **options)
+        except requests.Timeout as error:
+            raise CommandError(f"{base} did not answer within {timeout:.0f} s: is its worker alive?") from error
+        except requests.exceptions.SSLError as error:
+            certificate = self._endpoint.certificate
+            raise CommandError(
+                f"{base} does not show the certificate {certificate}: restart the server if that was renewed."
+            ) from error
+        except requests.ConnectionError as error:
+            raise CommandError(f"No server answers at {base}: start one with densenet serve.") from error
+        return _content_of(response, base)
+
+    @property
+    def _session(self) -> requests.Session:
+        if not hasattr(self._sessions, "session"):
+            session = self._endpoint.session()
+            session.mount(self._endpoint.inference + PREDICTIONS, self._endpoint.adapter(max_retries=patient_retry()))
+            self._sessions.session = session
+        kept: requests.Session = self._sessions.session
+        return kept
+
+
+def _path(model: str, version: str) -> str:
+    return f"/models/{model}/{version}" if version else f"/models/{model}"
+
+
+def _content_of(response: requests.Response, base: str) -> Any:
+    try:
+        content = response.json()
+    except ValueError as error:
+        raise _empty_answer(response, base) from error
+    if response.ok:
+        return content
+    refusal = content if isinstance(content, dict) else {}
+    message = str(refusal.get("message", f"{base} answered {response.status_code}."))
+    if refusal.get("type") == REFUSED_KEY:
+        message = refused_token(base)
+    elif refusal.get("type") == MODEL_API_OFF:
+        message = FIXED_MODELS
+    raise ApiError(message, {"code": response.status_code, "type": refusal.get("type", "Error"), "message": message})
+
+
+def refused_token(address: str) -> str:
+    return f"{address} refused the token: it has expired or belongs to another server. Get a new one: densenet token."
+
+
+def _empty_answer(response: requests.Response, base: str) -> ApiError:
+    """Explain an answer that is no JSON. TorchServe itself sends an empty 413 past max_request_size."""
+    if response.status_code == requests.codes.request_entity_too_large:
+        message = TOO_LARGE
+    else:
+        message = f"{base} answered {response.status_code} without JSON: is it a TorchServe?"
+    return ApiError(message, {"code": response.status_code, "type": response.reason, "message": message})

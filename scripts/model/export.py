@@ -1,0 +1,40 @@
+"""A network to the files a worker loads: one graph, as a PyTorch export and as OpenVINO IR, and the head."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.export import Dim
+
+from handler.engines.batches import MAX_BATCH
+from handler.engines.openvino import OPENVINO_FILE
+from handler.engines.torch import TORCH_FILE
+from handler.explanations import HEAD_FILE
+from scripts.model.networks import ServingModel
+
+
+def export(model: ServingModel, side: int, folder: Path) -> None:
+    """Write model.pt2, model.xml, model.bin and head.npy into `folder`; any batch size up to MAX_BATCH fits.
+
+    The IR keeps float32 weights: `precision: f32` must be exact, and bf16 is the processor's choice at run time.
+    The files depend on the weights and the versions of torch and openvino alone, not on time or place.
+    """
+    from handler.engines.openvino_runtime import openvino
+
+    example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
+    shapes = {"images": {0: Dim("batch", min=1, max=MAX_BATCH)}}
+    with warnings.catch_warnings():
+        # torch.export's own internals use what torch deprecates; nothing here can change that.
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.export.export(model.eval(), (example,), dynamic_shapes=shapes)
+        torch.export.save(program, folder / TORCH_FILE)
+        graph = openvino.convert_model(program)
+    # OpenVINO numbers nodes by a counter of the process: without names of our own a second export would differ.
+    graph.set_friendly_name("model")
+    for index, node in enumerate(graph.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{index}")
+    np.save(folder / HEAD_FILE, model.head.weight.detach().numpy())
+    openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)

@@ -1,0 +1,120 @@
+"""The networks that can be served, and the graph each becomes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from handler.card import Preprocessing
+from scripts.model.vision import torchvision
+
+StateDict = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to build a network as its feature extractor and its final linear layer.
+
+    `classifier_key` names the weight, shape (classes, channels), that tells the number of classes.
+    """
+
+    name: str
+    title: str
+    build: Callable[[StateDict], tuple[nn.Module, nn.Linear]]
+    classifier_key: str
+    preprocessing: Preprocessing
+
+
+class ServingModel(nn.Module):
+    """From pixels to logits, with normalisation in the graph.
+
+    The input is uint8 NHWC (N, side, side, 3). The outputs are the logits (N, classes) and the last feature map
+    (N, channels, side / 32, side / 32), both float32. Both architectures end in global average pooling and one
+    linear layer, so the weights of a class times that map show where the class was seen.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Linear, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        std = torch.tensor(preprocessing.std)
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", (1 / (255 * std)).view(1, 3, 1, 1))
+        self.register_buffer("shift", (torch.tensor(preprocessing.mean) / std).view(1, 3, 1, 1))
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Bring uint8 NHWC to the float32 NCHW tensor of ToTensor and Normalize."""
+        return images.permute(0, 3, 1, 2).float() * self.scale - self.shift
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.backbone(self.normalize(images))
+        pooled = functional.adaptive_avg_pool2d(features, 1).flatten(1)
+        logits: Tensor = self.head(pooled)
+        return logits, features
+
+
+def calibrated(head: nn.Linear, temperature: float) -> nn.Linear:
+    """A copy of `head` whose logits are divided by `temperature`, which must be positive.
+
+    Temperature scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599) then needs nothing but a softmax: the
+    order of the classes stays, and the probabilities of every engine are the calibrated ones.
+    """
+    scaled = copy.deepcopy(head)
+    with torch.no_grad():
+        for parameter in scaled.parameters():
+            parameter.div_(temperature)
+    return scaled
+
+
+def build_densenet121(weights: StateDict) -> tuple[nn.Module, nn.Linear]:
+    network = torchvision.models.densenet121(num_classes=len(weights["classifier.weight"]))
+    network.load_state_dict(weights)
+    return nn.Sequential(network.features, nn.ReLU()), network.classifier
+
+
+class EfficientNetFeatures(nn.Module):
+    def __init__(self, network: Any) -> None:  # its package has no types
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.network.extract_features(images)
+        return features
+
+
+def build_efficientnet_lite0(weights: StateDict) -> tuple[nn.Module, nn.Linear]:
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0", num_classes=len(weights["_fc.weight"]))
+    network.load_state_dict(weights)
+    return EfficientNetFeatures(network), network._fc
+
+
+ARCHITECTURES = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture(
+            name="densenet121",
+            title="DenseNet-121",
+            build=build_densenet121,
+            classifier_key="classifier.weight",
+            # PyTorch's tutorial "Deploying PyTorch in Python via a REST API with Flask".
+            preprocessing=Preprocessing(255, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ),
+        Architecture(
+            name="efficientnet_lite0",
+            title="EfficientNet-Lite0",
+            build=build_efficientnet_lite0,
+            classifier_key="_fc.weight",
+            # The package's own numbers: 88.5 % top-1 on 1000 ImageNet photos with them.
+            preprocessing=Preprocessing(256, 224, "bicubic", (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)),
+        ),
+    )
+}

@@ -1,0 +1,175 @@
+"""Start, find and stop one TorchServe process; each server lives in a run folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from scripts import paths, properties
+from scripts.archives.model_store import archives_in
+from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
+from scripts.errors import CommandError
+from scripts.private import private_file
+from scripts.server import processes
+from scripts.server.java import find_java
+from scripts.server.ports import DEFAULT_ADDRESSES, check_port_is_free
+from scripts.server.settings import settings_of
+from scripts.server.upgrade import without_replaced
+from scripts.space import check_space, unpacked_size
+
+# A Unix socket's path has at most 108 bytes, and TorchServe puts its workers' sockets in the temporary folder.
+LONGEST_TEMPORARY = 80
+LOG_BYTES = 20_000_000  # room for the first hours; scripts/log4j2.xml bounds the rest
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running TorchServe. `created` is the process's start time, which tells it from a later one of equal pid."""
+
+    pid: int
+    created: float
+    temporary: Path
+    endpoint: Endpoint
+
+    @classmethod
+    def read(cls, run_dir: Path) -> Self | None:
+        """Return the server that was last started with this run folder and not stopped."""
+        state = read_state(run_dir)
+        if state is None:
+            return None
+        endpoint = Endpoint(**state["endpoint"] | {"folder": run_dir})
+        return cls(state["pid"], state["created"], Path(state["temporary"]), endpoint)
+
+    @classmethod
+    def find(cls, run_dir: Path) -> Self | None:
+        """Return the server that was started with this run folder, if it still runs."""
+        server = cls.read(run_dir)
+        return server if server and server.process() else None
+
+    def save(self) -> None:
+        state = {
+            "pid": self.pid,
+            "created": self.created,
+            "temporary": str(self.temporary),
+            "endpoint": self.endpoint.to_dict(),
+        }
+        (self.endpoint.folder / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n")
+
+    @property
+    def settings(self) -> Path:
+        """What TorchServe was started with."""
+        return self.endpoint.folder / paths.SERVER_CONFIG.name
+
+    @property
+    def logs(self) -> Path:
+        return self.endpoint.folder / "logs"
+
+    def process(self) -> psutil.Process | None:
+        return processes.find(self.pid, self.created)
+
+    def stop(self) -> None:
+        """End the server and its workers, and remove what it leaves: tokens, sockets, unpacked models."""
+        if process := self.process():
+            processes.end(process)
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        for name in (STATE_FILE, KEY_FILE):
+            (self.endpoint.folder / name).unlink(missing_ok=True)
+
+
+def start(
+    run_dir: Path, model_store: Path, config: Path, port: int | None, changes: Mapping[str, str] | None = None
+) -> Server:
+    """Start TorchServe in the background on the model store's archives, each checked first, and nothing else there.
+
+    `changes` are settings that win over those of `config`. Returns as soon as the process runs. Raises CommandError.
+    """
+    archives = without_replaced(archives_in(model_store), run_dir)
+    values = settings_of(config, model_store, archives, port, changes or {})
+    for key in DEFAULT_ADDRESSES:
+        check_port_is_free(key, values[key])
+
+    run_dir = prepare(run_dir)
+    effective = run_dir / paths.SERVER_CONFIG.name
+    properties.write(
+        effective, f"Made by densenet serve from {config.resolve()}: change that file, not this one.", values
+    )
+    temporary = make_temporary()
+    try:
+        needed = unpacked_size(archives)
+        check_space(temporary, needed, "Unpacking the archives", "set TMPDIR to another folder")
+        process = launch(effective, run_dir, temporary)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    server = Server(process.pid, process.create_time(), temporary, Endpoint.from_properties(values, run_dir))
+    server.save()
+    return server
+
+
+def prepare(run_dir: Path) -> Path:
+    """Make the run folder, without what an earlier server left in it; returns its full path. Raises CommandError."""
+    if left := Server.read(run_dir):
+        left.stop()  # it ended by itself, and its unpacked models are still there
+    run_dir.mkdir(parents=True, exist_ok=True)
+    logs = run_dir / "logs"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
+    check_space(run_dir, LOG_BYTES, "The log", "choose another --run-dir")
+    return run_dir.resolve()
+
+
+def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:
+    environment = os.environ | {
+        "JAVA_HOME": str(find_java().parent.parent),
+        "TMPDIR": str(temporary),  # holds TorchServe's pid file
+        "TEMP": str(temporary),  # holds the workers' sockets and the unpacked archives
+        "LOG_LOCATION": str(run_dir / "logs"),
+        "METRICS_LOCATION": str(run_dir / "logs"),
+    }
+    # PYTHONPATH comes before the archive on the workers' path: with the repository on it they would run the
+    # repository's handler. TS_CONFIG_FILE wins over --ts-config: another server's settings, perhaps without tokens.
+    for name in ("PYTHONPATH", "TS_CONFIG_FILE"):
+        environment.pop(name, None)
+    torchserve = Path(sys.executable).parent / "torchserve"
+    command: list[str | Path] = [
+        torchserve,
+        "--start",
+        "--ncs",
+        "--ts-config",
+        config,
+        "--log-config",
+        paths.LOG_CONFIG,
+    ]
+    with private_file(run_dir / "logs" / "console.log") as console:
+        subprocess.run(
+            command,
+            cwd=run_dir,
+            env=environment,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+            umask=0o077,  # TorchServe writes its tokens first and closes the file to others afterwards
+            check=False,
+        )
+    pid_file = temporary / ".model_server.pid"
+    if not pid_file.exists():
+        raise CommandError(f"TorchServe did not start: {(run_dir / 'logs' / 'console.log').read_text().strip()}")
+    return psutil.Process(int(pid_file.read_text()))
+
+
+def make_temporary() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="densenet-"))
+    if len(str(folder)) > LONGEST_TEMPORARY:
+        folder.rmdir()
+        raise CommandError(f"The path {folder} is too long for a worker's socket: set TMPDIR to a shorter one.")
+    return folder

@@ -1,0 +1,150 @@
+"""Put one version of a model in the place of another while requests come in, and remember the way back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from scripts import paths
+from scripts.archive import read_manifest
+from scripts.client.endpoint import Endpoint
+from scripts.client.http import Client
+from scripts.errors import CommandError
+from scripts.server.drain import wait_until_idle
+
+STATE_FILE = "upgrades.json"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """The last upgrade of one model: file names in the model store."""
+
+    serving: str
+    replaced: str
+
+    @classmethod
+    def read_all(cls, run_dir: Path) -> dict[str, Self]:
+        """Map each model that was ever upgraded with this run folder to its last upgrade. Raises CommandError."""
+        path = run_dir / STATE_FILE
+        if not path.exists():
+            return {}
+        try:
+            return {name: cls(**upgrade) for name, upgrade in json.loads(path.read_text()).items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise CommandError(
+                f"{path} cannot be read ({error}): delete it, and the next start serves every archive there is."
+            ) from error
+
+    def record(self, model: str, run_dir: Path) -> None:
+        """Write this upgrade down: the file is the old one or the new one, never half of it."""
+        upgrades = self.read_all(run_dir) | {model: self}
+        partial = run_dir / f".{STATE_FILE}.partial"
+        partial.write_text(json.dumps({name: asdict(one) for name, one in upgrades.items()}, indent=2) + "\n")
+        partial.replace(run_dir / STATE_FILE)
+
+
+def without_replaced(archives: list[Path], run_dir: Path) -> list[Path]:
+    """Leave out each archive that an upgrade replaced, as long as the one that took its place is still there."""
+    names = {path.name for path in archives}
+    replaced = {upgrade.replaced for upgrade in Upgrade.read_all(run_dir).values() if upgrade.serving in names}
+    return [path for path in archives if path.name not in replaced]
+
+
+def upgrade(endpoint: Endpoint, file_name: str, timeout: float, say: Say) -> bool:
+    """Let an archive of the model store take the place of its model's default version.
+
+    Whatever fails, Ctrl-C included, leaves the old version the default and the new one unregistered. Tells whether the
+    old one is gone: where it still has requests after `timeout` seconds it stays registered beside the new default.
+    Raises CommandError.
+    """
+    client = Client(endpoint)
+    name, version = read_manifest(endpoint.model_store / file_name)
+    old = default_of(client, name)
+    check(old, file_name, version)
+
+    before = f"{name} {old['modelVersion']}"
+    with undone_on_failure(client, name, version, old["modelVersion"], timeout, say):
+        say(f"Registering {name} {version} beside {old['modelVersion']}.")
+        register(client, file_name, name, version, old["minWorkers"])
+        client.predict(name, paths.SAMPLE_PHOTO.read_bytes(), version=version)
+        say(f"{name} {version} is ready and has classified {paths.SAMPLE_PHOTO.name}.")
+        client.set_default(name, version)
+        say(f"{name} {version} is the default. Waiting for the last requests of {before}.")
+        drained = wait_until_idle(client, [name], timeout, old["modelVersion"])
+        Upgrade(serving=file_name, replaced=old["modelUrl"]).record(name, endpoint.folder)
+    if drained:
+        client.unregister(name, old["modelVersion"])
+        say(f"{before} has answered its last request and is gone.")
+    return drained
+
+
+def default_of(client: Client, name: str) -> dict[str, Any]:
+    """Describe the version that answers where a request names none. Raises CommandError where there is no model."""
+    if not client.versions(name):
+        raise CommandError(f"The server has no {name} to upgrade: load it with densenet models register.")
+    return client.describe(name, card=False)
+
+
+def check(old: dict[str, Any], file_name: str, version: str) -> None:
+    if old["modelVersion"] == version:
+        raise CommandError(
+            f"{old['modelName']} {version} is the default already: build another with densenet archive --version."
+        )
+    if old["modelUrl"] == file_name:
+        raise CommandError(
+            f"{file_name} lies where {old['modelName']} {old['modelVersion']} came from, and without that one "
+            "there is no way back: give it a name of its own."
+        )
+
+
+def register(client: Client, file_name: str, name: str, version: str, workers: int) -> None:
+    """Register a version and wait until it has as many workers as the one it replaces, or more; all must be ready."""
+    described = version_of(client, name, version)
+    if described is None:
+        client.register(file_name)
+        described = version_of(client, name, version)
+    elif described["modelUrl"] != file_name:
+        raise CommandError(
+            f"{name} {version} is registered already, from {described['modelUrl']}: unregister it first."
+        )
+    if described and described["minWorkers"] < workers:
+        client.scale(name, workers, version)
+
+
+def version_of(client: Client, name: str, version: str) -> dict[str, Any] | None:
+    return next((one for one in client.versions(name) if one["modelVersion"] == version), None)
+
+
+@contextmanager
+def undone_on_failure(client: Client, name: str, new: str, old: str, timeout: float, say: Say) -> Iterator[None]:
+    """Make the old version the default again, let the new one finish what came to it, and unregister it."""
+    try:
+        yield
+    except BaseException:
+        try:
+            client.set_default(name, old)
+            if version_of(client, name, new):
+                wait_until_idle(client, [name], timeout, new)
+                client.unregister(name, new)
+            say(f"{name} {old} is still the default.")
+        except CommandError as error:  # what went wrong first is what the person has to know
+            say(f"{name} could not be put back to {old}: {error}")
+        raise
+
+
+def rollback(endpoint: Endpoint, model: str | None, timeout: float, say: Say) -> bool:
+    """Upgrade to the archive that the last upgrade replaced; doing it twice is the way forward again."""
+    upgrades = Upgrade.read_all(endpoint.folder)
+    if model is None and len(upgrades) == 1:
+        model = next(iter(upgrades))
+    if model is None and upgrades:
+        raise CommandError(f"{', '.join(upgrades)} were upgraded: name the one to roll back.")
+    if model not in upgrades:
+        raise CommandError(f"There is no upgrade{f' of {model}' if model else ''} to roll back.")
+    return upgrade(endpoint, upgrades[model].replaced, timeout, say)

@@ -1,0 +1,191 @@
+"""What of the CUDA engine can be shown on the CPU: sizes, buffers, precision and layout. The rest is in test_gpu.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from handler.engines.batches import FIXED_SIZES, MAX_BATCH, padded_size
+from handler.engines.cuda import HALF, FixedBatches, Launch, prepare
+from handler.engines.torch import load_module
+from handler.labels import softmax
+from handler.preprocessing import preprocess
+from scripts.model.networks import ARCHITECTURES
+from tests.pictures import FITTING, photo
+
+CPU = torch.device("cpu")
+SIDE, CLASSES = 4, 3
+
+
+class Recorder:
+    """Stands for the capture of graphs: a replay repeats its launch and is written down."""
+
+    def __init__(self) -> None:
+        self.replayed: list[int] = []
+        self.sizes: list[int] = []
+
+    def __call__(self, launch: Launch) -> Launch:
+        launch()  # as a warm-up does
+        size = self.sizes[-1]
+
+        def replay() -> None:
+            self.replayed.append(size)
+            launch()
+
+        return replay
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Three sums of an image's own pixels."""
+        self.sizes.append(len(images))
+        return images.float().sum(dim=(1, 2)), images
+
+
+def noise(rows: int, side: int = SIDE) -> NDArray[np.uint8]:
+    return np.random.default_rng(rows).integers(0, 256, (rows, side, side, 3), np.uint8)
+
+
+def test_a_graph_is_recorded_for_each_size_the_largest_first() -> None:
+    recorder = Recorder()
+    FixedBatches(recorder.forward, SIDE, CLASSES, CPU, recorder)
+    assert recorder.sizes == [32, 16, 8, 4, 2, 1] == sorted(FIXED_SIZES, reverse=True)
+    assert recorder.replayed == []
+
+
+def test_a_batch_of_any_size_gets_its_own_logits_whatever_came_before() -> None:
+    recorder = Recorder()
+    run = FixedBatches(recorder.forward, SIDE, CLASSES, CPU, recorder)
+    for rows in [*range(1, MAX_BATCH + 1), 5, 1, 32, 3]:
+        batch = noise(rows)
+        logits = run(batch)
+        assert recorder.replayed[-1] == padded_size(rows)
+        assert logits.dtype == np.float32
+        np.testing.assert_array_equal(logits, batch.sum(axis=(1, 2)))
+
+
+def test_logits_survive_the_next_batch() -> None:
+    recorder = Recorder()
+    run = FixedBatches(recorder.forward, SIDE, CLASSES, CPU, recorder)
+    first = run(noise(2))
+    kept = first.copy()
+    run(noise(3))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_a_launch_uses_the_same_memory_every_time() -> None:
+    """A replay reads and writes the addresses of the capture."""
+    seen: set[int] = set()
+
+    def forward(images: Tensor) -> tuple[Tensor, Tensor]:
+        seen.add(images.data_ptr())
+        return images.float().sum(dim=(1, 2)), images
+
+    run = FixedBatches(forward, SIDE, CLASSES, CPU, lambda launch: launch)
+    for rows in (1, 32, 7, 7):
+        run(noise(rows))
+    assert len(seen) == 1
+
+
+def test_fixed_sizes_agree_with_the_network_itself_in_f32(densenet_folder: Path) -> None:
+    batch = noise(6, 224)
+    with torch.inference_mode():
+        expected = load_module(densenet_folder, CPU)(torch.from_numpy(batch))[0].numpy()
+    forward = prepare(load_module(densenet_folder, CPU), CPU, torch.float32)
+    run = FixedBatches(forward, 224, 1000, CPU, lambda launch: launch)
+    for rows in (1, 3, 6):
+        np.testing.assert_allclose(run(batch[:rows]), expected[:rows], atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def photos() -> NDArray[np.uint8]:
+    spec = ARCHITECTURES["efficientnet_lite0"].preprocessing
+    return np.stack([preprocess(photo(name), spec) for name in FITTING])
+
+
+@pytest.fixture(scope="module")
+def exact(stand_in_folder: Path, photos: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Probabilities in f32, from the graph as it was exported."""
+    with torch.inference_mode():
+        logits: Tensor = load_module(stand_in_folder, CPU)(torch.from_numpy(photos))[0]
+    return softmax(logits.numpy())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (HALF, 0.01), (torch.bfloat16, 0.1)])
+def test_photos_keep_their_names(
+    stand_in_folder: Path,
+    photos: NDArray[np.uint8],
+    exact: NDArray[np.float64],
+    dtype: torch.dtype,
+    tolerance: float,
+) -> None:
+    forward = prepare(load_module(stand_in_folder, CPU), CPU, dtype)
+    logits, features = forward(torch.from_numpy(photos))
+    assert len(features) == len(photos)
+    assert logits.dtype == dtype
+    probabilities = softmax(logits.float().numpy())
+    np.testing.assert_allclose(probabilities, exact, atol=tolerance)
+    if dtype != torch.bfloat16:  # it may well swap two breeds that are equally likely
+        np.testing.assert_array_equal(probabilities.argmax(axis=1), exact.argmax(axis=1))
+
+
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down what PyTorch computes and from which tensors, after autocast has cast them."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: list[tuple[str, list[Tensor]]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.calls.append((str(func.overloadpacket), [one for one in args if isinstance(one, Tensor)]))
+        return func(*args, **kwargs or {})
+
+    def inputs(self, name: str) -> list[list[Tensor]]:
+        return [tensors for called, tensors in self.calls if called == name]
+
+
+@pytest.fixture(scope="module")
+def operations(densenet_folder: Path) -> Operations:
+    """Every operation of DenseNet-121 on two images in half precision."""
+    forward = prepare(load_module(densenet_folder, CPU), CPU, HALF)
+    operations = Operations()
+    with operations:
+        forward(torch.zeros((2, 224, 224, 3), dtype=torch.uint8))
+    return operations
+
+
+def test_convolutions_compute_in_half_precision_channels_last(operations: Operations) -> None:
+    convolutions = operations.inputs("aten.conv2d")
+    assert len(convolutions) == 120
+    for images, weight in convolutions:
+        assert images.dtype == weight.dtype == HALF
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_normalisation_keeps_its_f32_constants(operations: Operations) -> None:
+    norms = operations.inputs("aten.batch_norm")
+    assert len(norms) == 121
+    for _, *constants in norms:
+        assert {constant.dtype for constant in constants} == {torch.float32}
+    (scaled,) = operations.inputs("aten.mul")
+    assert {one.dtype for one in scaled} == {torch.float32}
+
+
+def test_no_weight_is_cast_in_a_run(operations: Operations) -> None:
+    """What is cast are the pixels, to f32 and then to half precision, and the last layer's bias."""
+    casts = operations.inputs("aten.to")
+    assert [tuple(source.shape) for (source,) in casts] == [(2, 3, 224, 224), (2, 3, 224, 224), (1000,)]
+
+
+def test_nothing_makes_the_host_wait(operations: Operations) -> None:
+    """A capture fails where the host asks the GPU for a number."""
+    names = {name for name, _ in operations.calls}
+    assert not names & {"aten._local_scalar_dense", "aten.item", "aten.is_nonzero", "aten.nonzero", "aten.equal"}

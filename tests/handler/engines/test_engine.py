@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from importlib.util import find_spec as real_find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from handler.engines import batches, engine
+from handler.engines.engine import Engine, load_engine
+from handler.engines.openvino import OpenVinoEngine
+from handler.errors import ArchiveError
+from handler.labels import softmax
+from handler.preprocessing import preprocess
+from handler.settings import EngineName, Settings, Threads
+from scripts.model.networks import ARCHITECTURES
+from scripts.model.vision import torchvision
+from tests.pictures import FITTING, noise, photo
+
+THREADS = Threads(batch=1, alone=2)
+SPEC = ARCHITECTURES["densenet121"].preprocessing
+ENGINES: list[EngineName] = ["openvino", "torch"]
+
+
+@pytest.fixture(scope="module")
+def exact(densenet_folder: Path, request: pytest.FixtureRequest) -> Engine:
+    return load_engine(densenet_folder, Settings(engine=request.param, precision="f32"), THREADS, None)
+
+
+@pytest.fixture(scope="module")
+def batch() -> NDArray[np.uint8]:
+    images = [noise(224, 224), photo("chelsea"), photo("coffee")]
+    return np.stack([preprocess(image, SPEC) for image in images])
+
+
+@pytest.fixture(scope="module")
+def eager_logits(seeded_checkpoint: Path, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What plain PyTorch with torchvision's own normalisation says."""
+    network = torchvision.models.densenet121().eval()
+    network.load_state_dict(torch.load(seeded_checkpoint, weights_only=True))
+    normalize = torchvision.transforms.Normalize(SPEC.mean, SPEC.std)
+    with torch.inference_mode():
+        logits = network(normalize(torch.from_numpy(batch).permute(0, 3, 1, 2) / 255))
+    result: NDArray[np.float32] = logits.numpy()
+    return result
+
+
+@pytest.mark.parametrize("exact", ENGINES, indirect=True)
+def test_the_engine_agrees_with_eager_pytorch(
+    exact: Engine, batch: NDArray[np.uint8], eager_logits: NDArray[np.float32]
+) -> None:
+    logits = exact(batch)
+    assert logits.dtype == np.float32
+    assert logits.shape == (3, 1000)
+    np.testing.assert_allclose(softmax(logits), softmax(eager_logits), atol=1e-5)
+    np.testing.assert_allclose(logits, eager_logits, atol=1e-3)
+
+
+@pytest.mark.parametrize("exact", ENGINES, indirect=True)
+def test_rows_do_not_depend_on_the_batch_around_them(exact: Engine, batch: NDArray[np.uint8]) -> None:
+    together = exact(batch)
+    for row, image in zip(together, batch, strict=True):
+        np.testing.assert_allclose(exact(image[None])[0], row, atol=1e-4)
+
+
+def test_an_answer_survives_the_next_call(densenet_folder: Path, batch: NDArray[np.uint8]) -> None:
+    model = OpenVinoEngine(densenet_folder, Settings(precision="f32"), THREADS)
+    first = model(batch[:1])
+    kept = first.copy()
+    model(batch[1:2])
+    np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_a_large_batch_is_sliced_and_gives_the_same(
+    stand_in_folder: Path, kind: EngineName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_engine(stand_in_folder, Settings(engine=kind, precision="f32"), THREADS, None)
+    images = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), np.uint8)
+    whole = model(images)
+    monkeypatch.setattr(batches, "MAX_BATCH", 2)
+    sliced = model(images)
+    assert sliced.shape == (5, 1000)
+    np.testing.assert_allclose(sliced, whole, atol=1e-4)
+
+
+def test_automatic_precision_names_the_same_classes(stand_in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Processors with bf16 round; the photographs must not change their names for it."""
+    spec = ARCHITECTURES["efficientnet_lite0"].preprocessing
+    batch = np.stack([preprocess(photo(name), spec) for name in FITTING])
+    automatic = OpenVinoEngine(stand_in_folder, Settings(precision="auto"), THREADS)
+    exact = OpenVinoEngine(stand_in_folder, Settings(precision="f32"), THREADS)
+    rounded, full = softmax(automatic(batch)), softmax(exact(batch))
+    same = (rounded.argmax(axis=1) == full.argmax(axis=1)).mean()
+    with capsys.disabled():
+        print(
+            f"\n{automatic.description['precision']} against f32 on {len(batch)} photos: top-1 agrees on {same:.0%}, "
+            f"probabilities differ by at most {np.abs(rounded - full).max():.4f}"
+        )
+    assert exact.description["precision"] == "f32"
+    assert same >= 0.7
+
+
+def test_openvino_that_was_asked_for_and_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pretend_openvino(monkeypatch, installed=False)
+    with pytest.raises(ArchiveError, match=r"handler.engine is openvino, which is not installed: pip install"):
+        load_engine(tmp_path, Settings(engine="openvino"), THREADS, None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "installed", "gpu_id", "available", "chosen"),
+    [
+        ("auto", True, None, False, "openvino"),
+        ("auto", False, None, False, "cpu in torch"),
+        ("openvino", True, None, False, "openvino"),
+        ("torch", True, None, False, "cpu in torch"),
+        ("torch", False, None, False, "cpu in torch"),
+        ("auto", True, 1, True, "cuda:1 in torch"),
+        ("torch", True, 1, True, "cuda:1 in torch"),
+        ("openvino", True, 1, True, "openvino"),
+        ("auto", True, 1, False, "openvino"),
+        ("torch", True, 1, False, "cpu in torch"),
+        ("auto", True, None, True, "openvino"),
+    ],
+)
+def test_the_engine_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: EngineName,
+    installed: bool,
+    gpu_id: int | None,
+    available: bool,
+    chosen: str,
+) -> None:
+    def openvino_engine(*_: object) -> SimpleNamespace:
+        return SimpleNamespace(description={"engine": "openvino"})
+
+    def torch_engine(*_: object) -> SimpleNamespace:
+        return SimpleNamespace(description={"engine": "cpu in torch"})
+
+    def cuda_engine(*arguments: object) -> SimpleNamespace:
+        return SimpleNamespace(description={"engine": f"{arguments[-1]} in torch"})
+
+    pretend_openvino(monkeypatch, installed)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(engine, "OpenVinoEngine", openvino_engine)
+    monkeypatch.setattr(engine, "TorchEngine", torch_engine)
+    monkeypatch.setattr(engine, "CudaEngine", cuda_engine)
+    assert load_engine(Path(), Settings(engine=wanted), THREADS, gpu_id).description["engine"] == chosen
+
+
+@pytest.mark.parametrize("exact", ENGINES, indirect=True)
+def test_an_engine_describes_itself(exact: Engine, request: pytest.FixtureRequest) -> None:
+    name = request.node.callspec.params["exact"]
+    expected = {"engine": name, "precision": "f32", "device": "cpu", "threads": 1}
+    assert exact.description == expected | ({"threads_alone": 2} if name == "openvino" else {})
+
+
+def pretend_openvino(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    monkeypatch.setattr(
+        engine, "find_spec", lambda name: real_find_spec(name) if installed or name != "openvino" else None
+    )

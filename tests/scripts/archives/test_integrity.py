@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import stat
+import struct
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from scripts import archive
+from scripts.archive import MANIFEST, read_manifest
+from scripts.archives.integrity import digest_file, digest_line
+from scripts.errors import CommandError
+from scripts.model.download import sha256_of
+
+
+@pytest.fixture
+def mar(tmp_path: Path) -> Path:
+    """A small archive, published as a built one is: with its digest beside it."""
+    built = tmp_path / "built"
+    write_archive(built)
+    return archive.move_into(built, tmp_path / "m.mar")
+
+
+def write_archive(path: Path, member: str | zipfile.ZipInfo = "weights.bin") -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
+        file.writestr(member, b"weights")
+
+
+def assert_refused(mar: Path, why: str) -> None:
+    with pytest.raises(CommandError, match=why) as refusal:
+        read_manifest(mar)
+    assert str(mar) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_archive_is_published_with_its_digest(mar: Path) -> None:
+    assert digest_file(mar).read_text() == f"{sha256_of(mar)}  m.mar\n"
+    assert read_manifest(mar) == ("m", "1.0")
+
+
+def test_a_built_archive_has_its_digest(stand_in_archive: Path) -> None:
+    assert digest_file(stand_in_archive).read_text() == digest_line(sha256_of(stand_in_archive), stand_in_archive)
+
+
+def test_sha256sum_reads_the_digest(mar: Path) -> None:
+    program = shutil.which("sha256sum")
+    if program is None:
+        pytest.skip("sha256sum is not installed")
+    subprocess.run([program, "--check", "--strict", digest_file(mar).name], cwd=mar.parent, check=True)
+
+
+def test_the_digest_of_sha256sum_is_read(mar: Path) -> None:
+    digest_file(mar).write_text(f"{sha256_of(mar).upper()} *m.mar\n")
+    assert read_manifest(mar) == ("m", "1.0")
+
+
+def test_another_archive_in_its_place(mar: Path) -> None:
+    """Sound as a zip file, so that nothing but the digest can tell."""
+    write_archive(mar, "other.bin")
+    assert_refused(mar, r"m.mar was changed or damaged after it was built: .* and m.mar.sha256 says")
+
+
+def test_an_archive_that_was_cut_short(mar: Path) -> None:
+    mar.write_bytes(mar.read_bytes()[:-1])
+    assert_refused(mar, "was changed or damaged after it was built")
+
+
+@pytest.mark.parametrize("text", ["", "abc  m.mar\n", "g" * 64 + "  m.mar\n", "0" * 63, "\0"])
+def test_a_digest_that_is_none(mar: Path, text: str) -> None:
+    digest_file(mar).write_text(text)
+    assert_refused(mar, r"m.mar.sha256 holds no SHA-256: build the archive again")
+
+
+def test_an_archive_without_a_digest_is_taken(mar: Path) -> None:
+    digest_file(mar).unlink()
+    assert read_manifest(mar) == ("m", "1.0")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/cron.d/evil",
+        "../evil.py",
+        "handler/../../evil.py",
+        "..",
+        "C:/evil",
+        "c:evil",
+        "..\\evil",
+        "a\\b",
+        "a\0.py",
+    ],
+)
+def test_a_member_that_leaves_its_folder(tmp_path: Path, name: str) -> None:
+    member = zipfile.ZipInfo("harmless")
+    member.filename = name  # ZipInfo's own constructor would tidy it up
+    write_archive(tmp_path / "m.mar", member)
+    assert_refused(tmp_path / "m.mar", "would be unpacked outside its folder")
+
+
+def test_a_symbolic_link(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("labels")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    write_archive(tmp_path / "m.mar", link)
+    assert_refused(tmp_path / "m.mar", "would be unpacked outside its folder")
+
+
+@pytest.mark.parametrize("name", ["handler/..py", "a..b", "...", ".hidden", "deep/er/weights.bin", "ünïcode.txt"])
+def test_a_member_with_an_unusual_name(tmp_path: Path, name: str) -> None:
+    write_archive(tmp_path / "m.mar", name)
+    assert read_manifest(tmp_path / "m.mar") == ("m", "1.0")
+
+
+def test_nothing_is_unpacked_to_find_out(tmp_path: Path) -> None:
+    write_archive(tmp_path / "m.mar", "../evil.py")
+    assert_refused(tmp_path / "m.mar", "outside its folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.mar"]
+    assert not (tmp_path.parent / "evil.py").exists()
+
+
+def rezip(path: Path, *members: tuple[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """Write a sound archive and return its bytes."""
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
+        for name, content in members:
+            file.writestr(name, content)
+    return path.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_members_of_one_name(tmp_path: Path) -> None:
+    rezip(tmp_path / "m.mar", ("classifier.py", b"good"), ("classifier.py", b"evil"))
+    assert_refused(tmp_path / "m.mar", "holds two files of one name")
+
+
+def hidden_from_the_list(sound: bytes) -> bytes:
+    """Take the last member out of the list at the end; the headers that TorchServe reads still name it."""
+    last = sound.rindex(b"PK\x01\x02")
+    end = bytearray(sound[sound.rindex(b"PK\x05\x06") :])
+    count, size, start = struct.unpack_from("<HLL", end, 10)
+    struct.pack_into("<HHLL", end, 8, count - 1, count - 1, last - start, start)
+    assert size > last - start
+    return sound[:last] + bytes(end)
+
+
+def prefixed(sound: bytes) -> bytes:
+    return b"PK\x03\x04 and another archive" + sound
+
+
+def renamed_in_its_header(sound: bytes) -> bytes:
+    return sound.replace(b"evil.py", b"good.py", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (hidden_from_the_list, "bytes that belong to no file, at its end"),
+        (prefixed, "bytes that belong to no file, before"),
+        (renamed_in_its_header, "a file whose header is not the one that is listed"),
+    ],
+)
+def test_what_torchserve_would_unpack_and_the_list_does_not_name(
+    tmp_path: Path, change: Callable[[bytes], bytes], why: str
+) -> None:
+    path = tmp_path / "m.mar"
+    path.write_bytes(change(rezip(path, ("evil.py", b"import this"))))
+    assert_refused(path, f"holds {why}")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_archives_of_other_programs_are_taken(tmp_path: Path, method: int) -> None:
+    """Packed ones too, and those of writers that do not know a member's size before its content."""
+    rezip(tmp_path / "m.mar", ("weights.bin", b"weights" * 1000), method=method)
+    assert read_manifest(tmp_path / "m.mar") == ("m", "1.0")
+
+    with (tmp_path / "streamed.mar").open("wb") as file:
+        stream = Unseekable(file)
+        with zipfile.ZipFile(stream, "w", method) as streamed:
+            streamed.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
+            streamed.writestr("weights.bin", b"weights" * 1000)
+    assert read_manifest(tmp_path / "streamed.mar") == ("m", "1.0")
+
+
+class Unseekable(io.RawIOBase):
+    """A pipe, as far as a writer can see."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        return self._file.write(content)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    rezip(tmp_path / "m.mar", ("weights.bin", bytes(200_000_000)), method=zipfile.ZIP_DEFLATED)
+    assert_refused(tmp_path / "m.mar", "holds 200 MB, packed into 0 MB")
+
+
+def test_a_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "m.mar"
+    rezip(path, ("weights.bin", bytes(200_000_000)), method=zipfile.ZIP_DEFLATED)
+    path.write_bytes(path.read_bytes().replace(struct.pack("<L", 200_000_000), struct.pack("<L", 1000)))
+    assert_refused(path, "or damaged: build it again")

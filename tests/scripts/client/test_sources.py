@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from scripts.client import sources
+from scripts.errors import CommandError
+from tests.local_server import LocalServer, Reply
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "deep").mkdir()
+    for name in ("b.jpg", "a.PNG", "deep/c.webp", "notes.txt", "[odd].jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def expand(folder: Path, *names: str) -> list[str]:
+    found = sources.expand(str(folder / name) if name != "-" and "//" not in name else name for name in names)
+    return [name.removeprefix(f"{folder}/") for name in found]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["."], ["[odd].jpg", "a.PNG", "b.jpg", "deep/c.webp"]),
+        (["*.jpg"], ["[odd].jpg", "b.jpg"]),
+        (["**/*.webp"], ["deep/c.webp"]),
+        (["*"], ["[odd].jpg", "a.PNG", "b.jpg"]),
+        (["notes.txt"], ["notes.txt"]),
+        (["[odd].jpg"], ["[odd].jpg"]),
+        (["b.jpg", "-", "https://host/a?b=*"], ["b.jpg", "-", "https://host/a?b=*"]),
+        (["missing.jpg"], ["missing.jpg"]),
+    ],
+)
+def test_names_become_files(folder: Path, names: list[str], expected: list[str]) -> None:
+    assert expand(folder, *names) == expected
+
+
+@pytest.mark.parametrize("name", ["*.gif", "empty", "album [1]/missing.jpg"])
+def test_what_holds_no_image_keeps_a_row_of_its_own(folder: Path, name: str) -> None:
+    (folder / "empty").mkdir()
+    assert expand(folder, name, "b.jpg") == [name, "b.jpg"]
+
+
+def test_reading_a_folder_without_images(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(CommandError, match=r"holds no image: expected files ending in \.avif, \.bmp"):
+        sources.read(str(folder / "empty"))
+
+
+def test_reading_a_file(folder: Path) -> None:
+    assert sources.read(str(folder / "b.jpg")) == b"b.jpg"
+
+
+def test_reading_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"photo")))
+    assert sources.read("-") == b"photo"
+
+
+def test_a_file_that_cannot_be_read(folder: Path) -> None:
+    with pytest.raises(CommandError, match=r"missing.jpg cannot be read \(No such file.*\): check the path."):
+        sources.read(str(folder / "missing.jpg"))
+
+
+def test_reading_an_address(local: LocalServer) -> None:
+    local.on("GET /cat.jpg", Reply(body=b"photo" * 50_000))
+    assert sources.read(f"{local.url}/cat.jpg") == b"photo" * 50_000
+
+
+def test_an_address_that_fails(local: LocalServer, nobody: str) -> None:
+    for url in (f"{local.url}/none.jpg", f"{nobody}/cat.jpg"):
+        with pytest.raises(CommandError, match=r"could not be fetched \(.*Error\): check the address"):
+            sources.read(url)
+
+
+def test_an_address_with_too_much_behind_it(local: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_BYTES", 10)
+    local.on("GET /cat.jpg", Reply(body=bytes(11)))
+    with pytest.raises(CommandError, match="larger than 10 bytes"):
+        sources.read(f"{local.url}/cat.jpg")
+
+
+def test_what_is_worth_fetching_is_what_the_server_takes() -> None:
+    from scripts import paths, properties
+
+    assert properties.read(paths.SERVER_CONFIG)["max_request_size"] == str(sources.MAX_BYTES)

@@ -1,0 +1,98 @@
+"""Start, find and stop the gateway's process; it lives in the run folder of the TorchServe that it fronts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psutil
+import requests
+
+from scripts import paths
+from scripts.errors import CommandError
+from scripts.private import private_file
+from scripts.server import processes
+from scripts.server.ports import check_port_is_free
+
+if TYPE_CHECKING:
+    from web.settings import GatewaySettings
+
+STATE_FILE = "gateway.json"
+CONSOLE_FILE = "gateway-console.log"
+READY_SECONDS = 60
+ASK_SECONDS = 10
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running gateway. `created` is the process's start time, which tells it from a later one of equal pid."""
+
+    pid: int
+    created: float
+    url: str
+
+    @classmethod
+    def find(cls, run_dir: Path) -> Self | None:
+        """Return the gateway that was started with this run folder, if it still runs. Raises CommandError."""
+        path = run_dir / STATE_FILE
+        if not path.exists():
+            return None
+        try:
+            gateway = cls(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise CommandError(f"{path} is damaged: end the gateway by hand and delete that file.") from error
+        return gateway if processes.find(gateway.pid, gateway.created) else None
+
+    def save(self, run_dir: Path) -> None:
+        (run_dir / STATE_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    def stop(self, run_dir: Path) -> None:
+        """Let it answer the requests it has, then end it."""
+        if process := processes.find(self.pid, self.created):
+            processes.end(process)
+        (run_dir / STATE_FILE).unlink(missing_ok=True)
+
+
+def start(settings: GatewaySettings) -> Gateway:
+    """Start the gateway in the background; returns as soon as its process runs. Raises CommandError."""
+    check_port_is_free("--port", settings.url)
+    command = [sys.executable, "-m", "web", settings.to_json()]
+    with private_file(settings.run_dir / CONSOLE_FILE) as console:
+        process = subprocess.Popen(
+            command,
+            cwd=paths.ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+            umask=0o077,  # its log is nobody else's
+        )
+    gateway = Gateway(process.pid, psutil.Process(process.pid).create_time(), settings.url)
+    gateway.save(settings.run_dir)
+    return gateway
+
+
+def wait_until_ready(gateway: Gateway, run_dir: Path, progress: Callable[[str], None]) -> None:
+    """Wait until the gateway reaches TorchServe. Raises CommandError, with what the gateway said, where it ends."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not is_ready(gateway):
+        if processes.find(gateway.pid, gateway.created) is None:
+            raise CommandError(f"The gateway ended while starting:\n{(run_dir / CONSOLE_FILE).read_text().strip()}")
+        if time.monotonic() > deadline:
+            raise CommandError(f"The gateway is not ready after {READY_SECONDS} s: {gateway.url}/readyz says why.")
+        progress("Starting the gateway")
+        time.sleep(POLL_SECONDS)
+
+
+def is_ready(gateway: Gateway) -> bool:
+    try:
+        return requests.get(f"{gateway.url}/readyz", timeout=ASK_SECONDS).ok
+    except (requests.ConnectionError, requests.Timeout):
+        return False  # it does not listen yet
