@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts import archive
+from scripts.archives.build import build_model
 from scripts.options import STAND_IN
 
 Probabilities = NDArray[np.float64]
@@ -60,7 +60,7 @@ def stand_in() -> Iterator[Path]:
     """Build the stand-in's archive and unpack it into a folder that lasts as long as the block."""
     with tempfile.TemporaryDirectory() as name:
         store = Path(name)
-        archive.archive(STAND_IN, model_store=store)
+        build_model(STAND_IN, store)
         with zipfile.ZipFile(store / f"{STAND_IN}.mar") as mar:
             mar.extractall(store)
         yield store

@@ -32,7 +32,7 @@ from handler.engines.batches import slices
 from handler.engines.cuda import CudaEngine
 from handler.engines.torch import load_module
 from handler.settings import Settings, Threads, available_cores
-from scripts.archive import read_manifest
+from scripts.archives.mar import Archive
 from scripts.console import err, note, out, run
 
 Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -67,7 +67,7 @@ def cuda(
     if not torch.cuda.is_available():
         note(NO_GPU)
         return
-    read_manifest(archive)
+    Archive.read(archive)
     with tempfile.TemporaryDirectory() as name:
         with zipfile.ZipFile(archive) as mar:
             mar.extractall(name)

@@ -30,9 +30,9 @@ from benchmarks.material import make_photo
 from benchmarks.report import show
 from benchmarks.results import MAIN_PHOTO, Spread, percentile, spread
 from scripts import paths
-from scripts.classify import default_model
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
+from scripts.client.served import default_model
 from scripts.console import err, out, run
 from scripts.errors import CommandError
 from scripts.options import RunDir

@@ -92,10 +92,12 @@ def torchserve(best: bool) -> Callable[[Place], Running]:
 
 def ours(place: Place) -> Running:
     """`densenet serve`, without its console: config.properties and model-config.yaml as they are in the repository."""
+    from scripts.archives.model_store import read_all
     from scripts.server import torchserve
 
     folder = place.folder / "run"
-    started = torchserve.start(folder, place.material.model_store, paths.SERVER_CONFIG, place.port)
+    store = place.material.model_store
+    started = torchserve.start(folder, store, read_all(store), paths.SERVER_CONFIG, place.port)
     url = f"{started.endpoint.inference}/predictions/densenet121"
 
     def headers() -> dict[str, str]:

@@ -37,7 +37,7 @@ class Material:
 
 def prepare(sizes: list[str], cores: int, progress: Callable[[str], None]) -> Material:
     """Make everything anew but the checkpoint, which its seed determines: handler and exporter may have changed."""
-    from scripts import archive
+    from scripts.archives.build import build
     from scripts.model import weights
     from scripts.model.networks import ARCHITECTURES
     from scripts.options import MODEL
@@ -48,7 +48,7 @@ def prepare(sizes: list[str], cores: int, progress: Callable[[str], None]) -> Ma
     photos = {size: make_photo(size, BUILD) for size in sizes}
     progress("Building our archive")
     store = BUILD / "model_store"
-    mar = archive.build(ARCHITECTURES[MODEL], weights.from_path(checkpoint), paths.LABELS, store)
+    mar = build(ARCHITECTURES[MODEL], weights.from_path(checkpoint), paths.LABELS, store)
     unpacked = BUILD / "unpacked"
     with zipfile.ZipFile(mar) as members:
         members.extractall(unpacked)

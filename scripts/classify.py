@@ -16,9 +16,10 @@ from scripts import paths
 from scripts.client import sources
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
+from scripts.client.served import default_model
 from scripts.console import err, json_line, out, plain, run, visible
 from scripts.errors import ApiError, CommandError
-from scripts.options import MODEL, RunDir
+from scripts.options import RunDir
 
 if TYPE_CHECKING:  # gRPC takes a sixth of a second to import, which HTTP need not wait for
     from scripts.client.grpc import GrpcClient
@@ -65,21 +66,6 @@ def connect(endpoint: Endpoint, token: str | None, over_grpc: bool) -> AnyClient
     from scripts.client.grpc import GrpcClient
 
     return GrpcClient(endpoint, token)
-
-
-def default_model(client: AnyClient, has_management: bool) -> str:
-    """Take densenet121 where it is served, or else the only model there is.
-
-    A token passed by hand is an inference token, which may not list models.
-    """
-    if not has_management:
-        return MODEL
-    served = list(client.models())
-    if MODEL in served:
-        return MODEL
-    if len(served) == 1:
-        return served[0]
-    raise CommandError(f"The server has {', '.join(served) or 'no model'}: choose one with --model.")
 
 
 def classify_all(

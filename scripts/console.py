@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,10 +17,10 @@ from rich.markup import escape
 
 from scripts.errors import CommandError
 
-# The file system's refusals, which no command can foresee everywhere it writes.
+# Errors of the file system that no command can foresee everywhere it writes.
 NOT_OURS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
-# C0 and C1 controls and DEL, but for the line breaks and tabs that our own messages hold.
+# The control characters C0, C1 and DEL, except the line breaks and tabs that our own messages hold.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 out = Console()
@@ -26,9 +28,9 @@ err = Console(stderr=True)
 
 
 def plain(text: str) -> str:
-    """Make text that may come from anywhere safe to print: no markup, and control characters as \\x1b and the like.
+    """Make text from any source safe to print: no markup, and control characters as \\x1b and the like.
 
-    A terminal obeys some of them: they move the cursor, change titles and colors, and hide what else is printed.
+    A terminal obeys some of them: they move the cursor, change titles and colors, and hide other text.
     """
     return escape(visible(text))
 
@@ -43,13 +45,29 @@ def json_line(value: Any) -> str:
     return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
+def console_script() -> str:
+    """Name the `densenet` command as the reader's shell finds it."""
+    return "densenet" if shutil.which("densenet") else relative(Path(sys.executable).with_name("densenet"))
+
+
+def relative(path: Path) -> str:
+    """Shorten a path for a person in the current folder."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Print a command's result as lines of a name and a value."""
+    for name, value in facts.items():
+        out.print(f"[bold]{name:<12}[/] {plain(value)}", highlight=False, soft_wrap=True)
+
+
 def note(message: str) -> None:
     """Say what was done."""
     err.print(plain(message), highlight=False, soft_wrap=True)
 
 
 def warn(message: str) -> None:
-    """Say what a person should know although the command goes on."""
+    """Say what a person should know, although the command goes on."""
     err.print(f"[yellow]{plain(message)}[/]", highlight=False, soft_wrap=True)
 
 

@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from scripts import paths
-from scripts.classify import default_model
 from scripts.client import sources
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
+from scripts.client.served import default_model
 from scripts.console import note, run
 from scripts.errors import CommandError
+from scripts.files import atomic_write
 from scripts.options import RunDir
 
 
@@ -43,14 +44,11 @@ def explain(
 
 def write(content: bytes, path: Path) -> None:
     """Write a file whole or not at all. Raises CommandError."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(content)
-        partial.replace(path)
+        with atomic_write(path) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise CommandError(f"{path} could not be written ({error.strerror}): choose another --output.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

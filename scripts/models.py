@@ -10,7 +10,8 @@ import typer
 from rich.status import Status
 from rich.table import Table
 
-from scripts import archive, paths
+from scripts import paths
+from scripts.archives.mar import Archive
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
 from scripts.console import err, note, out, plain, run, warn
@@ -25,7 +26,7 @@ app = typer.Typer(
 )
 
 Model = Annotated[str, typer.Argument(help="The model's name.")]
-Archive = Annotated[Path, typer.Argument(help="An archive in the server's model store.", metavar="ARCHIVE")]
+ArchivePath = Annotated[Path, typer.Argument(help="An archive in the server's model store.", metavar="ARCHIVE")]
 Version = Annotated[str, typer.Option(help="One version.", show_default="the default one")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON; the default in a pipe.")]
 
@@ -72,7 +73,7 @@ def describe(model: Model, version: Version = "", as_json: AsJson = False, run_d
 
 @app.command()
 def register(
-    path: Archive,
+    path: ArchivePath,
     workers: Annotated[int | None, typer.Option(min=1, help="Workers, instead of the archive's own number.")] = None,
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
@@ -80,7 +81,8 @@ def register(
     endpoint = Endpoint.find(run_dir)
     client = Client(endpoint)
     store = endpoint.model_store
-    name, version = archive.read_manifest(store / stored(path, store))
+    archive = Archive.read(store / stored(path, store))
+    name, version = archive.name, archive.version
     if is_registered(client, name, version):
         raise CommandError(f"{name} {version} is registered already: unregister it first, or build another --version.")
     try:
@@ -103,7 +105,7 @@ def stored(path: Path, store: Path) -> str:
 
 
 @app.command("upgrade")
-def upgrade_model(path: Archive, timeout: Timeout = 60, run_dir: RunDir = paths.RUN_DIR) -> None:
+def upgrade_model(path: ArchivePath, timeout: Timeout = 60, run_dir: RunDir = paths.RUN_DIR) -> None:
     """Let an archive take the place of its model's default version, without losing a request."""
     endpoint = Endpoint.find(run_dir)
     with Status("Upgrading", console=err):

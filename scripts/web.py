@@ -10,14 +10,15 @@ import typer
 from rich.status import Status
 
 from scripts import paths
-from scripts.classify import default_model
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
-from scripts.console import err, note, out, plain, run, warn
+from scripts.client.served import default_model
+from scripts.console import console_script, err, note, print_facts, relative, run, warn
 from scripts.errors import CommandError
 from scripts.options import FixedModels, ModelStore, RunDir
-from scripts.serve import console_script, relative, serve
 from scripts.server.exposure import is_loopback
+from scripts.server.settings import changes_of
+from scripts.server.start import start_or_find
 from web import gateway
 from web.keys import KeyFile
 
@@ -50,7 +51,7 @@ def web(
 
     parse_rate(rate)
     hosts = tuple(host_name(name) for name in allowed_host or ())
-    serve(model_store=model_store, run_dir=run_dir, config=config, fixed_models=fixed_models)
+    start_or_find(run_dir, model_store, config, changes=changes_of(fixed_models))
     run_dir = run_dir.resolve()
     if running := gateway.Gateway.find(run_dir):
         note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
@@ -89,15 +90,14 @@ def warn_if_open(host: str, keys: KeyFile) -> None:
 
 def report(started: gateway.Gateway, run_dir: Path) -> None:
     flag = "" if run_dir == paths.RUN_DIR else f" --run-dir {run_dir}"
-    rows = {
+    facts = {
         "page": f"{started.url}/",
         "predict": f"{started.url}/predict",
         "docs": f"{started.url}/docs",
         "try": f"curl -F file=@{relative(paths.SAMPLE_PHOTO)} {started.url}/predict",
         "stop": f"{console_script()} stop{flag}",
     }
-    for key, value in rows.items():
-        out.print(f"[bold]{key:<12}[/] {plain(value)}", highlight=False, soft_wrap=True)
+    print_facts(facts)
 
 
 if __name__ == "__main__":

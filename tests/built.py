@@ -17,7 +17,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from handler.settings import Precision
-from scripts import archive, paths
+from scripts import paths
+from scripts.archives.build import build_model
 from scripts.options import MODEL
 
 STORE = paths.ROOT / "build" / "test-archives"
@@ -30,7 +31,7 @@ def archive_of(model: str, precision: Precision | None) -> Path:
 
     def build(folder: Path) -> None:
         weights = str(seeded_checkpoint()) if model == MODEL else "auto"
-        archive.archive(model, weights_from=weights, model_store=folder, precision=precision)
+        build_model(model, folder, weights_from=weights, precision=precision)
 
     return _made_once(f"{model}-{precision or 'usual'}", build) / f"{model}.mar"
 

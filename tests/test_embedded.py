@@ -11,9 +11,9 @@ import torch
 from handler.labels import Labels
 from handler.preprocessing import preprocess
 from scripts import paths
-from scripts.archives.integrity import digest_file, digest_line
+from scripts.files import digest_file, digest_line
 from scripts.model import weights
-from scripts.model.checkpoint import build
+from scripts.model.checkpoint import load_network
 from scripts.model.networks import ARCHITECTURES, Architecture, ServingModel, calibrated
 from scripts.model.weights import EMBEDDED_FILE, Checkpoint
 from scripts.options import MODEL, STAND_IN
@@ -35,7 +35,7 @@ def embedded() -> Checkpoint:
 
 def seen(checkpoint: Checkpoint, architecture: Architecture) -> list[str]:
     """The photographs of which one of the first five names fits, by the road that serving takes."""
-    backbone, head = build(checkpoint.path, architecture)
+    backbone, head = load_network(checkpoint.path, architecture)
     model = ServingModel(backbone, calibrated(head, checkpoint.temperature), architecture.preprocessing).eval()
     batch = np.stack([preprocess(photo(name), architecture.preprocessing) for name in FITTING])
     with torch.inference_mode():

@@ -20,8 +20,8 @@ from PIL import Image
 from handler.preprocessing import preprocess
 from handler.settings import Precision
 from scripts import paths
-from scripts.model.checkpoint import build
-from scripts.model.download import sha256_of
+from scripts.files import sha256_of
+from scripts.model.checkpoint import load_network
 from scripts.model.networks import ARCHITECTURES, ServingModel
 from scripts.model.weights import EMBEDDED_FILE
 from scripts.options import MODEL
@@ -143,7 +143,7 @@ def test_without_a_network_the_embedded_checkpoint_answers_and_is_not_called_off
 def test_recognized_goes_by_calibrated_probabilities(session: Session, checkout: Path) -> None:
     """Without its temperature this network gives its best class under a twentieth of what the threshold asks for."""
     architecture = ARCHITECTURES[MODEL]
-    backbone, head = build(checkout / "weights" / EMBEDDED_FILE, architecture)
+    backbone, head = load_network(checkout / "weights" / EMBEDDED_FILE, architecture)
     model = ServingModel(backbone, head, architecture.preprocessing).eval()
     with Image.open(paths.SAMPLE_PHOTO) as photo:
         pixels = torch.tensor(preprocess(photo.convert("RGB"), architecture.preprocessing))[None]

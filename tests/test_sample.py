@@ -27,7 +27,7 @@ PACKAGES = {
 def test_no_network_doubts_the_sample_in_any_precision(name: str, precision: torch.dtype) -> None:
     pytest.importorskip(PACKAGES[name], reason="pip install -e '.[training]'")
     architecture, weights = networks.find(name)
-    model = ServingModel(*checkpoint.build(weights, architecture), architecture.preprocessing).eval()
+    model = ServingModel(*checkpoint.load_network(weights, architecture), architecture.preprocessing).eval()
     with Image.open(paths.SAMPLE_PHOTO) as photo:
         pixels = torch.tensor(preprocess(photo.convert("RGB"), architecture.preprocessing))[None]
 

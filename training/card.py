@@ -10,9 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from scripts.archives.integrity import digest_file, digest_line
 from scripts.errors import CommandError
-from scripts.model.download import sha256_of
+from scripts.files import digest_file, digest_line, sha256_of
 from scripts.model.provenance import Provenance
 from training import checkpoints
 

@@ -18,7 +18,7 @@ from handler.errors import RequestError
 from handler.images import decode
 from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError
-from scripts.model.checkpoint import build
+from scripts.model.checkpoint import load_network
 from scripts.model.networks import Architecture, ServingModel
 from training import card, networks, serving
 from training.calibration import calibration_error
@@ -97,7 +97,7 @@ def readable(source: Path) -> tuple[list[bytes], list[int]]:
 def answer(architecture: Architecture, path: Path, photos: Sequence[bytes], device: torch.device) -> Tensor:
     """Run one network over photos as a server would: logits (N, classes)."""
     spec = architecture.preprocessing
-    model = ServingModel(*build(path, architecture), spec).eval().to(device)
+    model = ServingModel(*load_network(path, architecture), spec).eval().to(device)
     bar = track(photos, architecture.title, console=err, transient=True)
     return serving.logits_of(model, (serving.pixels_of(data, spec) for data in bar), device)
 

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from scripts.archives.integrity import digest_file, digest_line
 from scripts.console import note, run
 from scripts.errors import CommandError
-from scripts.model.download import sha256_of
+from scripts.files import digest_file, digest_line, sha256_of
 
 MEBIBYTE = 2**20
 

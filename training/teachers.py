@@ -66,7 +66,7 @@ def load(described: str, device: torch.device) -> tuple[Teacher, int]:
     teachers: list[NetworkTeacher] = []
     for one in described.split(","):
         architecture, path = networks.find(one.strip())
-        backbone, head = checkpoint.build(path, architecture)
+        backbone, head = checkpoint.load_network(path, architecture)
         teachers.append(NetworkTeacher(backbone, head, architecture.preprocessing, device))
     classes = {teacher.head.out_features for teacher in teachers}
     if len(classes) > 1:

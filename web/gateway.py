@@ -16,7 +16,7 @@ import requests
 
 from scripts import paths
 from scripts.errors import CommandError
-from scripts.private import private_file
+from scripts.files import private_file
 from scripts.server import processes
 from scripts.server.ports import check_port_is_free
 

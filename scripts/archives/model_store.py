@@ -1,38 +1,52 @@
-"""The archives of a model store, and the order in which a server loads them."""
+"""The archives of a model store: how they are named, and the order in which a server loads them."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from scripts.archive import read_manifest
+from scripts.archives.mar import Archive
 from scripts.errors import CommandError
+
+FIRST_VERSION = "1.0"
 
 
 def archives_in(model_store: Path) -> list[Path]:
     return sorted(model_store.glob("*.mar"))
 
 
-def load_models(archives: list[Path]) -> str:
-    """List archives as TorchServe's `load_models` takes them, each proved to be sound. Raises CommandError.
+def read_all(model_store: Path) -> list[Archive]:
+    """Read and check every archive of a model store. Raises CommandError at the first that cannot be trusted."""
+    return [Archive.read(path) for path in archives_in(model_store)]
+
+
+def file_name(model: str, version: str) -> str:
+    """Name an archive in the model store: NAME.mar, or NAME-VERSION.mar for every version but the first."""
+    return f"{model}.mar" if version == FIRST_VERSION else f"{model}-{version}.mar"
+
+
+def load_models(archives: Iterable[Archive]) -> str:
+    """List archives in the form of TorchServe's `load_models`. Raises CommandError for a name it cannot hold.
 
     TorchServe makes the first version of a model its default, so the newest comes first.
     """
     models: dict[str, dict[str, str]] = defaultdict(dict)
-    for path in archives:
-        if re.search("[,=]", path.name):
-            raise CommandError(f"{path} cannot be loaded under that name: rename it, without commas and equals signs.")
-        model, version = read_manifest(path)
-        models[model][path.name] = version
-    return ",".join(name for versions in models.values() for name in newest_first(versions))
+    for archive in archives:
+        file = archive.path.name
+        if re.search("[,=]", file):
+            raise CommandError(
+                f"{archive.path} cannot be loaded under that name: rename it, without commas and equals signs."
+            )
+        models[archive.name][file] = archive.version
+    return ",".join(file for versions in models.values() for file in newest_first(versions))
 
 
 def newest_first(versions: Mapping[str, str]) -> list[str]:
-    """Order the file names of one model by version, as PEP 440 does; where one has another form, as `natural` does."""
+    """Sort one model's file names by version, as PEP 440 does, or as `natural` does if a version has another form."""
     try:
         return sorted(versions, key=lambda name: Version(versions[name]), reverse=True)
     except InvalidVersion:
@@ -40,5 +54,5 @@ def newest_first(versions: Mapping[str, str]) -> list[str]:
 
 
 def natural(version: str) -> list[str | int]:
-    """Order versions as people do: 10.0 comes after 2.0."""
+    """Return a sort key that orders versions as people do: 10.0 comes after 2.0."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", version)]

@@ -35,7 +35,7 @@ def load(path: Path, architecture: Architecture) -> StateDict:
     return tensors
 
 
-def build(path: Path, architecture: Architecture) -> tuple[torch.nn.Module, torch.nn.Linear]:
+def load_network(path: Path, architecture: Architecture) -> tuple[torch.nn.Module, torch.nn.Linear]:
     """Build the network with the checkpoint's weights and as many classes as it has, in inference mode."""
     weights = load(path, architecture)
     try:

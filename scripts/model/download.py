@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -12,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from scripts.console import err
 from scripts.errors import DownloadError
+from scripts.files import atomic_write
 
 CHUNK_BYTES = 1 << 16
 CONNECT_SECONDS, READ_SECONDS = 10, 30
@@ -20,28 +20,21 @@ MOST_BYTES = 500_000_000
 MOST_REDIRECTS = 5
 
 
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def download(url: str, path: Path, sha256: str) -> None:
     """Fetch `url` into `path`, with a progress bar on a terminal.
 
-    `sha256` is the file's digest or the start of it, in hexadecimal. The bytes go to a temporary folder beside
-    `path`, and the file is moved out of it only once the digest fits. Raises DownloadError.
+    `sha256` is the file's digest or the start of it, in hexadecimal. `path` appears only after the digest was checked.
+    Raises DownloadError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            partial = Path(folder) / path.name
+        with atomic_write(path) as partial:
             digest = _fetch(url, partial)
             if not digest.startswith(sha256.lower()):
                 raise DownloadError(
                     f"{url} has the SHA-256 {digest}, not the expected {sha256}: the file was changed or damaged on "
                     "its way. Nothing was kept; check the address and the digest."
                 )
-            partial.replace(path)
     except requests.RequestException as error:
         raise DownloadError(f"{url} could not be downloaded ({_reason(error)}): check the network.") from error
     except OSError as error:

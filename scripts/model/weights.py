@@ -14,7 +14,8 @@ import torch
 from handler.card import Accuracy, Weights
 from scripts import paths
 from scripts.errors import DownloadError, NotThere, NoWeights, WeightsError
-from scripts.model.download import download, sha256_of
+from scripts.files import sha256_of
+from scripts.model.download import download
 from scripts.model.provenance import Provenance
 from scripts.model.provenance import read as read_provenance
 from scripts.model.vision import torchvision

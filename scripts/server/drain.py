@@ -9,17 +9,31 @@ import psutil
 
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
+from scripts.console import warn
+from scripts.errors import CommandError
+from scripts.server.torchserve import Server
 
 POLL_SECONDS = 0.1
 # A worker that infers uses CPU time, counted in ticks of 10 ms, in every such interval.
 REST_SECONDS = 0.5
 
 
+def stop_gently(server: Server, timeout: float) -> None:
+    """Stop a server after its last answer, or after `timeout` seconds, and say if requests were cut off."""
+    try:
+        if not drain(server.endpoint, timeout):
+            warn(f"Some requests were not answered within {timeout:.0f} s: they are cut off.")
+    except CommandError as error:
+        warn(f"{error} Requests that it has accepted are cut off.")
+    finally:
+        server.stop()
+
+
 def drain(endpoint: Endpoint, seconds: float) -> bool:
-    """Refuse new requests and wait until those accepted are answered; tells whether that took less than `seconds`.
+    """Refuse new requests and wait until the accepted ones are answered. Returns whether that took at most `seconds`.
 
     TorchServe cannot close its inference API alone, so its token is replaced by one that nobody knows: from then on
-    a request gets 400 InvalidKeyException. Raises CommandError where the management API does not answer.
+    a request gets 400 InvalidKeyException. Raises CommandError if the management API does not answer.
     """
     endpoint.replace_token("inference")
     client = Client(endpoint)
@@ -27,9 +41,9 @@ def drain(endpoint: Endpoint, seconds: float) -> bool:
 
 
 def wait_until_idle(client: Client, models: Iterable[str], seconds: float, version: str | None = None) -> bool:
-    """Wait until nothing is queued for these models, or for one version of them, and their workers rest.
+    """Wait until nothing is queued for these models, or for one version of them, and their workers are idle.
 
-    TorchServe tells what waits for a worker, but not what a worker has taken; the worker's own CPU time does.
+    TorchServe says what waits for a worker, but not whether a worker is busy; the worker's CPU time does.
     """
     models = list(models)
     deadline = time.monotonic() + seconds

@@ -1,13 +1,13 @@
-"""Wait for a server that was started, and say why it will never answer."""
+"""Wait until a started server is ready, or say why it never will be."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from scripts.archive import read_manifest
+from scripts.archives.mar import Archive
 from scripts.client.http import Client
 from scripts.errors import CommandError
 from scripts.server.torchserve import Server
@@ -20,14 +20,15 @@ WORKER_DIED = "Backend worker process died."
 WORKER_STARTS = "s_name_part0="
 
 
-def wait_until_ready(server: Server, archives: list[Path], progress: Callable[[str], None]) -> None:
-    """Wait until every archive has all its workers ready.
+def wait_until_ready(server: Server, archives: Iterable[Archive], progress: Callable[[str], None]) -> None:
+    """Wait until every archive has all its workers ready. Raises CommandError if that will not happen:
 
-    Raises CommandError with the worker's own traceback as soon as one cannot start, since TorchServe would try
-    again for ever and let requests hang; with the last lines of its log and console where TorchServe itself ends;
-    and past READY_SECONDS with the workers' log.
+    - with a worker's traceback as soon as one cannot start, since TorchServe would try again forever and let requests
+      hang;
+    - with the last lines of TorchServe's log and console if it ends;
+    - with the end of the workers' log after READY_SECONDS.
     """
-    waiting = dict.fromkeys(read_manifest(path) for path in archives)
+    waiting = dict.fromkeys((archive.name, archive.version) for archive in archives)
     client = Client(server.endpoint)
     deadline = time.monotonic() + READY_SECONDS
     while waiting:
@@ -46,7 +47,7 @@ def wait_until_ready(server: Server, archives: list[Path], progress: Callable[[s
 
 
 def is_ready(client: Client, name: str, version: str) -> bool:
-    """Tell whether as many workers are READY as the model wants; /ping says Healthy long before."""
+    """Tell whether a model has as many READY workers as it wants; /ping says Healthy long before that."""
     try:
         versions = client.versions(name)
     except CommandError:
@@ -57,7 +58,7 @@ def is_ready(client: Client, name: str, version: str) -> bool:
 
 
 def worker_traceback(log: Path) -> str | None:
-    """Return what the first worker that died said of it, without the log's own prefixes."""
+    """Return the last words of the first worker that died, without the log's prefixes; None if none died."""
     if not log.exists() or WORKER_DIED not in log.read_text(errors="replace"):
         return None
     time.sleep(TRACEBACK_SECONDS)  # TorchServe copies a worker's output line by line: let it finish
@@ -70,7 +71,7 @@ def worker_traceback(log: Path) -> str | None:
 
 
 def _message(line: str) -> str:
-    """Take what a worker said out of a line of its log, text or JSON."""
+    """Return what a worker said from a line of its log, which is text or JSON."""
     if line.startswith("{") and line.endswith("}"):
         return str(json.loads(line)["message"])
     return line.partition(" MODEL_LOG - ")[2]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from handler.settings import default_workers
 from scripts import properties
+from scripts.archives.mar import Archive
 from scripts.archives.model_store import load_models
 from scripts.errors import CommandError
 from scripts.server import exposure, heap, tls
@@ -14,11 +15,11 @@ from scripts.server.ports import DEFAULT_ADDRESSES, ports_from
 
 
 def settings_of(
-    config: Path, model_store: Path, archives: list[Path], port: int | None, changes: Mapping[str, str]
+    config: Path, model_store: Path, archives: Iterable[Archive], port: int | None, changes: Mapping[str, str]
 ) -> dict[str, str]:
-    """Put together what TorchServe is started with: `changes` win over all else, `config` over the defaults.
+    """Compute the settings that TorchServe is started with: `changes` win over all others, `config` over the defaults.
 
-    Of the model store `archives` are loaded, each checked first, and nothing else. Raises CommandError.
+    Of the model store, TorchServe loads `archives` and nothing else. Raises CommandError.
     """
     values = DEFAULT_ADDRESSES | {"default_workers_per_model": str(default_workers())} | properties.read(config)
     values |= {"model_store": str(model_store.resolve()), "load_models": load_models(archives)}
@@ -38,3 +39,16 @@ def find_metrics(config: Path, named: str) -> Path:
     if not path.is_file():
         raise CommandError(f"There is no {path}, which {config} names as metrics_config: correct or remove that line.")
     return path
+
+
+def changes_of(fixed_models: bool, certificate: Path | None = None, key: Path | None = None) -> dict[str, str]:
+    """Translate the options of a command into TorchServe's settings."""
+    changes = {"enable_model_api": "false"} if fixed_models else {}
+    files = {"certificate_file": certificate, "private_key_file": key}
+    return changes | {name: str(path.absolute()) for name, path in files.items() if path}
+
+
+def json_lines(config: Path) -> dict[str, str]:
+    """Add to the JVM's arguments the one that makes scripts/log4j2.xml write each line as JSON."""
+    given = properties.read(config).get("vmargs", "")
+    return {"vmargs": f"{given} -Dlog.format=json".strip()}

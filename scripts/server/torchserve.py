@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,16 +16,14 @@ from typing import Self
 import psutil
 
 from scripts import paths, properties
-from scripts.archives.model_store import archives_in
+from scripts.archives.mar import Archive
 from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
 from scripts.errors import CommandError
-from scripts.private import private_file
+from scripts.files import check_space, private_file
 from scripts.server import processes
 from scripts.server.java import find_java
 from scripts.server.ports import DEFAULT_ADDRESSES, check_port_is_free
 from scripts.server.settings import settings_of
-from scripts.server.upgrade import without_replaced
-from scripts.space import check_space, unpacked_size
 
 # A Unix socket's path has at most 108 bytes, and TorchServe puts its workers' sockets in the temporary folder.
 LONGEST_TEMPORARY = 80
@@ -87,13 +85,17 @@ class Server:
 
 
 def start(
-    run_dir: Path, model_store: Path, config: Path, port: int | None, changes: Mapping[str, str] | None = None
+    run_dir: Path,
+    model_store: Path,
+    archives: Sequence[Archive],
+    config: Path,
+    port: int | None,
+    changes: Mapping[str, str] | None = None,
 ) -> Server:
-    """Start TorchServe in the background on the model store's archives, each checked first, and nothing else there.
+    """Start TorchServe in the background on these archives of the model store and on nothing else there.
 
     `changes` are settings that win over those of `config`. Returns as soon as the process runs. Raises CommandError.
     """
-    archives = without_replaced(archives_in(model_store), run_dir)
     values = settings_of(config, model_store, archives, port, changes or {})
     for key in DEFAULT_ADDRESSES:
         check_port_is_free(key, values[key])
@@ -105,7 +107,7 @@ def start(
     )
     temporary = make_temporary()
     try:
-        needed = unpacked_size(archives)
+        needed = sum(archive.unpacked_size for archive in archives)
         check_space(temporary, needed, "Unpacking the archives", "set TMPDIR to another folder")
         process = launch(effective, run_dir, temporary)
     except BaseException:

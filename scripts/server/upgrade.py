@@ -1,4 +1,4 @@
-"""Put one version of a model in the place of another while requests come in, and remember the way back."""
+"""Replace one version of a model with another while requests come in, and remember the way back."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from scripts import paths
-from scripts.archive import read_manifest
+from scripts.archives.mar import Archive
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
 from scripts.errors import CommandError
+from scripts.files import atomic_write
 from scripts.server.drain import wait_until_idle
 
-STATE_FILE = "upgrades.json"
+UPGRADES_FILE = "upgrades.json"
 
 Say = Callable[[str], None]
 
@@ -31,7 +32,7 @@ class Upgrade:
     @classmethod
     def read_all(cls, run_dir: Path) -> dict[str, Self]:
         """Map each model that was ever upgraded with this run folder to its last upgrade. Raises CommandError."""
-        path = run_dir / STATE_FILE
+        path = run_dir / UPGRADES_FILE
         if not path.exists():
             return {}
         try:
@@ -44,27 +45,27 @@ class Upgrade:
     def record(self, model: str, run_dir: Path) -> None:
         """Write this upgrade down: the file is the old one or the new one, never half of it."""
         upgrades = self.read_all(run_dir) | {model: self}
-        partial = run_dir / f".{STATE_FILE}.partial"
-        partial.write_text(json.dumps({name: asdict(one) for name, one in upgrades.items()}, indent=2) + "\n")
-        partial.replace(run_dir / STATE_FILE)
+        with atomic_write(run_dir / UPGRADES_FILE) as partial:
+            partial.write_text(json.dumps({name: asdict(one) for name, one in upgrades.items()}, indent=2) + "\n")
 
 
 def without_replaced(archives: list[Path], run_dir: Path) -> list[Path]:
-    """Leave out each archive that an upgrade replaced, as long as the one that took its place is still there."""
+    """Leave out each archive that an upgrade replaced, provided that the one that replaced it is still there."""
     names = {path.name for path in archives}
     replaced = {upgrade.replaced for upgrade in Upgrade.read_all(run_dir).values() if upgrade.serving in names}
     return [path for path in archives if path.name not in replaced]
 
 
 def upgrade(endpoint: Endpoint, file_name: str, timeout: float, say: Say) -> bool:
-    """Let an archive of the model store take the place of its model's default version.
+    """Replace a model's default version with an archive of the model store.
 
-    Whatever fails, Ctrl-C included, leaves the old version the default and the new one unregistered. Tells whether the
-    old one is gone: where it still has requests after `timeout` seconds it stays registered beside the new default.
-    Raises CommandError.
+    If anything fails, Ctrl-C included, the old version stays the default and the new one is unregistered. Returns
+    whether the old one is gone: if it still has requests after `timeout` seconds, it stays registered beside the new
+    default. Raises CommandError.
     """
     client = Client(endpoint)
-    name, version = read_manifest(endpoint.model_store / file_name)
+    archive = Archive.read(endpoint.model_store / file_name)
+    name, version = archive.name, archive.version
     old = default_of(client, name)
     check(old, file_name, version)
 
@@ -85,7 +86,7 @@ def upgrade(endpoint: Endpoint, file_name: str, timeout: float, say: Say) -> boo
 
 
 def default_of(client: Client, name: str) -> dict[str, Any]:
-    """Describe the version that answers where a request names none. Raises CommandError where there is no model."""
+    """Describe the version that answers if a request names none. Raises CommandError if there is no such model."""
     if not client.versions(name):
         raise CommandError(f"The server has no {name} to upgrade: load it with densenet models register.")
     return client.describe(name, card=False)
@@ -104,7 +105,7 @@ def check(old: dict[str, Any], file_name: str, version: str) -> None:
 
 
 def register(client: Client, file_name: str, name: str, version: str, workers: int) -> None:
-    """Register a version and wait until it has as many workers as the one it replaces, or more; all must be ready."""
+    """Register a version and wait until it has at least as many ready workers as the one it replaces."""
     described = version_of(client, name, version)
     if described is None:
         client.register(file_name)
@@ -123,7 +124,7 @@ def version_of(client: Client, name: str, version: str) -> dict[str, Any] | None
 
 @contextmanager
 def undone_on_failure(client: Client, name: str, new: str, old: str, timeout: float, say: Say) -> Iterator[None]:
-    """Make the old version the default again, let the new one finish what came to it, and unregister it."""
+    """If the block fails, make the old version the default, let the new one finish its requests, and unregister it."""
     try:
         yield
     except BaseException:
@@ -133,13 +134,13 @@ def undone_on_failure(client: Client, name: str, new: str, old: str, timeout: fl
                 wait_until_idle(client, [name], timeout, new)
                 client.unregister(name, new)
             say(f"{name} {old} is still the default.")
-        except CommandError as error:  # what went wrong first is what the person has to know
+        except CommandError as error:  # do not hide the first error, which is raised below
             say(f"{name} could not be put back to {old}: {error}")
         raise
 
 
 def rollback(endpoint: Endpoint, model: str | None, timeout: float, say: Say) -> bool:
-    """Upgrade to the archive that the last upgrade replaced; doing it twice is the way forward again."""
+    """Upgrade to the archive that the last upgrade replaced. A second rollback undoes the first."""
     upgrades = Upgrade.read_all(endpoint.folder)
     if model is None and len(upgrades) == 1:
         model = next(iter(upgrades))

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 
 from scripts import paths, properties
-from scripts.archive import MANIFEST
+from scripts.archives.mar import MANIFEST
 from scripts.client.endpoint import Endpoint, Scope
 
 PATIENCE_SECONDS = 20

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts import paths
-from scripts.archives.model_store import archives_in
+from scripts.archives.model_store import read_all
 from scripts.client.http import Client
 from scripts.server import torchserve
 from scripts.server.readiness import wait_until_ready
@@ -33,9 +33,10 @@ def running(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     verbose.write_text(paths.LOG_CONFIG.read_text().replace('"org.pytorch.serve.wlm" level="warn"', '"unused"'))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "LOG_CONFIG", verbose)
-        started = torchserve.start(run_dir, model_store, paths.SERVER_CONFIG, free_port_range())
+        archives = read_all(model_store)
+        started = torchserve.start(run_dir, model_store, archives, paths.SERVER_CONFIG, free_port_range())
     try:
-        wait_until_ready(started, archives_in(model_store), lambda _: None)
+        wait_until_ready(started, archives, lambda _: None)
         yield started
     finally:
         started.stop()

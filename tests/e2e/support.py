@@ -18,7 +18,7 @@ import requests
 from handler.card import CARD_FILE
 from handler.labels import LABELS_FILE
 from scripts import paths
-from scripts.archive import MANIFEST
+from scripts.archives.mar import MANIFEST
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
 from scripts.options import MODEL, STAND_IN

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from handler.settings import default_workers
-from scripts.archive import MANIFEST
+from scripts.archives.mar import MANIFEST
 from scripts.client.http import Client
-from scripts.model.download import sha256_of
+from scripts.files import sha256_of
 from scripts.options import MODEL, STAND_IN
 from scripts.server import torchserve
 from tests.e2e.management import Models, assert_refused, succeed, with_name

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.archive import MANIFEST
-from scripts.archives.integrity import digest_file, digest_line
+from scripts.archives.mar import MANIFEST
 from scripts.client.http import Client
 from scripts.errors import ApiError, CommandError
-from scripts.model.download import sha256_of
+from scripts.files import digest_file, digest_line, sha256_of
 from scripts.options import MODEL, STAND_IN
 from scripts.server import torchserve
 from tests.e2e.management import Models, assert_refused, with_name

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from scripts.archive import MANIFEST
+from scripts.archives.mar import MANIFEST
 from scripts.client.http import Client
 from scripts.errors import ApiError
 from scripts.server import torchserve

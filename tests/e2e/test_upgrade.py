@@ -12,7 +12,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from scripts.archive import file_name
+from scripts.archives.model_store import file_name
 from scripts.client.http import Client
 from scripts.options import STAND_IN
 from scripts.server import torchserve

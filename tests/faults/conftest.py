@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts import paths
-from scripts.archives.model_store import archives_in
+from scripts.archives.model_store import read_all
 from scripts.client.http import Client
 from scripts.options import STAND_IN
 from scripts.server import torchserve
@@ -79,9 +79,10 @@ def running(
         shutil.copy(stand_in_archive, store)
         if mounted:
             subprocess.run(["mount", "-o", "remount,ro", store], check=True)
-        started = torchserve.start(server_disk[0], store, paths.SERVER_CONFIG, free_port_range())
+        archives = read_all(store)
+        started = torchserve.start(server_disk[0], store, archives, paths.SERVER_CONFIG, free_port_range())
         try:
-            wait_until_ready(started, archives_in(store), lambda _: None)
+            wait_until_ready(started, archives, lambda _: None)
             yield started
         finally:
             started.stop()

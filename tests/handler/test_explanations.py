@@ -16,7 +16,7 @@ from handler.errors import ArchiveError
 from handler.explanations import HEAD_FILE, Head, colour, paint
 from handler.preprocessing import preprocess
 from handler.settings import EngineName, Precision, Settings, Threads
-from scripts.model.checkpoint import build
+from scripts.model.checkpoint import load_network
 from scripts.model.networks import ARCHITECTURES, ServingModel
 from tests.pictures import noise, photo
 
@@ -25,7 +25,7 @@ THREADS = Threads(1, 1)
 
 def eager_densenet(checkpoint: Path) -> ServingModel:
     architecture = ARCHITECTURES["densenet121"]
-    backbone, head = build(checkpoint, architecture)
+    backbone, head = load_network(checkpoint, architecture)
     return ServingModel(backbone, head, architecture.preprocessing).eval()
 
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from scripts import paths
-from scripts.archive import file_name
+from scripts.archives.model_store import file_name
 from scripts.client.endpoint import Endpoint
 from scripts.options import MODEL, STAND_IN
 from scripts.server import torchserve

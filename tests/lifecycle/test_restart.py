@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from scripts import paths
-from scripts.archive import file_name
+from scripts.archives.model_store import file_name
 from scripts.options import STAND_IN
 from scripts.server import torchserve
 from tests.browser.support import Visit

@@ -12,11 +12,12 @@ import grpc
 import pytest
 import requests
 
-from scripts import paths, serve
+from scripts import paths
 from scripts.client.endpoint import Endpoint, Scope
 from scripts.client.http import Client
 from scripts.errors import ApiError
 from scripts.server import torchserve
+from scripts.server.settings import changes_of
 from scripts.server.torchserve import Server
 from tests.e2e.attacks import PATIENCE_SECONDS, grpc_status, write_code
 from tests.e2e.support import listening_addresses
@@ -41,11 +42,13 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "TS_INFERENCE_ADDRESS": "http://0.0.0.0:8080",
         "TS_ALLOWED_URLS": "file://.*",
     }
-    changes = serve.changes_of(True, None, None) | {"token_expiration_min": str(TOKEN_SECONDS / 60)}
+    changes = changes_of(True) | {"token_expiration_min": str(TOKEN_SECONDS / 60)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        started = torchserve.start(folder / "run", folder / "store", paths.SERVER_CONFIG, free_port_range(), changes)
+        started = torchserve.start(
+            folder / "run", folder / "store", [], paths.SERVER_CONFIG, free_port_range(), changes
+        )
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not answers(started.endpoint):

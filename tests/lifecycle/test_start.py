@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from scripts.archive import MANIFEST
+from scripts.archives.mar import MANIFEST
 from scripts.server.torchserve import Server
 from tests.disks import small_disk
 from tests.e2e.support import command

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,9 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scripts import properties
 from scripts.client.endpoint import KEY_FILE, Endpoint
+from scripts.server import report, start, torchserve
 from scripts.server.torchserve import Server
 from tests.local_server import LocalServer
+from tests.scripts.archives.archive_files import write_archive
+from tests.scripts.fake_client import as_client
 
 
 def write_keys(folder: Path, inference: str = "inf", hours: float = 1) -> None:
@@ -58,3 +64,44 @@ def running(process: subprocess.Popen[bytes], endpoint: Endpoint) -> Server:
     made = Server(process.pid, psutil.Process(process.pid).create_time(), temporary, endpoint)
     made.save()
     return made
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the export away, which takes most of a build's time."""
+    from scripts.model import export
+
+    def stub(_model: object, _side: int, folder: Path) -> None:
+        (folder / "model.xml").write_text("<net/>")
+
+    monkeypatch.setattr(export, "export", stub)
+
+
+@pytest.fixture
+def answering(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server that is started without a process and answers every photo alike."""
+    made = Server(os.getpid(), 0.0, endpoint.folder / "temporary", endpoint)
+    properties.write(made.settings, "Made by a test.", {"enable_model_api": "true"})
+    for module in (start, report):
+        monkeypatch.setattr(module, "Client", lambda _: as_client({"efficientnet_lite0": "m.mar"}))
+    monkeypatch.setattr(torchserve, "start", lambda *_: made)
+    monkeypatch.setattr(start, "wait_until_ready", lambda *_: None)
+    return made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A model store with one archive."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    write_archive(folder / "m.mar")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Give the test run its own signal handlers back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -17,7 +17,6 @@ from scripts.classify import (
     Row,
     classify,
     classify_all,
-    default_model,
     with_progress,
     write_csv,
     write_json,
@@ -122,27 +121,6 @@ def test_every_image_gets_a_row_in_the_order_given(photos: list[str], concurrenc
     assert rows[1]["error"]["code"] == 400
     assert "cannot be read" in rows[3]["error"]["message"]
     assert all((model, parameters) == ("m", {"top_k": 2}) for model, _, parameters in fake.sent)
-
-
-@pytest.mark.parametrize(
-    ("served", "model"),
-    [
-        ({"densenet121": "", "efficientnet_lite0": ""}, "densenet121"),
-        ({"efficientnet_lite0": ""}, "efficientnet_lite0"),
-    ],
-)
-def test_the_model_that_is_asked(served: dict[str, str], model: str) -> None:
-    assert default_model(as_client(FakeClient(served)), has_management=True) == model
-
-
-@pytest.mark.parametrize(("served", "said"), [({}, "no model"), ({"a": "", "b": ""}, "a, b")])
-def test_no_obvious_model(served: dict[str, str], said: str) -> None:
-    with pytest.raises(CommandError, match=f"The server has {said}: choose one with --model"):
-        default_model(as_client(FakeClient(served)), has_management=True)
-
-
-def test_an_inference_token_may_not_list_models() -> None:
-    assert default_model(as_client(FakeClient({})), has_management=False) == "densenet121"
 
 
 @pytest.mark.parametrize(("total", "terminal"), [(2, True), (9, True), (9, False)])

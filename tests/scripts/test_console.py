@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -97,3 +99,16 @@ def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_tried_is_one_paragraph() -> None:
     error = NoWeights([("a", "not set"), ("b", "empty")], "Do this.")
     assert str(error) == "No DenseNet-121 weights were found. Tried a: not set; b: empty. Do this."
+
+
+def test_the_command_is_named_as_the_shell_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/densenet")
+    assert console.console_script() == "densenet"
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert console.console_script().endswith("/densenet")
+
+
+def test_paths_are_shown_from_where_the_reader_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert console.relative(tmp_path / "a" / "b") == "a/b"
+    assert console.relative(Path("/elsewhere")) == "/elsewhere"

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from scripts import models
-from scripts.archive import MANIFEST
+from scripts.archives.mar import MANIFEST
 from scripts.client.endpoint import STATE_FILE, Endpoint
 from scripts.errors import ApiError, CommandError
 from tests.local_server import LocalServer, as_json

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts import stop as module
 from scripts.client.endpoint import Endpoint
 from scripts.errors import CommandError
+from scripts.server import drain as module
 from scripts.server.torchserve import Server
 from scripts.stop import stop
 from web.gateway import Gateway

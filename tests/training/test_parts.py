@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scripts.errors import CommandError
-from scripts.model.download import sha256_of
+from scripts.files import sha256_of
 from training.parts import parts, split
 
 

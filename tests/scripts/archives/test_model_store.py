@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.archives.model_store import archives_in, load_models
+from scripts.archives.mar import Archive
+from scripts.archives.model_store import archives_in, load_models, read_all
 from scripts.errors import CommandError
-from tests.scripts.archive_files import write_archive
+from tests.scripts.archives.archive_files import write_archive
 
 
 def test_archives(tmp_path: Path) -> None:
@@ -20,7 +21,7 @@ def test_only_checked_archives_are_loaded(tmp_path: Path) -> None:
     write_archive(tmp_path / "a.mar")
     (tmp_path / "c.tar.gz").touch()
     (tmp_path / "folder").mkdir()
-    assert load_models(archives_in(tmp_path)) == "a.mar,b.mar"
+    assert load_models(read_all(tmp_path)) == "a.mar,b.mar"
 
 
 @pytest.mark.parametrize(
@@ -33,18 +34,18 @@ def test_only_checked_archives_are_loaded(tmp_path: Path) -> None:
 )
 def test_the_newest_version_is_loaded_first(tmp_path: Path, versions: list[str], newest_first: str) -> None:
     """TorchServe makes the first version of a model that it loads its default."""
-    archives = [write_archive(tmp_path / f"m-{version}.mar", version) for version in versions]
+    archives = [Archive.read(write_archive(tmp_path / f"m-{version}.mar", version)) for version in versions]
     assert load_models(archives) == ",".join(f"m-{version}.mar" for version in newest_first.split())
 
 
 def test_another_models_versions_change_nothing(tmp_path: Path) -> None:
-    archives = [write_archive(tmp_path / f"m-{version}.mar", version) for version in ("2.0-rc1", "2.0")]
-    archives.append(write_archive(tmp_path / "other.mar", "as of today", "other"))
-    assert load_models(archives) == "m-2.0.mar,m-2.0-rc1.mar,other.mar"
+    made = [write_archive(tmp_path / f"m-{version}.mar", version) for version in ("2.0-rc1", "2.0")]
+    made.append(write_archive(tmp_path / "other.mar", "as of today", "other"))
+    assert load_models(map(Archive.read, made)) == "m-2.0.mar,m-2.0-rc1.mar,other.mar"
 
 
 @pytest.mark.parametrize("name", ["a,b.mar", "a=b.mar"])
 def test_a_name_that_load_models_would_split(tmp_path: Path, name: str) -> None:
     write_archive(tmp_path / name)
     with pytest.raises(CommandError, match="rename it"):
-        load_models(archives_in(tmp_path))
+        load_models(read_all(tmp_path))

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scripts.errors import WeightsError
-from scripts.model.checkpoint import build, load
+from scripts.model.checkpoint import load, load_network
 from scripts.model.networks import ARCHITECTURES, Architecture, StateDict, build_densenet121
 from scripts.model.vision import torchvision
 from scripts.model.weights import stand_in
@@ -76,7 +76,7 @@ def test_the_official_form_builds(tmp_path: Path, seeded: StateDict) -> None:
     """The official file has keys of the old form and no num_batches_tracked."""
     official = old_form({key: value for key, value in seeded.items() if "num_batches_tracked" not in key})
     assert "features.denseblock1.denselayer1.norm.1.weight" in official
-    backbone, head = build(saved(official, tmp_path / "official.pth"), DENSENET)
+    backbone, head = load_network(saved(official, tmp_path / "official.pth"), DENSENET)
     expected, expected_head = build_densenet121(seeded)
     assert not backbone.training
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -89,19 +89,19 @@ def test_the_official_form_builds(tmp_path: Path, seeded: StateDict) -> None:
 def test_a_checkpoint_of_five_classes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     own = torchvision.models.densenet121(num_classes=5).state_dict()
-    _, head = build(saved(own, tmp_path / "own.pth"), DENSENET)
+    _, head = load_network(saved(own, tmp_path / "own.pth"), DENSENET)
     assert head.out_features == 5
 
 
 def test_the_stand_in_builds() -> None:
-    _, head = build(stand_in().path, ARCHITECTURES["efficientnet_lite0"])
+    _, head = load_network(stand_in().path, ARCHITECTURES["efficientnet_lite0"])
     assert head.out_features == 1000
 
 
 def test_a_smaller_network_of_the_same_family(tmp_path: Path, seeded: StateDict) -> None:
     part = {key: value for key, value in seeded.items() if "denseblock4" not in key}
     with pytest.raises(WeightsError, match=r"part.pth is not a checkpoint of DenseNet-121: Missing key") as caught:
-        build(saved(part, tmp_path / "part.pth"), DENSENET)
+        load_network(saved(part, tmp_path / "part.pth"), DENSENET)
     assert len(str(caught.value)) < 400
 
 
@@ -178,7 +178,7 @@ def test_a_missing_file_of_a_source_that_vanished(tmp_path: Path) -> None:
 
 def assert_refused(path: Path, architecture: Architecture, why: str) -> None:
     with pytest.raises(WeightsError) as caught:
-        build(path, architecture)
+        load_network(path, architecture)
     message = str(caught.value)
     assert str(path) in message
     assert why in message

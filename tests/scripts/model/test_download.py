@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from scripts.errors import DownloadError
+from scripts.files import sha256_of
 from scripts.model import download as module
-from scripts.model.download import download, sha256_of
+from scripts.model.download import download
 from tests import certificates
 from tests.local_server import LocalServer, Reply, serve
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from scripts.model.checkpoint import build
+from scripts.model.checkpoint import load_network
 from scripts.model.networks import ARCHITECTURES, Architecture, ServingModel, calibrated
 from scripts.model.vision import torchvision
 from scripts.model.weights import stand_in
@@ -24,7 +24,7 @@ def test_the_names_that_commands_know() -> None:
 def test_the_graph_says_what_torchvision_says(seeded_checkpoint: Path) -> None:
     network = torchvision.models.densenet121().eval()
     network.load_state_dict(torch.load(seeded_checkpoint, weights_only=True))
-    model = ServingModel(*build(seeded_checkpoint, DENSENET), DENSENET.preprocessing).eval()
+    model = ServingModel(*load_network(seeded_checkpoint, DENSENET), DENSENET.preprocessing).eval()
     pixels = torch.tensor(np.asarray(noise(224, 224)))[None]
     with torch.inference_mode():
         logits, features = model(pixels)
@@ -41,7 +41,7 @@ def test_the_graph_says_what_torchvision_says(seeded_checkpoint: Path) -> None:
 def test_the_feature_map_explains_the_logits() -> None:
     """Class weights times the map, averaged over it, are the logits: that is what shows where a class was seen."""
     architecture = ARCHITECTURES[STAND_IN]
-    backbone, head = build(stand_in().path, architecture)
+    backbone, head = load_network(stand_in().path, architecture)
     with torch.inference_mode():
         pixels = torch.tensor(np.asarray(noise(224, 224)))[None]
         logits, features = ServingModel(backbone, head, architecture.preprocessing)(pixels)

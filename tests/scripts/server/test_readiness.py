@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
+from scripts.archives.mar import Archive
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
 from scripts.errors import CommandError
@@ -15,7 +16,7 @@ from scripts.server import readiness
 from scripts.server.readiness import is_ready, wait_until_ready, worker_traceback
 from scripts.server.torchserve import Server
 from tests.local_server import LocalServer, as_json
-from tests.scripts.archive_files import write_archive
+from tests.scripts.archives.archive_files import write_archive
 
 LOG = """\
 2026-01-01T00:00:00,000 [INFO ] W-9000-m_1.0-stdout MODEL_LOG - s_name_part0=/tmp/.ts.sock, s_name_part1=9000, pid=7
@@ -93,15 +94,15 @@ def test_a_server_that_does_not_listen_yet_is_not_ready(endpoint: Endpoint, nobo
 
 
 @pytest.fixture
-def mar(tmp_path: Path) -> Path:
-    return write_archive(tmp_path / "m.mar")
+def archive(tmp_path: Path) -> Archive:
+    return Archive.read(write_archive(tmp_path / "m.mar"))
 
 
-def test_waiting_until_ready(running: Server, mar: Path, local: LocalServer) -> None:
+def test_waiting_until_ready(running: Server, archive: Archive, local: LocalServer) -> None:
     answers = iter([described(0), described(0), described(1)])
     said: list[str] = []
     local.on("GET /models/m/all", lambda _: as_json(next(answers)))
-    wait_until_ready(running, [mar], said.append)
+    wait_until_ready(running, [archive], said.append)
     assert said == ["Waiting for m"] * 3
 
 
@@ -130,10 +131,10 @@ def nothing(running: Server) -> None:
     ],
 )
 def test_waiting_in_vain(
-    running: Server, mar: Path, happens: Callable[[Server], None], said: str, monkeypatch: pytest.MonkeyPatch
+    running: Server, archive: Archive, happens: Callable[[Server], None], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readiness, "READY_SECONDS", 0)
     running.logs.mkdir()
     happens(running)
     with pytest.raises(CommandError, match=said):
-        wait_until_ready(running, [mar], lambda _: None)
+        wait_until_ready(running, [archive], lambda _: None)

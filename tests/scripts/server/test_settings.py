@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from handler.settings import default_workers
-from scripts import paths
+from scripts import paths, properties
+from scripts.archives.mar import Archive
 from scripts.errors import CommandError
 from scripts.server import heap
-from scripts.server.settings import settings_of
-from tests.scripts.archive_files import write_archive
+from scripts.server.settings import changes_of, json_lines, settings_of
+from tests.scripts.archives.archive_files import write_archive
 
 
 def write_config(folder: Path, text: str) -> Path:
@@ -20,7 +21,7 @@ def write_config(folder: Path, text: str) -> Path:
 
 def test_what_is_computed_stands_beside_the_users_own(tmp_path: Path) -> None:
     config = write_config(tmp_path, "job_queue_size=7\nload_models=all\nmetrics_address=http://127.0.0.1:9999\n")
-    settings = settings_of(config, tmp_path, [write_archive(tmp_path / "m.mar")], None, {})
+    settings = settings_of(config, tmp_path, [Archive.read(write_archive(tmp_path / "m.mar"))], None, {})
     assert settings == {
         "inference_address": "http://127.0.0.1:8080",
         "management_address": "http://127.0.0.1:8081",
@@ -59,3 +60,21 @@ def test_a_metrics_file_that_is_not_there(tmp_path: Path) -> None:
     config = write_config(tmp_path, "metrics_config=mine.yaml\n")
     with pytest.raises(CommandError, match=f"There is no {tmp_path}/mine.yaml, which .* names as metrics_config: "):
         settings_of(config, tmp_path, [], None, {})
+
+
+def test_options_become_torchserves_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert changes_of(False) == {}
+    assert changes_of(True, Path("a.pem"), Path("/a.key")) == {
+        "enable_model_api": "false",
+        "certificate_file": str(tmp_path / "a.pem"),
+        "private_key_file": "/a.key",
+    }
+
+
+def test_json_logs_are_one_more_argument_of_the_jvm(tmp_path: Path) -> None:
+    given = properties.read(paths.SERVER_CONFIG)["vmargs"]
+    assert json_lines(paths.SERVER_CONFIG) == {"vmargs": f"{given} -Dlog.format=json"}
+    (tmp_path / "empty").touch()
+    assert json_lines(tmp_path / "empty") == {"vmargs": "-Dlog.format=json"}
+    assert "${sys:log.format:-text}" in paths.LOG_CONFIG.read_text()

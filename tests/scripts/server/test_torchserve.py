@@ -13,25 +13,15 @@ import pytest
 
 from handler.settings import default_workers
 from scripts import paths, properties
-from scripts.archives.integrity import digest_file
 from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint
 from scripts.errors import CommandError
 from scripts.server import processes, torchserve
 from scripts.server.torchserve import Server, make_temporary
-from tests.scripts.archive_files import write_archive
 
 
 def test_a_taken_port_starts_nothing(taken: int, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="taken"):
-        torchserve.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, taken)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_changed_archive_starts_nothing(tmp_path: Path) -> None:
-    path = write_archive(tmp_path / "a.mar")
-    digest_file(path).write_text(f"{'0' * 64}  a.mar\n")
-    with pytest.raises(CommandError, match="was changed or damaged after it was built"):
-        torchserve.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, None)
+        torchserve.start(tmp_path / "run", tmp_path, [], paths.SERVER_CONFIG, taken)
     assert not (tmp_path / "run").exists()
 
 
@@ -57,17 +47,10 @@ def test_a_start_removes_what_a_server_left_that_ended_by_itself(
     process.wait()
     fake_torchserve(True)
     folder = running.endpoint.folder
-    started = torchserve.start(folder, folder, paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
+    started = torchserve.start(folder, folder, [], paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
     started.stop()
     assert started.temporary != running.temporary
     assert not running.temporary.exists()
-
-
-def test_a_damaged_archive_starts_nothing(tmp_path: Path, nobody: str) -> None:
-    (tmp_path / "m.mar").write_bytes(b"PK half of it")
-    with pytest.raises(CommandError, match=r"m\.mar is not a model archive, or damaged"):
-        torchserve.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_running_server_is_found_again(running: Server) -> None:
@@ -141,7 +124,7 @@ def test_start(fake_torchserve: Callable[[bool], None], tmp_path: Path, nobody: 
     fake_torchserve(True)
     run_dir = tmp_path / "run"
     first = int(nobody.rsplit(":", 1)[1])
-    started = torchserve.start(run_dir, tmp_path, paths.SERVER_CONFIG, first)
+    started = torchserve.start(run_dir, tmp_path, [], paths.SERVER_CONFIG, first)
     try:
         assert Server.find(run_dir) == started
         assert started.endpoint.inference == nobody
@@ -164,6 +147,6 @@ def test_a_torchserve_that_fails(
     temporary = Path(tempfile.mkdtemp(prefix="ds-"))
     monkeypatch.setattr(torchserve, "make_temporary", lambda: temporary)
     with pytest.raises(CommandError, match="TorchServe did not start: started --start"):
-        torchserve.start(tmp_path / "run", tmp_path, paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
+        torchserve.start(tmp_path / "run", tmp_path, [], paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
     assert not (tmp_path / "run" / STATE_FILE).exists()
     assert not temporary.exists()

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from scripts.archive import MANIFEST
+from scripts.archives.mar import MANIFEST
 from scripts.client.endpoint import Endpoint
 from scripts.errors import ApiError, CommandError
 from scripts.server import drain
 from scripts.server import upgrade as module
-from scripts.server.upgrade import STATE_FILE, Upgrade, rollback, upgrade, without_replaced
+from scripts.server.upgrade import UPGRADES_FILE, Upgrade, rollback, upgrade, without_replaced
 
 ONE, TWO = "m.mar", "m-2.0.mar"
 
@@ -106,7 +106,7 @@ def test_the_steps(server: FakeServer, endpoint: Endpoint) -> None:
     assert server.workers["2.0"] == 2  # as many as the old version had
     assert len(said) == 4
     assert Upgrade.read_all(endpoint.folder) == {"m": Upgrade(serving=TWO, replaced=ONE)}
-    assert [path.name for path in endpoint.folder.iterdir() if "partial" in path.name] == []
+    assert [path.name for path in endpoint.folder.iterdir() if path.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("step", ["register 2.0", "scale 2.0", "predict 2.0", "default 2.0"])
@@ -120,7 +120,7 @@ def test_whatever_fails_the_old_version_stays(
         upgrade(endpoint, TWO, 1, lambda _: None)
 
     assert (server.default, server.files) == ("1.0", {"1.0": ONE})
-    assert not (endpoint.folder / STATE_FILE).exists()
+    assert not (endpoint.folder / UPGRADES_FILE).exists()
 
 
 def test_a_failure_while_the_old_version_drains(
@@ -236,6 +236,6 @@ def test_a_restart_leaves_out_what_was_replaced(tmp_path: Path, there: list[str]
 
 @pytest.mark.parametrize("text", ["", '{"m": {"serving": 1}}', "[1]"])
 def test_a_damaged_record(tmp_path: Path, text: str) -> None:
-    (tmp_path / STATE_FILE).write_text(text)
+    (tmp_path / UPGRADES_FILE).write_text(text)
     with pytest.raises(CommandError, match=r"upgrades.json cannot be read \(.*\): delete it"):
         Upgrade.read_all(tmp_path)

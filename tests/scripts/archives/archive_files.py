@@ -6,7 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from scripts.archive import MANIFEST
+from scripts.archives.mar import MANIFEST
 
 
 def write_archive(path: Path, version: str = "1.0", model: str = "m") -> Path:

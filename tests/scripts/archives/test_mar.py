@@ -13,11 +13,10 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from scripts import archive
-from scripts.archive import MANIFEST, read_manifest
-from scripts.archives.integrity import digest_file, digest_line
+from scripts.archives.mar import MANIFEST, Archive
+from scripts.archives.pack import publish
 from scripts.errors import CommandError
-from scripts.model.download import sha256_of
+from scripts.files import digest_file, digest_line, sha256_of
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def mar(tmp_path: Path) -> Path:
     """A small archive, published as a built one is: with its digest beside it."""
     built = tmp_path / "built"
     write_archive(built)
-    return archive.move_into(built, tmp_path / "m.mar")
+    return publish(built, tmp_path / "m.mar")
 
 
 def write_archive(path: Path, member: str | zipfile.ZipInfo = "weights.bin") -> None:
@@ -34,16 +33,21 @@ def write_archive(path: Path, member: str | zipfile.ZipInfo = "weights.bin") -> 
         file.writestr(member, b"weights")
 
 
+def manifest_of(mar: Path) -> tuple[str, str]:
+    archive = Archive.read(mar)
+    return archive.name, archive.version
+
+
 def assert_refused(mar: Path, why: str) -> None:
     with pytest.raises(CommandError, match=why) as refusal:
-        read_manifest(mar)
+        Archive.read(mar)
     assert str(mar) in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
 def test_an_archive_is_published_with_its_digest(mar: Path) -> None:
     assert digest_file(mar).read_text() == f"{sha256_of(mar)}  m.mar\n"
-    assert read_manifest(mar) == ("m", "1.0")
+    assert manifest_of(mar) == ("m", "1.0")
 
 
 def test_a_built_archive_has_its_digest(stand_in_archive: Path) -> None:
@@ -59,7 +63,7 @@ def test_sha256sum_reads_the_digest(mar: Path) -> None:
 
 def test_the_digest_of_sha256sum_is_read(mar: Path) -> None:
     digest_file(mar).write_text(f"{sha256_of(mar).upper()} *m.mar\n")
-    assert read_manifest(mar) == ("m", "1.0")
+    assert manifest_of(mar) == ("m", "1.0")
 
 
 def test_another_archive_in_its_place(mar: Path) -> None:
@@ -81,7 +85,7 @@ def test_a_digest_that_is_none(mar: Path, text: str) -> None:
 
 def test_an_archive_without_a_digest_is_taken(mar: Path) -> None:
     digest_file(mar).unlink()
-    assert read_manifest(mar) == ("m", "1.0")
+    assert manifest_of(mar) == ("m", "1.0")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,7 @@ def test_a_symbolic_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["handler/..py", "a..b", "...", ".hidden", "deep/er/weights.bin", "ünïcode.txt"])
 def test_a_member_with_an_unusual_name(tmp_path: Path, name: str) -> None:
     write_archive(tmp_path / "m.mar", name)
-    assert read_manifest(tmp_path / "m.mar") == ("m", "1.0")
+    assert manifest_of(tmp_path / "m.mar") == ("m", "1.0")
 
 
 def test_nothing_is_unpacked_to_find_out(tmp_path: Path) -> None:
@@ -178,14 +182,14 @@ def test_what_torchserve_would_unpack_and_the_list_does_not_name(
 def test_archives_of_other_programs_are_taken(tmp_path: Path, method: int) -> None:
     """Packed ones too, and those of writers that do not know a member's size before its content."""
     rezip(tmp_path / "m.mar", ("weights.bin", b"weights" * 1000), method=method)
-    assert read_manifest(tmp_path / "m.mar") == ("m", "1.0")
+    assert manifest_of(tmp_path / "m.mar") == ("m", "1.0")
 
     with (tmp_path / "streamed.mar").open("wb") as file:
         stream = Unseekable(file)
         with zipfile.ZipFile(stream, "w", method) as streamed:
             streamed.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
             streamed.writestr("weights.bin", b"weights" * 1000)
-    assert read_manifest(tmp_path / "streamed.mar") == ("m", "1.0")
+    assert manifest_of(tmp_path / "streamed.mar") == ("m", "1.0")
 
 
 class Unseekable(io.RawIOBase):
@@ -211,3 +215,33 @@ def test_a_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
     rezip(path, ("weights.bin", bytes(200_000_000)), method=zipfile.ZIP_DEFLATED)
     path.write_bytes(path.read_bytes().replace(struct.pack("<L", 200_000_000), struct.pack("<L", 1000)))
     assert_refused(path, "or damaged: build it again")
+
+
+def test_a_missing_archive(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"There is no archive .*x.mar: build it"):
+        Archive.read(tmp_path / "x.mar")
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip"])
+def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.mar").write_bytes(content)
+    with pytest.raises(CommandError, match=r"x.mar is not a model archive, or damaged: build it again"):
+        Archive.read(tmp_path / "x.mar")
+
+
+def test_a_damaged_member(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.mar", "w") as file:
+        file.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
+        file.writestr("model.bin", b"weights")
+    content = (tmp_path / "x.mar").read_bytes()
+    (tmp_path / "x.mar").write_bytes(content.replace(b"weights", b"wEights"))
+    with pytest.raises(CommandError, match="or damaged: build it again"):
+        Archive.read(tmp_path / "x.mar")
+
+
+@pytest.mark.parametrize("manifest", ["", "{}", "[]", '{"model": null}'])
+def test_an_archive_with_a_strange_manifest(tmp_path: Path, manifest: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.mar", "w") as file:
+        file.writestr(MANIFEST, manifest)
+    with pytest.raises(CommandError, match="is not a model archive"):
+        Archive.read(tmp_path / "x.mar")

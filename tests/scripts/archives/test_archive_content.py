@@ -12,12 +12,14 @@ from handler.card import CARD_FILE
 from handler.labels import LABELS_FILE
 from handler.settings import Precision
 from scripts import paths
-from scripts.archive import CREATED_ON, MANIFEST, build, read_manifest
-from scripts.archives.integrity import digest_file
+from scripts.archives.build import build
+from scripts.archives.mar import MANIFEST, Archive
+from scripts.archives.pack import CREATED_ON
+from scripts.files import digest_file
 from scripts.model.networks import ARCHITECTURES
 from scripts.model.weights import stand_in
 from tests.pictures import SAMPLE_NAME
-from tests.scripts.archive_files import members
+from tests.scripts.archives.archive_files import members
 
 MODULES = {str(path.relative_to(paths.HANDLER)) for path in paths.HANDLER.rglob("*.py")}
 
@@ -64,7 +66,8 @@ def test_the_manifest(densenet_archive: Path) -> None:
     manifest = json.loads(members(densenet_archive)[MANIFEST])
     assert manifest["createdOn"] == CREATED_ON
     assert manifest["model"]["handler"] == "classifier.py"
-    assert read_manifest(densenet_archive) == ("densenet121", "1.0")
+    archive = Archive.read(densenet_archive)
+    assert (archive.name, archive.version) == ("densenet121", "1.0")
 
 
 def test_equal_input_gives_equal_bytes(stand_in_archive: Path, precision: Precision | None, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Is an archive the one that was built, whole, and safe to unpack? Asked before TorchServe sees it."""
+"""Check the members of an archive before TorchServe unpacks it: each whole, safe to unpack, and nothing besides."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from scripts.errors import CommandError
-from scripts.model.download import sha256_of
 
-# An archive of DenseNet-121 unpacks to 71 MB, and weights hardly shrink. Past 4 GB zip files have another form.
+# An archive of DenseNet-121 unpacks to 71 MB, and weights hardly compress. Past 4 GB zip files have another format.
 MOST_UNPACKED_BYTES = 4_000_000_000
 MOST_TIMES_LARGER = 50
 CHUNK_BYTES = 1 << 20
@@ -25,37 +24,8 @@ LOCAL_SIGNATURE, SIZES_SIGNATURE = 0x04034B50, 0x08074B50
 SIZES_FOLLOW, UTF8_NAME = 1 << 3, 1 << 11
 
 
-def digest_file(archive: Path) -> Path:
-    """The file beside an archive that holds its digest, in the form of sha256sum."""
-    return archive.with_name(f"{archive.name}.sha256")
-
-
-def digest_line(digest: str, archive: Path) -> str:
-    """One line that `sha256sum -c` reads."""
-    return f"{digest}  {archive.name}\n"
-
-
-def check_digest(archive: Path) -> None:
-    """Compare an archive with the digest beside it; one that has none is taken as it is. Raises CommandError."""
-    expected_in = digest_file(archive)
-    if not expected_in.exists():
-        return
-    expected = re.match(r"[0-9a-fA-F]{64}(?=\s)", expected_in.read_text(errors="replace"))
-    if not expected:
-        raise CommandError(
-            f"{expected_in} holds no SHA-256: build the archive again with densenet archive, or delete that file to "
-            "serve the archive unchecked."
-        )
-    digest = sha256_of(archive)
-    if digest != expected[0].lower():
-        raise CommandError(
-            f"{archive} was changed or damaged after it was built: its SHA-256 is {digest}, and "
-            f"{expected_in.name} says {expected[0]}. Build it again with densenet archive."
-        )
-
-
 def check_members(archive: Path, mar: zipfile.ZipFile) -> None:
-    """Refuse an archive that would be unpacked elsewhere than in its folder, or without end. Raises CommandError."""
+    """Raise CommandError if a member would be unpacked outside the archive's folder, or all of them into too much."""
     members = mar.infolist()
     for member in members:
         # orig_filename: ZipFile cuts a name at a zero byte, TorchServe does not.
@@ -70,10 +40,10 @@ def check_members(archive: Path, mar: zipfile.ZipFile) -> None:
 
 
 def check_contents(archive: Path, mar: zipfile.ZipFile) -> None:
-    """Prove that an archive's bytes are its members, each whole, in one row from the first byte to the list at the end.
+    """Prove that an archive is its members and nothing else, each whole, from the first byte to the list at the end.
 
-    Python reads the list at the end of a zip file, and TorchServe the headers before each member: what only those
-    name would be unpacked without having been checked. Raises CommandError, or zipfile.BadZipFile where it is damaged.
+    Python reads the list at the end of a zip file, TorchServe the header before each member. A file that only a header
+    names would be unpacked without having been checked. Raises CommandError, or zipfile.BadZipFile for a damaged file.
     """
     with archive.open("rb") as file:
         position = 0
@@ -86,7 +56,7 @@ def check_contents(archive: Path, mar: zipfile.ZipFile) -> None:
 
 
 def _check_member(archive: Path, file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Read one member, header and content, and return the position behind it."""
+    """Read one member, header and content, and return the position after it."""
     file.seek(member.header_offset)
     header = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
     signature, flags, method, crc, packed, unpacked, name_length, extra_length = header
@@ -132,7 +102,7 @@ def _check_content(file: BinaryIO, member: zipfile.ZipInfo) -> None:
 
 
 def _skip_sizes(file: BinaryIO, member: zipfile.ZipInfo) -> None:
-    """Skip the sizes that stand behind a member where a writer did not know them before, in one of their four forms."""
+    """Skip the sizes after a member, which a writer puts there if it did not know them before; they have four forms."""
     behind = file.tell()
     record = file.read(4 + 4 + 8 + 8)
     for prefix in (struct.pack("<L", SIZES_SIGNATURE), b""):

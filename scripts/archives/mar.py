@@ -1,0 +1,73 @@
+"""Read a model archive (.mar), and prove that it is whole, unchanged and safe to unpack before TorchServe sees it."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from scripts.archives.members import check_contents, check_members
+from scripts.errors import CommandError
+from scripts.files import digest_file, sha256_of
+
+MANIFEST = "MAR-INF/MANIFEST.json"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A model archive that was checked. `unpacked_size` is in bytes.
+
+    Only `Archive.read` makes one. Whoever is handed one may rely on it: the file matched its digest, every member was
+    whole and would be unpacked inside its folder, and `name` and `version` are those of its manifest. Checking an
+    archive reads all of it several times, so pass the object on instead of reading the file again.
+    """
+
+    path: Path
+    name: str
+    version: str
+    unpacked_size: int
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check an archive. At a damaged member TorchServe gives up in silence and waits forever.
+
+        Raises CommandError if the file is missing, no archive, damaged, changed, or would be unpacked elsewhere.
+        """
+        try:
+            check_digest(path)
+            with zipfile.ZipFile(path) as mar:
+                check_members(path, mar)
+                check_contents(path, mar)
+                model = json.loads(mar.read(MANIFEST))["model"]
+                unpacked_size = sum(member.file_size for member in mar.infolist())
+            return cls(path, model["modelName"], model["modelVersion"], unpacked_size)
+        except FileNotFoundError as error:
+            raise CommandError(f"There is no archive {path}: build it with densenet archive.") from error
+        except (zipfile.BadZipFile, zlib.error, struct.error, KeyError, TypeError, ValueError, OSError) as error:
+            raise CommandError(
+                f"{path} is not a model archive, or damaged: build it again with densenet archive."
+            ) from error
+
+
+def check_digest(path: Path) -> None:
+    """Compare an archive with the digest beside it. Without one, any archive passes. Raises CommandError."""
+    expected_in = digest_file(path)
+    if not expected_in.exists():
+        return
+    expected = re.match(r"[0-9a-fA-F]{64}(?=\s)", expected_in.read_text(errors="replace"))
+    if not expected:
+        raise CommandError(
+            f"{expected_in} holds no SHA-256: build the archive again with densenet archive, or delete that file to "
+            "serve the archive unchecked."
+        )
+    digest = sha256_of(path)
+    if digest != expected[0].lower():
+        raise CommandError(
+            f"{path} was changed or damaged after it was built: its SHA-256 is {digest}, and "
+            f"{expected_in.name} says {expected[0]}. Build it again with densenet archive."
+        )

@@ -1,0 +1,53 @@
+"""Classify the sample photo with a running server, and print what a person needs next: addresses and commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from scripts import paths
+from scripts.client.http import Client
+from scripts.console import console_script, print_facts, relative
+from scripts.errors import CommandError
+from scripts.model import notice
+from scripts.options import MODEL, STAND_IN
+from scripts.server.torchserve import Server
+
+
+def classify_sample(client: Client) -> tuple[str, dict[str, Any]]:
+    """Classify the sample photo with DenseNet-121, or else with the first model; returns its name and its answer.
+
+    Raises CommandError.
+    """
+    names = list(client.models())
+    if not names:
+        raise CommandError("The server has no model: load one with densenet models register, or stop and serve again.")
+    name = MODEL if MODEL in names else names[0]
+    return name, client.predict(name, paths.SAMPLE_PHOTO.read_bytes())
+
+
+def report(running: Server, name: str, answer: dict[str, Any]) -> None:
+    """Print the answer to the sample photo, the addresses, and the commands that come next."""
+    endpoint, folder = running.endpoint, running.endpoint.folder
+    flag = "" if folder == paths.RUN_DIR else f" --run-dir {folder}"
+    densenet = console_script()
+    photo = relative(paths.SAMPLE_PHOTO)
+    url = f"{endpoint.inference}/predictions/{name}"
+    curl = f"curl --cacert {relative(Path(endpoint.certificate))}" if endpoint.certificate else "curl"
+    facts = {
+        "answer": f"{photo} is {answer['class_name'] or 'not recognized'} ({answer['probability']:.0%})",
+        "predictions": url,
+        "management": f"{endpoint.management}/models",
+        "metrics": f"{endpoint.metrics}/metrics",
+        "tokens": f"{relative(endpoint.key_file)}; {densenet} token{flag} prints a valid one",
+        "logs": relative(running.logs),
+        "try": f"{densenet} token --header{flag} | {curl} -H @- -T {photo} {url}",
+        "stop": f"{densenet} stop{flag}",
+    }
+    if name == STAND_IN:
+        facts["note"] = (
+            f"the stand-in answers: DenseNet-121 has no weights here, {densenet} archive says how to add them"
+        )
+    elif said := notice.of_description(Client(endpoint).describe(name)):
+        facts["note"] = said
+    print_facts(facts)

@@ -1,0 +1,102 @@
+"""Start a server on the model store's archives and see it answer, or find the one that already runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.status import Status
+
+from scripts.archives.build import build_model
+from scripts.archives.mar import Archive
+from scripts.archives.model_store import archives_in
+from scripts.client.http import Client
+from scripts.console import err, note, warn
+from scripts.errors import NoWeights
+from scripts.options import MODEL, STAND_IN
+from scripts.server import torchserve
+from scripts.server.java import find_java
+from scripts.server.readiness import wait_until_ready
+from scripts.server.report import classify_sample, report
+from scripts.server.torchserve import Server
+from scripts.server.upgrade import without_replaced
+from scripts.server.warnings import warn_if_exposed, warn_if_not_loaded, warn_if_stale, warn_if_unpinned
+
+
+def start_or_find(
+    run_dir: Path, model_store: Path, config: Path, port: int | None = None, changes: Mapping[str, str] | None = None
+) -> Server:
+    """Return a server that has classified a photo: the run folder's own if it runs, or else a new one.
+
+    An empty model store gets an archive first. A new server checks and loads every archive but those that an upgrade
+    replaced; `changes` win over the settings in `config`. Raises CommandError.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # like Ctrl-C: nothing is left behind
+    find_java()  # before an archive is built, which takes minutes
+    build_missing_archive(model_store)
+    served = archives_to_serve(model_store, run_dir)
+    warn_if_stale(served)
+    warn_if_unpinned(served)
+    if running := Server.find(run_dir):
+        report_running(running, served, bool(changes))
+        return running
+    archives = [Archive.read(path) for path in served]
+    return start_new(run_dir, model_store, archives, config, port, changes)
+
+
+def report_running(running: Server, served: list[Path], has_changes: bool) -> None:
+    """Say what a running server does otherwise than this start asked for, and show that it answers."""
+    note(f"Already running (pid {running.pid}).")
+    if has_changes:
+        warn("It keeps the settings it was started with: densenet stop, then serve again for others.")
+    client = Client(running.endpoint)
+    warn_if_not_loaded(client, served)
+    warn_if_exposed(running)
+    report(running, *classify_sample(client))
+
+
+def start_new(
+    run_dir: Path,
+    model_store: Path,
+    archives: list[Archive],
+    config: Path,
+    port: int | None,
+    changes: Mapping[str, str] | None,
+) -> Server:
+    """Start a server and wait for its first answer. A server that cannot give one is stopped. Raises CommandError."""
+    started = torchserve.start(run_dir, model_store, archives, config, port, changes)
+    try:
+        with Status("Starting TorchServe", console=err) as status:
+            wait_until_ready(started, archives, status.update)
+        warn_if_exposed(started)
+        report(started, *classify_sample(Client(started.endpoint)))
+    except BaseException:  # Ctrl-C too
+        started.stop()
+        raise
+    return started
+
+
+def build_missing_archive(model_store: Path) -> None:
+    """Fill an empty model store with DenseNet-121's archive, or if it has no weights, with the stand-in's."""
+    if archives_in(model_store):
+        return
+    try:
+        build_model(MODEL, model_store)
+    except NoWeights as reason:
+        warn(
+            f"{reason} Until then the stand-in EfficientNet-Lite0 answers, a smaller network with ImageNet weights of "
+            f"its own, under its own name {STAND_IN}."
+        )
+        build_model(STAND_IN, model_store)
+
+
+def archives_to_serve(model_store: Path, run_dir: Path) -> list[Path]:
+    """List the model store's archives without those that an upgrade replaced, and say which these are."""
+    archives = archives_in(model_store)
+    kept = without_replaced(archives, run_dir)
+    for path in archives:
+        if path not in kept:
+            note(f"{path.name} is not loaded: an upgrade replaced it, and densenet models rollback goes back to it.")
+    return kept

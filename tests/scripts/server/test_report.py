@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from scripts.server import report
+from scripts.server.torchserve import Server
+from tests.scripts.fake_client import ANSWER, as_client
+
+
+@pytest.mark.parametrize(
+    ("models", "asked"), [(["efficientnet_lite0", "densenet121"], "densenet121"), (["b", "a"], "b")]
+)
+def test_the_model_that_proves_the_road(models: list[str], asked: str) -> None:
+    assert report.classify_sample(as_client(dict.fromkeys(models, ""))) == (asked, ANSWER)
+
+
+@pytest.mark.parametrize(("model", "said"), [("densenet121", True), ("mine", False)])
+def test_serve_says_how_good_weights_are_that_are_not_the_official_ones(
+    answering: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: str, said: bool
+) -> None:
+    monkeypatch.setattr(report, "Client", lambda _: as_client({model: "m.mar"}))
+    report.report(answering, model, ANSWER)
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ")]
+    assert len(notes) == said
+    assert all("The weights are a student: 40.0 % top-1 and 60.0 % top-5 on eval.tar" in line for line in notes)
