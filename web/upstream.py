@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 
-from scripts.client.endpoint import REFUSED_KEY, Endpoint, Scope
+from scripts.client import tls
+from scripts.client.endpoint import Endpoint, Scope
+from scripts.client.tokens import REFUSED_KEY
 from scripts.errors import CommandError
-from scripts.server import tls
 from web import clients
 from web.deaths import Deaths
 from web.errors import content_of, type_of

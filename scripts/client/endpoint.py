@@ -1,36 +1,35 @@
-"""Where a running TorchServe listens, and the tokens that open it."""
+"""Where a running TorchServe listens, and the tokens in its key file."""
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from scripts import paths, properties
-from scripts.errors import ApiError, CommandError
-from scripts.server.tls import PinnedCertificate
+from scripts.client.tls import PinnedCertificate
+from scripts.errors import CommandError
 
 Scope = Literal["inference", "management"]
-Answer = TypeVar("Answer")
 
 STATE_FILE = "server.json"
 KEY_FILE = "key_file.json"
-REFUSED_KEY = "InvalidKeyException"
 TIMEOUT_SECONDS = 10
-# Where TorchServe 0.12 listens for gRPC unless its settings say otherwise.
+# The default addresses of TorchServe 0.12's gRPC.
 GRPC_HOST = "127.0.0.1"
 GRPC_PORTS: dict[Scope, str] = {"inference": "7070", "management": "7071"}
 
 
 def read_state(run_dir: Path) -> dict[str, Any] | None:
-    """Read what `densenet serve` wrote down of the server it started with this run folder."""
+    """Read what `densenet serve` saved about the server of this run folder; None if it saved nothing.
+
+    Raises CommandError if the file is damaged.
+    """
     path = run_dir / STATE_FILE
     if not path.exists():
         return None
@@ -45,7 +44,7 @@ def read_state(run_dir: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The addresses of one server, the folder in which it keeps its tokens, and its certificate where it has one."""
+    """The addresses of one server, the folder that holds its tokens, and the path of its certificate if it has one."""
 
     inference: str
     management: str
@@ -65,8 +64,9 @@ class Endpoint:
 
     @classmethod
     def find(cls, run_dir: Path) -> Self:
-        """Find the server that `densenet serve` started with this run folder, or else, for the default folder, the
-        one that `torchserve --start` started by hand from the repository's root. Raises CommandError.
+        """Find the server that `densenet serve` started with this run folder. Raises CommandError if there is none.
+
+        For the default folder it is otherwise the one that `torchserve --start` started in the repository's root.
         """
         if state := read_state(run_dir):
             return cls(**state["endpoint"] | {"folder": run_dir})
@@ -79,11 +79,11 @@ class Endpoint:
 
     @property
     def model_store(self) -> Path:
-        """The only folder this server loads archives from."""
+        """The only folder that this server loads archives from."""
         return self.folder / properties.read(self.folder / paths.SERVER_CONFIG.name)["model_store"]
 
     def grpc(self, scope: Scope) -> str:
-        """Return host:port of an API's gRPC form."""
+        """Return the host:port at which an API listens for gRPC."""
         values = properties.read(self.folder / paths.SERVER_CONFIG.name)
         return f"{values.get(f'grpc_{scope}_address', GRPC_HOST)}:{values.get(f'grpc_{scope}_port', GRPC_PORTS[scope])}"
 
@@ -92,9 +92,9 @@ class Endpoint:
         return self.folder / KEY_FILE
 
     def token(self, scope: Scope, margin: timedelta = timedelta()) -> str:
-        """Return a token that is valid for `margin` at least, asking TorchServe for a new one where it is not.
+        """Return a token that stays valid for at least `margin`; if the current one does not, TorchServe makes another.
 
-        Raises CommandError where there is no key file or the server does not answer.
+        Raises CommandError if there is no key file or the server does not answer.
         """
         token, expires, api_key = self._keys(scope)
         if expires - margin <= datetime.now(UTC):
@@ -103,7 +103,7 @@ class Endpoint:
         return token
 
     def replace_token(self, scope: Scope) -> None:
-        """Have TorchServe make a new token, so that it refuses the one in use. Raises CommandError."""
+        """Ask TorchServe for a new token, so that it refuses the current one. Raises CommandError."""
         self._renew(scope, self._keys(scope)[2])
 
     def session(self) -> requests.Session:
@@ -113,7 +113,7 @@ class Endpoint:
         return session
 
     def adapter(self, **options: Any) -> HTTPAdapter:
-        """Return what carries requests to this server. Raises CommandError."""
+        """Return the transport adapter for this server's address. Raises CommandError."""
         return PinnedCertificate(Path(self.certificate), **options) if self.certificate else HTTPAdapter(**options)
 
     def _keys(self, scope: Scope) -> tuple[str, datetime, str]:
@@ -143,34 +143,3 @@ class Endpoint:
                 f"The {scope} token has expired and {url} gave no new one: is the server still running? "
                 "Restart it with densenet stop and densenet serve."
             ) from error
-
-
-class Tokens:
-    """One token an API, read when it is first needed. Safe to share between threads."""
-
-    def __init__(self, endpoint: Endpoint, given: str | None = None) -> None:
-        self._endpoint = endpoint
-        self._given = given
-        self._tokens: dict[Scope, str] = {}
-        self._lock = threading.Lock()
-
-    def call(self, scope: Scope, ask: Callable[[str], Answer]) -> Answer:
-        """Call `ask` with a token, and again where that is refused: a token ends at once when another client renews it.
-
-        Passes on what `ask` raises, ApiError with the type REFUSED_KEY for a refused token.
-        """
-        token = self._token(scope)
-        try:
-            return ask(token)
-        except ApiError as error:
-            if self._given or error.error["type"] != REFUSED_KEY:
-                raise
-        return ask(self._token(scope, refused=token))
-
-    def _token(self, scope: Scope, refused: str | None = None) -> str:
-        if self._given:
-            return self._given
-        with self._lock:
-            if self._tokens.get(scope) == refused:  # nor held at all
-                self._tokens[scope] = self._endpoint.token(scope)
-            return self._tokens[scope]

@@ -1,4 +1,4 @@
-"""Talk to a running TorchServe over gRPC: the calls of scripts/client/http.py, with the same answers and errors."""
+"""Call a running TorchServe over gRPC: what `densenet classify` needs, with the answers and errors of HTTP."""
 
 from __future__ import annotations
 
@@ -12,29 +12,18 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from scripts.client.endpoint import REFUSED_KEY, Endpoint, Scope, Tokens
-from scripts.client.http import (
-    FIXED_MODELS,
-    MODEL_API_OFF,
-    REGISTER_SECONDS,
-    TIMEOUT_SECONDS,
-    TOO_LARGE,
-    refused_token,
-)
+from scripts.client.endpoint import Endpoint, Scope
+from scripts.client.http import TIMEOUT_SECONDS, TOO_LARGE
 from scripts.client.patience import patiently
 from scripts.client.protos.torchserve_pb2 import (
-    DescribeModelRequest,
     ListModelsRequest,
     ManagementResponse,
     PredictionResponse,
     PredictionsRequest,
-    RegisterModelRequest,
-    ScaleWorkerRequest,
-    SetDefaultRequest,
-    UnregisterModelRequest,
 )
+from scripts.client.tls import der_of
+from scripts.client.tokens import REFUSED_KEY, TokenCache, refused_token
 from scripts.errors import ApiError, CommandError
-from scripts.server.tls import der_of
 
 SERVICES: dict[Scope, str] = {
     "inference": "org.pytorch.serve.grpc.inference.InferenceAPIsService",
@@ -47,27 +36,27 @@ STATUS = {
     "ModelVersionNotFoundException": HTTPStatus.NOT_FOUND,
     "ServiceUnavailableException": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-# What it says where HTTP answers 503: no worker, or a full queue.
+# TorchServe's words in the cases in which HTTP answers 503: no worker, or a full queue.
 NO_WORKER = "has no worker to serve inference request"
-# Models a page; the most that TorchServe gives. With none asked for it gives empty pages without end.
+# Models on a page, the most that TorchServe gives. Without a limit it gives empty pages forever.
 PAGE = 1000
 
 Answer = TypeVar("Answer", bound=Message)
 
 
 class GrpcClient:
-    """A connection to each API of one server. Safe to share between threads."""
+    """A client of one server. Safe to share between threads."""
 
     def __init__(self, endpoint: Endpoint, token: str | None = None) -> None:
-        self._tokens = Tokens(endpoint, token)
+        self._tokens = TokenCache(endpoint, token)
         self._addresses: dict[Scope, str] = {scope: endpoint.grpc(scope) for scope in SERVICES}
         self._channels = {scope: _channel(address, endpoint) for scope, address in self._addresses.items()}
 
     def predict(self, model: str, image: bytes, parameters: Mapping[str, Any] | None = None, version: str = "") -> Any:
         """Classify one image; returns the decoded JSON answer. Raises ApiError or CommandError.
 
-        Tries again where the server is busy or has lost a worker. TorchServe's gRPC has no place for the handler's
-        status: the body of a refusal carries it.
+        Tries again if the server is busy or has lost a worker. TorchServe's gRPC drops the handler's status, so it is
+        read from the body of the answer.
         """
         fields = {"data": image} | {name: str(value).encode() for name, value in (parameters or {}).items()}
         request = PredictionsRequest(model_name=model, model_version=version, input=fields)
@@ -82,51 +71,11 @@ class GrpcClient:
         listed: dict[str, str] = {}
         page: str | None = "0"
         while page is not None:
-            answer = json.loads(self._manage("ListModels", ListModelsRequest(limit=PAGE, next_page_token=int(page))))
+            request = ListModelsRequest(limit=PAGE, next_page_token=int(page))
+            answer = json.loads(self._call("management", "ListModels", request, ManagementResponse).msg)
             listed |= {model["modelName"]: model["modelUrl"] for model in answer["models"]}
             page = answer.get("nextPageToken")
         return listed
-
-    def versions(self, model: str) -> list[dict[str, Any]]:
-        """Describe every version of a model, without cards; none for a model that is not registered."""
-        try:
-            message = self._manage("DescribeModel", DescribeModelRequest(model_name=model, model_version="all"))
-        except ApiError as error:
-            if error.error["code"] == HTTPStatus.NOT_FOUND:
-                return []
-            raise
-        answer: list[dict[str, Any]] = json.loads(message)
-        return answer
-
-    def describe(self, model: str, version: str = "") -> dict[str, Any]:
-        """Describe one version, or the default one, with its model card under `customizedMetadata`."""
-        request = DescribeModelRequest(model_name=model, model_version=version, customized=True)
-        answer: list[dict[str, Any]] = json.loads(self._manage("DescribeModel", request))
-        return answer[0]
-
-    def register(self, archive: str) -> Any:
-        """Register an archive of the model store and wait until its workers are ready."""
-        request = RegisterModelRequest(url=archive, synchronous=True)
-        return {"status": self._manage("RegisterModel", request, REGISTER_SECONDS)}
-
-    def scale(self, model: str, workers: int, version: str = "") -> Any:
-        if workers == 0:
-            raise CommandError("TorchServe's gRPC takes 0 workers for none given and starts 1: scale over HTTP.")
-        request = ScaleWorkerRequest(
-            model_name=model, model_version=version, min_worker=workers, max_worker=workers, synchronous=True
-        )
-        return {"status": self._manage("ScaleWorker", request, REGISTER_SECONDS)}
-
-    def set_default(self, model: str, version: str) -> Any:
-        request = SetDefaultRequest(model_name=model, model_version=version)
-        return {"status": self._manage("SetDefault", request)}
-
-    def unregister(self, model: str, version: str = "") -> Any:
-        request = UnregisterModelRequest(model_name=model, model_version=version)
-        return {"status": self._manage("UnregisterModel", request)}
-
-    def _manage(self, method: str, request: Message, timeout: float = TIMEOUT_SECONDS) -> str:
-        return self._call("management", method, request, ManagementResponse, timeout).msg
 
     def _call(
         self, scope: Scope, method: str, request: Message, answer: type[Answer], timeout: float = TIMEOUT_SECONDS
@@ -141,23 +90,23 @@ class GrpcClient:
             try:
                 return call(request, timeout=timeout, metadata=(("authorization", f"Bearer {token}"),))
             except grpc.RpcError as error:
-                raise _explain(error, self._addresses[scope], timeout) from error
+                raise _error_of(error, self._addresses[scope], timeout) from error
 
         return self._tokens.call(scope, ask)
 
 
 def _channel(address: str, endpoint: Endpoint) -> grpc.Channel:
-    """Open a channel that trusts this server's certificate and no other; gRPC also wants it to name the address."""
+    """Open a channel that trusts this server's certificate and no other; gRPC also checks that it names the address."""
     if not endpoint.certificate:
         return grpc.insecure_channel(address)
     certificate = ssl.DER_cert_to_PEM_cert(der_of(Path(endpoint.certificate))).encode()
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(certificate))
 
 
-def _explain(error: grpc.RpcError, address: str, timeout: float) -> CommandError:
-    """Turn a refusal into the error that scripts.client.http raises for it.
+def _error_of(error: grpc.RpcError, address: str, timeout: float) -> CommandError:
+    """Turn an error of gRPC into the one that scripts.client.http raises for the same request.
 
-    What TorchServe itself refuses is described by a message and, on the last line, the error's Java class.
+    TorchServe describes its own errors with a message and, on the last line, the Java class of the exception.
     """
     code, details = error.code(), error.details() or ""
     message, _, java_class = details.rpartition("\n")
@@ -169,8 +118,6 @@ def _explain(error: grpc.RpcError, address: str, timeout: float) -> CommandError
             f"No server answers at {address}, or its certificate is not for that address: start one with "
             "densenet serve."
         )
-    if code is grpc.StatusCode.PERMISSION_DENIED and message:
-        return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, MODEL_API_OFF, FIXED_MODELS)
     if code is grpc.StatusCode.PERMISSION_DENIED:
         return _refusal(HTTPStatus.BAD_REQUEST, REFUSED_KEY, refused_token(address))
     if code is grpc.StatusCode.CANCELLED:  # by the server, past max_request_size and for nothing else

@@ -1,4 +1,4 @@
-"""Talk to a running TorchServe: one method an API call, and plain sentences where one fails."""
+"""Call a running TorchServe over HTTP: one method for each API call, and an error in one sentence if it fails."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import requests
 
-from scripts.client.endpoint import REFUSED_KEY, Endpoint, Scope, Tokens
+from scripts.client.endpoint import Endpoint, Scope
 from scripts.client.patience import patient_retry
+from scripts.client.tokens import REFUSED_KEY, TokenCache, refused_token
 from scripts.errors import ApiError, CommandError
 
 TIMEOUT_SECONDS = 60
@@ -25,25 +26,22 @@ TOO_LARGE = "The request is larger than the server's max_request_size (config.pr
 
 
 class Client:
-    """A connection pool to one server. Safe to share between threads: each has a session of its own."""
+    """A client of one server. Safe to share between threads: each has a session of its own."""
 
     def __init__(self, endpoint: Endpoint, token: str | None = None) -> None:
         self._endpoint = endpoint
-        self._tokens = Tokens(endpoint, token)
+        self._tokens = TokenCache(endpoint, token)
         self._sessions = threading.local()
 
     def predict(self, model: str, image: bytes, parameters: Mapping[str, Any] | None = None, version: str = "") -> Any:
         """Classify one image; returns the decoded JSON answer. Raises ApiError or CommandError."""
-        headers = {"Content-Type": "application/octet-stream"}
-        headers |= {name.replace("_", "-"): str(value) for name, value in (parameters or {}).items()}
         path = f"{PREDICTIONS}{model}/{version}" if version else f"{PREDICTIONS}{model}"
-        return self._call("inference", "POST", path, data=image, headers=headers)
+        return self._call("inference", "POST", path, data=image, headers=_headers(parameters or {}))
 
     def explain(self, model: str, image: bytes, parameters: Mapping[str, Any]) -> Any:
         """Explain one image; returns its answer, `overlay` being a PNG in base64. Raises ApiError or CommandError."""
-        headers = {"Content-Type": "application/octet-stream"}
-        headers |= {name.replace("_", "-"): str(value) for name, value in parameters.items()}
-        return self._call("inference", "POST", f"/explanations/{model}", data=image, headers=headers)
+        path = f"/explanations/{model}"
+        return self._call("inference", "POST", path, data=image, headers=_headers(parameters))
 
     def models(self) -> dict[str, str]:
         """Map each registered model to the file it came from."""
@@ -56,7 +54,7 @@ class Client:
         return listed
 
     def versions(self, model: str) -> list[dict[str, Any]]:
-        """Describe every version of a model, without cards; none for a model that is not registered."""
+        """Describe every version of a model, without cards. A model that is not registered has none."""
         try:
             answer: list[dict[str, Any]] = self._call("management", "GET", f"/models/{model}/all")
         except ApiError as error:
@@ -68,7 +66,7 @@ class Client:
     def describe(self, model: str, version: str = "", card: bool = True) -> dict[str, Any]:
         """Describe one version, or the default one, with its model card under `customizedMetadata`.
 
-        The card comes from a worker; without it the server answers by itself.
+        A worker has to answer for the card; without `card` the server answers by itself.
         """
         params = {"customized": str(card).lower()}
         answer: list[dict[str, Any]] = self._call("management", "GET", _path(model, version), params=params)
@@ -118,6 +116,12 @@ class Client:
         return kept
 
 
+def _headers(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers of an image as a request's body, with its parameters."""
+    named = {name.replace("_", "-"): str(value) for name, value in parameters.items()}
+    return {"Content-Type": "application/octet-stream"} | named
+
+
 def _path(model: str, version: str) -> str:
     return f"/models/{model}/{version}" if version else f"/models/{model}"
 
@@ -138,12 +142,8 @@ def _content_of(response: requests.Response, base: str) -> Any:
     raise ApiError(message, {"code": response.status_code, "type": refusal.get("type", "Error"), "message": message})
 
 
-def refused_token(address: str) -> str:
-    return f"{address} refused the token: it has expired or belongs to another server. Get a new one: densenet token."
-
-
 def _empty_answer(response: requests.Response, base: str) -> ApiError:
-    """Explain an answer that is no JSON. TorchServe itself sends an empty 413 past max_request_size."""
+    """Return the error for an answer without JSON. Past max_request_size TorchServe sends an empty 413."""
     if response.status_code == requests.codes.request_entity_too_large:
         message = TOO_LARGE
     else:

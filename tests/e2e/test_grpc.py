@@ -54,15 +54,6 @@ def test_the_same_bytes_get_the_same_answer(
         (lambda c: c.predict(STAND_IN, bytes(34_000_000)), 413),  # TorchServe's own refusal: max_request_size
         (lambda c: c.predict("nobody", b""), 404),
         (lambda c: c.predict(STAND_IN, b"", version="9.9"), 404),
-        (lambda c: c.describe("nobody"), 404),
-        (lambda c: c.describe(STAND_IN, "9.9"), 404),
-        (lambda c: c.register("nobody.mar"), 404),
-        (lambda c: c.register("../a.mar"), 404),
-        (lambda c: c.register("http://127.0.0.1:1/a.mar"), 404),
-        (lambda c: c.register("file:///etc/passwd"), 404),
-        (lambda c: c.scale("nobody", 1), 404),
-        (lambda c: c.set_default(STAND_IN, "9.9"), 404),
-        (lambda c: c.unregister("nobody"), 404),
     ],
 )
 @pytest.mark.usefixtures("same_workers")
@@ -73,33 +64,19 @@ def test_the_same_mistake_gets_the_same_error(client: Client, over_grpc: GrpcCli
     assert error["code"] == code
 
 
-def test_models_and_versions_are_listed(client: Client, over_grpc: GrpcClient) -> None:
+def test_models_are_listed(client: Client, over_grpc: GrpcClient) -> None:
     assert over_grpc.models() == client.models()
-    assert [version["modelVersion"] for version in over_grpc.versions(MODEL)] == ["1.0"]
-    assert over_grpc.versions("nobody") == []
-
-
-def test_describe_shows_the_card(client: Client, over_grpc: GrpcClient) -> None:
-    card = over_grpc.describe(MODEL)["customizedMetadata"]
-
-    assert card["architecture"] == "DenseNet-121"
-    assert card == client.describe(MODEL)["customizedMetadata"]
 
 
 @pytest.fixture
 def guest(model_store: Path) -> Iterator[str]:
-    """A second version of the stand-in, with one worker, in the model store."""
-    changes = as_version("2.0") | {"model-config.yaml": one_worker}
-    path = rewrite(model_store / f"{STAND_IN}.mar", model_store / "guest.mar", changes)
+    """A second version of the stand-in in the model store."""
+    path = rewrite(model_store / f"{STAND_IN}.mar", model_store / "guest.mar", as_version("2.0"))
     yield path.name
     path.unlink()
 
 
-def one_worker(config: str) -> str:
-    return f"minWorkers: 1\nmaxWorkers: 1\n{config}"
-
-
-def test_a_version_comes_becomes_the_default_is_scaled_and_goes(
+def test_a_version_is_asked_by_its_number_while_it_has_workers(
     client: Client,
     over_grpc: GrpcClient,
     inference: Inference,
@@ -108,22 +85,17 @@ def test_a_version_comes_becomes_the_default_is_scaled_and_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(patience, "ATTEMPTS", 0)
-    assert "registered with 1 initial workers" in over_grpc.register(guest)["status"]
+    client.register(guest)
     try:
         first = client.predict(STAND_IN, cat, version="1.0")
         renamed = {"class_name": f"second {first['class_name']}"}
         assert over_grpc.predict(STAND_IN, cat, version="2.0") == first | renamed
-        over_grpc.set_default(STAND_IN, "2.0")
-        assert client.describe(STAND_IN)["modelVersion"] == "2.0"
-        over_grpc.scale(STAND_IN, 2, "2.0")
-        assert len(client.describe(STAND_IN, "2.0")["workers"]) == 2
         client.scale(STAND_IN, 0, "2.0")
         refused = inference(cat, path=f"/predictions/{STAND_IN}/2.0").json()
         assert refused["code"] == 503
         assert error_of(over_grpc, lambda c: c.predict(STAND_IN, cat, version="2.0")) == refused
     finally:
-        over_grpc.set_default(STAND_IN, "1.0")
-        over_grpc.unregister(STAND_IN, "2.0")
+        client.unregister(STAND_IN, "2.0")
     assert [version["modelVersion"] for version in client.versions(STAND_IN)] == ["1.0"]
 
 

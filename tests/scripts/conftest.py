@@ -17,6 +17,8 @@ from scripts import properties
 from scripts.client.endpoint import KEY_FILE, Endpoint
 from scripts.server import report, start, torchserve
 from scripts.server.torchserve import Server
+from tests import certificates
+from tests.certificates import Pair
 from tests.local_server import LocalServer
 from tests.scripts.archives.archive_files import write_archive
 from tests.scripts.fake_client import as_client
@@ -105,3 +107,9 @@ def own_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A certificate for another name than the loopback address at which the server listens."""
+    return certificates.make(tmp_path_factory.mktemp("pair"), "photos.example.org")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&scripts/client/protos/torchserve.proto\x12\x13\x64\x65nsenet.torchserve\"\xb0\x01\n\x12PredictionsRequest\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x41\n\x05input\x18\x03 \x03(\x0b\x32\x32.densenet.torchserve.PredictionsRequest.InputEntry\x1a,\n\nInputEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"(\n\x12PredictionResponse\x12\x12\n\nprediction\x18\x01 \x01(\x0c\"!\n\x12ManagementResponse\x12\x0b\n\x03msg\x18\x01 \x01(\t\"U\n\x14\x44\x65scribeModelRequest\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x12\n\ncustomized\x18\x03 \x01(\x08\";\n\x11ListModelsRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x05\"8\n\x14RegisterModelRequest\x12\x13\n\x0bsynchronous\x18\x08 \x01(\x08\x12\x0b\n\x03url\x18\t \x01(\t\"|\n\x12ScaleWorkerRequest\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x12\n\nmax_worker\x18\x03 \x01(\x05\x12\x12\n\nmin_worker\x18\x04 \x01(\x05\x12\x13\n\x0bsynchronous\x18\x06 \x01(\x08\">\n\x11SetDefaultRequest\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"C\n\x16UnregisterModelRequest\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&scripts/client/protos/torchserve.proto\x12\x13\x64\x65nsenet.torchserve\"\xb0\x01\n\x12PredictionsRequest\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x41\n\x05input\x18\x03 \x03(\x0b\x32\x32.densenet.torchserve.PredictionsRequest.InputEntry\x1a,\n\nInputEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"(\n\x12PredictionResponse\x12\x12\n\nprediction\x18\x01 \x01(\x0c\"!\n\x12ManagementResponse\x12\x0b\n\x03msg\x18\x01 \x01(\t\";\n\x11ListModelsRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,16 +41,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTIONRESPONSE']._serialized_end=282
   _globals['_MANAGEMENTRESPONSE']._serialized_start=284
   _globals['_MANAGEMENTRESPONSE']._serialized_end=317
-  _globals['_DESCRIBEMODELREQUEST']._serialized_start=319
-  _globals['_DESCRIBEMODELREQUEST']._serialized_end=404
-  _globals['_LISTMODELSREQUEST']._serialized_start=406
-  _globals['_LISTMODELSREQUEST']._serialized_end=465
-  _globals['_REGISTERMODELREQUEST']._serialized_start=467
-  _globals['_REGISTERMODELREQUEST']._serialized_end=523
-  _globals['_SCALEWORKERREQUEST']._serialized_start=525
-  _globals['_SCALEWORKERREQUEST']._serialized_end=649
-  _globals['_SETDEFAULTREQUEST']._serialized_start=651
-  _globals['_SETDEFAULTREQUEST']._serialized_end=713
-  _globals['_UNREGISTERMODELREQUEST']._serialized_start=715
-  _globals['_UNREGISTERMODELREQUEST']._serialized_end=782
+  _globals['_LISTMODELSREQUEST']._serialized_start=319
+  _globals['_LISTMODELSREQUEST']._serialized_end=378
 # @@protoc_insertion_point(module_scope)

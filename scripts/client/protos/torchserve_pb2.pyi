@@ -35,16 +35,6 @@ class ManagementResponse(_message.Message):
     msg: str
     def __init__(self, msg: _Optional[str] = ...) -> None: ...
 
-class DescribeModelRequest(_message.Message):
-    __slots__ = ("model_name", "model_version", "customized")
-    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
-    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
-    CUSTOMIZED_FIELD_NUMBER: _ClassVar[int]
-    model_name: str
-    model_version: str
-    customized: bool
-    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., customized: _Optional[bool] = ...) -> None: ...
-
 class ListModelsRequest(_message.Message):
     __slots__ = ("limit", "next_page_token")
     LIMIT_FIELD_NUMBER: _ClassVar[int]
@@ -52,41 +42,3 @@ class ListModelsRequest(_message.Message):
     limit: int
     next_page_token: int
     def __init__(self, limit: _Optional[int] = ..., next_page_token: _Optional[int] = ...) -> None: ...
-
-class RegisterModelRequest(_message.Message):
-    __slots__ = ("synchronous", "url")
-    SYNCHRONOUS_FIELD_NUMBER: _ClassVar[int]
-    URL_FIELD_NUMBER: _ClassVar[int]
-    synchronous: bool
-    url: str
-    def __init__(self, synchronous: _Optional[bool] = ..., url: _Optional[str] = ...) -> None: ...
-
-class ScaleWorkerRequest(_message.Message):
-    __slots__ = ("model_name", "model_version", "max_worker", "min_worker", "synchronous")
-    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
-    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
-    MAX_WORKER_FIELD_NUMBER: _ClassVar[int]
-    MIN_WORKER_FIELD_NUMBER: _ClassVar[int]
-    SYNCHRONOUS_FIELD_NUMBER: _ClassVar[int]
-    model_name: str
-    model_version: str
-    max_worker: int
-    min_worker: int
-    synchronous: bool
-    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., max_worker: _Optional[int] = ..., min_worker: _Optional[int] = ..., synchronous: _Optional[bool] = ...) -> None: ...
-
-class SetDefaultRequest(_message.Message):
-    __slots__ = ("model_name", "model_version")
-    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
-    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
-    model_name: str
-    model_version: str
-    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
-
-class UnregisterModelRequest(_message.Message):
-    __slots__ = ("model_name", "model_version")
-    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
-    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
-    model_name: str
-    model_version: str
-    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...

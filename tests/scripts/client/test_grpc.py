@@ -160,13 +160,6 @@ def test_a_refusal_without_a_java_class(client: GrpcClient, fake: FakeServer, co
         client.models()
 
 
-def test_a_server_whose_models_are_fixed(client: GrpcClient, fake: FakeServer) -> None:
-    fake.answers["RegisterModel"] = fails(grpc.StatusCode.PERMISSION_DENIED, "Model API disabled\na.ModelException")
-    with pytest.raises(ApiError, match="models are fixed") as caught:
-        client.register("m.mar")
-    assert (caught.value.error["code"], caught.value.error["type"]) == (405, "MethodNotAllowedException")
-
-
 def test_models_come_from_every_page(client: GrpcClient, fake: FakeServer) -> None:
     pages = {
         0: {"models": [{"modelName": "a", "modelUrl": "a.mar"}], "nextPageToken": "1"},
@@ -181,19 +174,6 @@ def test_models_come_from_every_page(client: GrpcClient, fake: FakeServer) -> No
     fake.answers["ListModels"] = answer
     assert client.models() == {"a": "a.mar", "b": "b.mar"}
     assert fake.tokens == ["Bearer man"] * 2
-
-
-def test_an_unknown_model_has_no_versions(client: GrpcClient, fake: FakeServer) -> None:
-    fake.answers["DescribeModel"] = fails(grpc.StatusCode.NOT_FOUND, "No.\na.ModelNotFoundException")
-    assert client.versions("nobody") == []
-    fake.answers["DescribeModel"] = fails(grpc.StatusCode.INTERNAL, "Why.\na.InternalServerException")
-    with pytest.raises(ApiError, match="Why"):
-        client.versions("broken")
-
-
-def test_no_workers_cannot_be_said_over_grpc(client: GrpcClient) -> None:
-    with pytest.raises(CommandError, match="takes 0 workers for none given and starts 1: scale over HTTP"):
-        client.scale("m", 0)
 
 
 def test_no_server(nobody: str, tmp_path: Path) -> None:
