@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from scripts import models
-from scripts.archives.mar import MANIFEST
 from scripts.client.endpoint import STATE_FILE, Endpoint
 from scripts.errors import ApiError, CommandError
 from tests.local_server import LocalServer, as_json
+from tests.scripts.archives.archive_files import write_archive
 
 
 def version(number: str = "1.0", ready: int = 1) -> dict[str, Any]:
@@ -33,8 +32,7 @@ def run_dir(endpoint: Endpoint) -> Path:
     store = endpoint.folder / "store"
     store.mkdir()
     (endpoint.folder / "config.properties").write_text(f"model_store={store}\n")
-    with zipfile.ZipFile(store / "m.mar", "w") as file:
-        file.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": "2.0"}}))
+    write_archive(store / "m.mar", "2.0")
     return endpoint.folder
 
 

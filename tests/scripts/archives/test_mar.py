@@ -17,6 +17,7 @@ from scripts.archives.mar import MANIFEST, Archive
 from scripts.archives.pack import publish
 from scripts.errors import CommandError
 from scripts.files import digest_file, digest_line, sha256_of
+from tests.scripts.refusals import refused
 
 
 @pytest.fixture
@@ -36,13 +37,6 @@ def write_archive(path: Path, member: str | zipfile.ZipInfo = "weights.bin") -> 
 def manifest_of(mar: Path) -> tuple[str, str]:
     archive = Archive.read(mar)
     return archive.name, archive.version
-
-
-def assert_refused(mar: Path, why: str) -> None:
-    with pytest.raises(CommandError, match=why) as refusal:
-        Archive.read(mar)
-    assert str(mar) in str(refusal.value)
-    assert "\n" not in str(refusal.value)
 
 
 def test_an_archive_is_published_with_its_digest(mar: Path) -> None:
@@ -69,18 +63,21 @@ def test_the_digest_of_sha256sum_is_read(mar: Path) -> None:
 def test_another_archive_in_its_place(mar: Path) -> None:
     """Sound as a zip file, so that nothing but the digest can tell."""
     write_archive(mar, "other.bin")
-    assert_refused(mar, r"m.mar was changed or damaged after it was built: .* and m.mar.sha256 says")
+    with refused(mar, r"m.mar was changed or damaged after it was built: .* and m.mar.sha256 says"):
+        Archive.read(mar)
 
 
 def test_an_archive_that_was_cut_short(mar: Path) -> None:
     mar.write_bytes(mar.read_bytes()[:-1])
-    assert_refused(mar, "was changed or damaged after it was built")
+    with refused(mar, "was changed or damaged after it was built"):
+        Archive.read(mar)
 
 
 @pytest.mark.parametrize("text", ["", "abc  m.mar\n", "g" * 64 + "  m.mar\n", "0" * 63, "\0"])
 def test_a_digest_that_is_none(mar: Path, text: str) -> None:
     digest_file(mar).write_text(text)
-    assert_refused(mar, r"m.mar.sha256 holds no SHA-256: build the archive again")
+    with refused(mar, r"m.mar.sha256 holds no SHA-256: build the archive again"):
+        Archive.read(mar)
 
 
 def test_an_archive_without_a_digest_is_taken(mar: Path) -> None:
@@ -106,14 +103,16 @@ def test_a_member_that_leaves_its_folder(tmp_path: Path, name: str) -> None:
     member = zipfile.ZipInfo("harmless")
     member.filename = name  # ZipInfo's own constructor would tidy it up
     write_archive(tmp_path / "m.mar", member)
-    assert_refused(tmp_path / "m.mar", "would be unpacked outside its folder")
+    with refused(tmp_path / "m.mar", "would be unpacked outside its folder"):
+        Archive.read(tmp_path / "m.mar")
 
 
 def test_a_symbolic_link(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("labels")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     write_archive(tmp_path / "m.mar", link)
-    assert_refused(tmp_path / "m.mar", "would be unpacked outside its folder")
+    with refused(tmp_path / "m.mar", "would be unpacked outside its folder"):
+        Archive.read(tmp_path / "m.mar")
 
 
 @pytest.mark.parametrize("name", ["handler/..py", "a..b", "...", ".hidden", "deep/er/weights.bin", "ünïcode.txt"])
@@ -124,7 +123,8 @@ def test_a_member_with_an_unusual_name(tmp_path: Path, name: str) -> None:
 
 def test_nothing_is_unpacked_to_find_out(tmp_path: Path) -> None:
     write_archive(tmp_path / "m.mar", "../evil.py")
-    assert_refused(tmp_path / "m.mar", "outside its folder")
+    with refused(tmp_path / "m.mar", "outside its folder"):
+        Archive.read(tmp_path / "m.mar")
     assert [path.name for path in tmp_path.iterdir()] == ["m.mar"]
     assert not (tmp_path.parent / "evil.py").exists()
 
@@ -141,7 +141,8 @@ def rezip(path: Path, *members: tuple[str, bytes], method: int = zipfile.ZIP_STO
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_two_members_of_one_name(tmp_path: Path) -> None:
     rezip(tmp_path / "m.mar", ("classifier.py", b"good"), ("classifier.py", b"evil"))
-    assert_refused(tmp_path / "m.mar", "holds two files of one name")
+    with refused(tmp_path / "m.mar", "holds two files of one name"):
+        Archive.read(tmp_path / "m.mar")
 
 
 def hidden_from_the_list(sound: bytes) -> bytes:
@@ -175,7 +176,8 @@ def test_what_torchserve_would_unpack_and_the_list_does_not_name(
 ) -> None:
     path = tmp_path / "m.mar"
     path.write_bytes(change(rezip(path, ("evil.py", b"import this"))))
-    assert_refused(path, f"holds {why}")
+    with refused(path, f"holds {why}"):
+        Archive.read(path)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -207,14 +209,16 @@ class Unseekable(io.RawIOBase):
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     rezip(tmp_path / "m.mar", ("weights.bin", bytes(200_000_000)), method=zipfile.ZIP_DEFLATED)
-    assert_refused(tmp_path / "m.mar", "holds 200 MB, packed into 0 MB")
+    with refused(tmp_path / "m.mar", "holds 200 MB, packed into 0 MB"):
+        Archive.read(tmp_path / "m.mar")
 
 
 def test_a_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
     path = tmp_path / "m.mar"
     rezip(path, ("weights.bin", bytes(200_000_000)), method=zipfile.ZIP_DEFLATED)
     path.write_bytes(path.read_bytes().replace(struct.pack("<L", 200_000_000), struct.pack("<L", 1000)))
-    assert_refused(path, "or damaged: build it again")
+    with refused(path, "or damaged: build it again"):
+        Archive.read(path)
 
 
 def test_a_missing_archive(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from scripts.errors import WeightsError
 from scripts.model.checkpoint import load, load_network
-from scripts.model.networks import ARCHITECTURES, Architecture, StateDict, build_densenet121
+from scripts.model.networks import ARCHITECTURES, StateDict, build_densenet121
 from scripts.model.vision import torchvision
 from scripts.model.weights import stand_in
+from tests.scripts.refusals import refused
 
 DENSENET = ARCHITECTURES["densenet121"]
 LAYER = "features.denseblock1.denselayer1"
@@ -120,7 +121,8 @@ class Network(torch.nn.Linear):
 def test_a_file_that_is_no_checkpoint(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
-    assert_refused(path, DENSENET, "is damaged")
+    with refused(path, "is damaged", WeightsError):
+        load_network(path, DENSENET)
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.99])
@@ -131,7 +133,8 @@ def test_a_truncated_file(tmp_path: Path, suffix: str, kept: float) -> None:
     save_file(weights, whole) if suffix == ".safetensors" else torch.save(weights, whole)
     path = tmp_path / f"part{suffix}"
     path.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * kept)])
-    assert_refused(path, DENSENET, "is damaged or no checkpoint: fetch or save it again")
+    with refused(path, "is damaged or no checkpoint: fetch or save it again", WeightsError):
+        load_network(path, DENSENET)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,9 @@ def test_a_truncated_file(tmp_path: Path, suffix: str, kept: float) -> None:
     ],
 )
 def test_what_is_refused(tmp_path: Path, content: Any, why: str) -> None:
-    assert_refused(saved(content, tmp_path / "model.pth"), DENSENET, why)
+    path = saved(content, tmp_path / "model.pth")
+    with refused(path, re.escape(why), WeightsError):
+        load_network(path, DENSENET)
 
 
 class Mine:
@@ -165,7 +170,8 @@ class Mine:
 def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, suffix: str, wrapped: bool) -> None:
     mine = Mine(tmp_path / "ran")
     path = saved({**TINY, "mine": mine} if wrapped else mine, tmp_path / f"model{suffix}")
-    assert_refused(path, DENSENET, "holds pickled objects and not only tensors")
+    with refused(path, "holds pickled objects and not only tensors", WeightsError):
+        load_network(path, DENSENET)
     assert not (tmp_path / "ran").exists()
 
     torch.load(path, weights_only=False)  # the mine is live: unpickled, it goes off
@@ -173,13 +179,5 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, suffix: str, wrapped:
 
 
 def test_a_missing_file_of_a_source_that_vanished(tmp_path: Path) -> None:
-    assert_refused(tmp_path / "gone.pth", DENSENET, "is damaged or no checkpoint")
-
-
-def assert_refused(path: Path, architecture: Architecture, why: str) -> None:
-    with pytest.raises(WeightsError) as caught:
-        load_network(path, architecture)
-    message = str(caught.value)
-    assert str(path) in message
-    assert why in message
-    assert "\n" not in message
+    with refused(tmp_path / "gone.pth", "is damaged or no checkpoint", WeightsError):
+        load_network(tmp_path / "gone.pth", DENSENET)

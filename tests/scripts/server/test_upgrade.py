@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scripts.archives.mar import MANIFEST
 from scripts.client.endpoint import Endpoint
 from scripts.errors import ApiError, CommandError
 from scripts.server import drain
 from scripts.server import upgrade as module
 from scripts.server.upgrade import UPGRADES_FILE, Upgrade, rollback, upgrade, without_replaced
+from tests.scripts.archives.archive_files import write_archive
 
 ONE, TWO = "m.mar", "m-2.0.mar"
 
@@ -90,8 +88,7 @@ def endpoint(tmp_path: Path) -> Endpoint:
     """A run folder whose model store holds both versions."""
     (tmp_path / "config.properties").write_text(f"model_store={tmp_path}\n")
     for name, version in ((ONE, "1.0"), (TWO, "2.0")):
-        with zipfile.ZipFile(tmp_path / name, "w") as file:
-            file.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": version}}))
+        write_archive(tmp_path / name, version)
     return Endpoint("", "", "", tmp_path)
 
 
