@@ -33,19 +33,21 @@ AnyClient: TypeAlias = "Client | GrpcClient"
 
 def classify(
     images: Annotated[list[str], typer.Argument(help="Files, folders, glob patterns, URLs, or - for standard input.")],
-    top_k: Annotated[int | None, typer.Option(help="Candidates to list for each image.")] = None,
-    min_probability: Annotated[float | None, typer.Option(help="Below it an image is not recognized.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line; the default in a pipe.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, one row a prediction.")] = False,
+    top_k: Annotated[int | None, typer.Option(help="Predictions to list for each image, best first.")] = None,
+    min_probability: Annotated[
+        float | None, typer.Option(help="An image whose best class is less probable is not recognized.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line; the default in a pipe.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, one row per prediction.")] = False,
     model: Annotated[
         str | None, typer.Option(help="The served model.", show_default="densenet121 or the only one")
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests in flight.")] = 8,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests at a time.")] = 8,
     over_grpc: Annotated[bool, typer.Option("--grpc", help="Ask over gRPC instead of HTTP.")] = False,
-    token: Annotated[str | None, typer.Option(help="An inference token, where none can be found.")] = None,
+    token: Annotated[str | None, typer.Option(help="An inference token, if the run folder has none.")] = None,
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
-    """Print the class of every image; exit with 1 if any failed."""
+    """Print the class of every image. The exit status is 1 if any failed."""
     if as_json and as_csv:
         raise CommandError("--json and --csv exclude each other: choose one.")
     client = connect(Endpoint.find(run_dir), token, over_grpc)
@@ -71,7 +73,7 @@ def connect(endpoint: Endpoint, token: str | None, over_grpc: bool) -> AnyClient
 def classify_all(
     client: AnyClient, model: str, names: list[str], parameters: dict[str, Any], concurrency: int
 ) -> Iterator[Row]:
-    """Send several requests at a time; yields a row an image in the order given, as soon as it is there."""
+    """Send `concurrency` requests at a time. Yields a row for each image, in the given order, as it arrives."""
 
     def classify_one(name: str) -> Row:
         try:
@@ -96,7 +98,7 @@ def with_progress(rows: Iterator[Row], total: int) -> Iterator[Row]:
 
 
 def write_json(rows: Iterator[Row]) -> int:
-    """Write one object a line and count the failures, as every writer does."""
+    """Write one object per line. Returns the number of failed images, as every writer does."""
     failed = 0
     for row in rows:
         print(json_line(row), flush=True)
@@ -105,7 +107,7 @@ def write_json(rows: Iterator[Row]) -> int:
 
 
 def write_csv(rows: Iterator[Row]) -> int:
-    """Write one line a prediction, best first; `rank` tells them apart where top_k is more than 1."""
+    """Write one line per prediction, best first; `rank` tells an image's apart if top_k is more than 1."""
     writer = csv.writer(sys.stdout)
     writer.writerow(["image", "rank", "class_id", "class_name", "probability", "recognized", "error"])
     failed = 0

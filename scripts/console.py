@@ -1,4 +1,4 @@
-"""How commands speak: results on stdout, everything else on stderr, errors as one sentence."""
+"""The output of commands: results on stdout, everything else on stderr, errors as one sentence."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def print_facts(facts: Mapping[str, str]) -> None:
 
 
 def note(message: str) -> None:
-    """Say what was done."""
+    """Say what was done, on stderr."""
     err.print(plain(message), highlight=False, soft_wrap=True)
 
 

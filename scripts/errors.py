@@ -1,9 +1,9 @@
-"""What a command ends with when something outside the program is wrong.
+"""The errors that end a command, if something outside the program is wrong.
 
 CommandError              printed as one sentence, exit status 1
 ├── DownloadError         the file could not be fetched, or is not the one that was meant
 ├── WeightsError          a checkpoint cannot be used
-│   ├── NotThere          a source has none; `auto` goes on to the next
+│   ├── NotThere          a source has no checkpoint; `auto` goes on to the next
 │   └── NoWeights         `auto` tried every source
 └── ApiError              the running server refused a request
 """

@@ -1,4 +1,4 @@
-"""Show what an answer rests on: a heatmap over the image."""
+"""Show which part of an image an answer rests on."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from scripts.options import RunDir
 
 def explain(
     image: Annotated[str, typer.Argument(help="A file, a URL, or - for standard input.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the picture goes, a PNG.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG file to write.")],
     class_id: Annotated[
-        str | None, typer.Option(help="The class to look for, as n02124075.", show_default="the best one")
+        str | None,
+        typer.Option(help="The id of the class to look for, such as n02124075.", show_default="the best one"),
     ] = None,
-    overlay: Annotated[float | None, typer.Option(help="Share of the colours, from 0 to 1.")] = None,
+    overlay: Annotated[float | None, typer.Option(help="The opacity of the heatmap, from 0 to 1.")] = None,
     model: Annotated[
         str | None, typer.Option(help="The served model.", show_default="densenet121 or the only one")
     ] = None,
-    token: Annotated[str | None, typer.Option(help="An inference token, where none can be found.")] = None,
+    token: Annotated[str | None, typer.Option(help="An inference token, if the run folder has none.")] = None,
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
-    """Paint where the model saw a class over the part of the image it was given."""
+    """Draw a heatmap over an image that shows where the model saw a class."""
     client = Client(Endpoint.find(run_dir), token)
     served = model or default_model(client, has_management=token is None)
     given = {"class_id": class_id, "overlay": overlay}

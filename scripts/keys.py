@@ -15,15 +15,15 @@ from web.keys import KeyFile
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Add, list and revoke the gateway's API keys. Once one was added, every request needs one.",
+    help="Add, list and revoke the gateway's API keys. After the first is added, every request needs one.",
 )
 
-Name = Annotated[str, typer.Argument(help="Whose key it is.")]
+Name = Annotated[str, typer.Argument(help="The name of the key.")]
 
 
 @app.command()
 def add(name: Name, run_dir: RunDir = paths.RUN_DIR) -> None:
-    """Make a key and print it. A running gateway asks for it from the next request on."""
+    """Make a key and print it. A running gateway asks for a key from the next request on."""
     key = KeyFile(run_dir).add(name)
     print(key)
     note("Keep it: only its digest is stored. Clients send it as Authorization: Bearer KEY.")
@@ -47,7 +47,7 @@ def list_keys(
 
 @app.command()
 def revoke(name: Name, run_dir: RunDir = paths.RUN_DIR) -> None:
-    """Take a key away. After the last one nobody gets in, until another is added or the file is deleted."""
+    """Revoke a key. After the last one nobody gets in, until another is added or the file is deleted."""
     keys = KeyFile(run_dir)
     keys.revoke(name)
     note(f"Revoked {name}.")

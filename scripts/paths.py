@@ -1,4 +1,4 @@
-"""Where things lie in the repository."""
+"""The paths of the repository's files and folders."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ SAMPLE_PHOTO = ROOT / "docs" / "coffee.jpg"
 
 
 def handler_files() -> list[Path]:
-    """Return what the handler is made of: its modules and its settings."""
+    """Return the handler's modules and its settings."""
     return sorted(path for path in HANDLER.rglob("*") if path.suffix in (".py", ".yaml"))

@@ -1,4 +1,4 @@
-"""Java properties, as far as TorchServe's config.properties uses them: `key=value` lines and # comments."""
+"""Read and write Java properties in the form of TorchServe's config.properties: `key=value` lines and # comments."""
 
 from __future__ import annotations
 

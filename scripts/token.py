@@ -17,10 +17,10 @@ def token(
     scope: Annotated[str, typer.Argument(help="inference or management.")] = "inference",
     run_dir: RunDir = paths.RUN_DIR,
     header: Annotated[
-        bool, typer.Option("--header", help="As a header, for curl -H @-: an argument would show it to other users.")
+        bool, typer.Option("--header", help="Print a header for curl -H @-; as an argument, other users could see it.")
     ] = False,
 ) -> None:
-    """Print a valid token, a new one where the last has expired."""
+    """Print a valid token. If the last one has expired, get a new one."""
     if scope not in get_args(Scope):
         raise CommandError(f"There is no {scope} token: choose {' or '.join(get_args(Scope))}.")
     valid = Endpoint.find(run_dir).token("inference" if scope == "inference" else "management")

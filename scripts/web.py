@@ -31,12 +31,12 @@ def web(
     model: Annotated[
         str, typer.Option(help="The model that answers.", show_default="densenet121 or the only one")
     ] = "",
-    rate: Annotated[str, typer.Option(help="Requests that one API key may make.")] = "600/minute",
+    rate: Annotated[str, typer.Option(help="The rate of requests that each API key may make.")] = "600/minute",
     cors_origin: Annotated[
-        list[str] | None, typer.Option(help="An origin whose pages may ask and read; can be repeated.")
+        list[str] | None, typer.Option(help="An origin whose pages may use the gateway; can be repeated.")
     ] = None,
     allowed_host: Annotated[
-        list[str] | None, typer.Option(help="A name under which it may be asked, beside its own; can be repeated.")
+        list[str] | None, typer.Option(help="Another host name of the gateway; can be repeated.")
     ] = None,
     model_store: ModelStore = paths.MODEL_STORE,
     run_dir: RunDir = paths.RUN_DIR,

@@ -1,1 +1,1 @@
-"""From a graph to a checked archive in the model store."""
+"""Build model archives, and check them before they are served."""

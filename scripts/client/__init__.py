@@ -1,1 +1,1 @@
-"""Talk to a TorchServe that runs."""
+"""Call a running TorchServe."""

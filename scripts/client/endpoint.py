@@ -117,7 +117,7 @@ class Endpoint:
         return PinnedCertificate(Path(self.certificate), **options) if self.certificate else HTTPAdapter(**options)
 
     def _keys(self, scope: Scope) -> tuple[str, datetime, str]:
-        """Read the token of a scope, the time it expires and the key that renews it."""
+        """Read the token of a scope, the time it expires and the key that renews it. Raises CommandError."""
         try:
             keys = json.loads(self.key_file.read_text())
             expires = datetime.fromisoformat(keys[scope]["expiration time"])

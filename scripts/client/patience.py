@@ -1,4 +1,4 @@
-"""Try a prediction again when the server is only busy or has lost a worker: asking twice changes nothing there."""
+"""Retry a prediction if the server is busy or has lost a worker. Predictions change nothing, so a retry is safe."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from urllib3.util import Retry
 
 from scripts.errors import ApiError
 
-# 500 and 507 for a worker that died, 503 for a full queue.
+# 500 and 507: a worker died. 503: the queue is full.
 PASSING = (500, 503, 507)
-# After 0, 1, 2, 4 and 8 s, each but the first up to 1 s later, so that clients refused together come back apart:
-# 15 s and more, in which a worker is back.
+# Pauses of 0, 1, 2, 4 and 8 s, each but the first up to 1 s longer, so that clients that were refused together do not
+# come back together. In all 15 s or more, in which a worker starts again.
 ATTEMPTS, FACTOR_SECONDS, JITTER_SECONDS = 5, 0.5, 1.0
 
 
 class PatientRetry(Retry):
-    """A request that ran into its time-out is not sent again: it may still wait in the server's queue.
+    """Retries of urllib3, but not after a timeout: the request may still wait in the server's queue.
 
-    Nor is one that a server with another certificate would get: it stays another.
+    A server with another certificate is not asked again either, since a retry does not change that.
     """
 
     def increment(
@@ -43,7 +43,7 @@ class PatientRetry(Retry):
 
 
 def patient_retry() -> PatientRetry:
-    """Return how a prediction is tried again: with growing pauses, whatever method it used."""
+    """Return the retries of a prediction: with growing pauses and for every HTTP method."""
     return PatientRetry(
         total=ATTEMPTS,
         allowed_methods=None,
@@ -55,7 +55,7 @@ def patient_retry() -> PatientRetry:
 
 
 def patiently(ask: Callable[[], Any]) -> Any:
-    """Call a function that asks the server otherwise than over HTTP, as often and with the same pauses."""
+    """Call a function that asks the server by another protocol than HTTP, with the same retries and pauses."""
     for attempt in range(ATTEMPTS):
         try:
             return ask()

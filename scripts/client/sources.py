@@ -1,4 +1,4 @@
-"""What a person names on the command line to the bytes of its images."""
+"""Find the images that a person names on the command line, and read their bytes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from scripts.errors import CommandError
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 STDIN = "-"
 TIMEOUT_SECONDS = 30
-# What TorchServe takes in one request (max_request_size in config.properties) bounds what is worth fetching.
+# TorchServe takes no larger request (max_request_size in config.properties), so a larger image is not worth fetching.
 MAX_BYTES = 33_554_432
 
 
 def expand(names: Iterable[str]) -> Iterator[str]:
-    """Turn folders (recursively) and glob patterns into the image files in them; pass everything else on.
+    """Replace folders (recursively) and glob patterns with the image files in them; keep every other name.
 
-    A file that was named outright is kept whatever its suffix. What holds no image is passed on as well: reading
-    it says so in its own row.
+    A file that is named itself is kept whatever its suffix is. A folder without images is kept too: reading it then
+    fails with an error in its own row.
     """
     for name in names:
         path = Path(name)

@@ -1,1 +1,1 @@
-"""From weights to a graph."""
+"""Turn weights into a graph that workers run."""

@@ -1,4 +1,4 @@
-"""Read a checkpoint without unpickling anything, and build the network of it."""
+"""Read a checkpoint without unpickling objects, and build its network."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scripts.model.networks import Architecture, StateDict
 
 
 def load(path: Path, architecture: Architecture) -> StateDict:
-    """Read a state_dict from .pth or .safetensors and bring its keys to the form torchvision uses today.
+    """Read a state_dict from .pth or .safetensors and rename its keys to those that torchvision uses today.
 
     Accepts the old key form of the official file (`denselayer1.norm.1.weight`), a state_dict under the key
     `state_dict` or `model`, the `module.` prefix of DataParallel, and half precision.
-    Raises WeightsError where the file is damaged, pickled or of another architecture.
+    Raises WeightsError if the file is damaged, pickled or of another architecture.
     """
     weights = _read(path)
     for wrapper in ("state_dict", "model"):
@@ -36,7 +36,10 @@ def load(path: Path, architecture: Architecture) -> StateDict:
 
 
 def load_network(path: Path, architecture: Architecture) -> tuple[torch.nn.Module, torch.nn.Linear]:
-    """Build the network with the checkpoint's weights and as many classes as it has, in inference mode."""
+    """Build the network with a checkpoint's weights and its number of classes, in inference mode.
+
+    Returns the feature extractor and the final linear layer. Raises WeightsError.
+    """
     weights = load(path, architecture)
     try:
         backbone, head = architecture.build(weights)
@@ -55,7 +58,7 @@ def _read(path: Path) -> dict[str, object]:
         raise WeightsError(
             f"{path} holds pickled objects and not only tensors, or is damaged: save model.state_dict() and give that."
         ) from error
-    # torch's reader meets bytes that are no checkpoint with whatever exception comes: RuntimeError, KeyError, ...
+    # torch.load raises many kinds of exceptions for bytes that are no checkpoint: RuntimeError, KeyError, ...
     except Exception as error:
         raise WeightsError(f"{path} is damaged or no checkpoint: fetch or save it again.") from error
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""Download a file whole and verified, or not at all."""
+"""Download a file and verify its digest; a file that fails is not kept."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def _fetch(url: str, path: Path) -> str:
 
 
 def _open(url: str) -> requests.Response:
-    """Ask for a file, following redirects from https to https and no others.
+    """Request a file, and follow redirects only from https to https.
 
-    A server that could send us anywhere would have this machine ask its own and its network's services.
+    Otherwise a server could redirect this machine to services of its own or of its network.
     """
     asked = url
     for _ in range(MOST_REDIRECTS + 1):
@@ -95,7 +95,7 @@ def _open(url: str) -> requests.Response:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Say in a few words what requests says in many."""
+    """Summarize an error of requests in a few words."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code}"
     if isinstance(error, requests.Timeout):

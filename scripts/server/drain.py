@@ -1,4 +1,4 @@
-"""Let a server finish what it has accepted before it is stopped."""
+"""Let a server answer the requests that it has accepted, then stop it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scripts.errors import CommandError
 from scripts.server.torchserve import Server
 
 POLL_SECONDS = 0.1
-# A worker that infers uses CPU time, counted in ticks of 10 ms, in every such interval.
+# Longer than a busy worker's CPU time, counted in ticks of 10 ms, ever stays the same.
 REST_SECONDS = 0.5
 
 

@@ -1,4 +1,4 @@
-"""Which of a server's addresses other machines can reach, and that none of those takes models: a model is code."""
+"""Find the addresses that other machines can reach. None of them may take models, since a model is code."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from scripts.errors import CommandError
 
-# Those through which a model can be registered, and the others.
+# The addresses at which models can be registered, and the others.
 MANAGEMENT = ("management_address", "grpc_management_address")
 OTHERS = ("inference_address", "metrics_address", "grpc_inference_address")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches a host, given by its name or number."""
+    """Return whether only this machine reaches a host, which is given by name or number."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -22,7 +22,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_models_cannot_come_from_elsewhere(values: Mapping[str, str]) -> None:
-    """Raise CommandError where another machine could register a model with these settings of TorchServe."""
+    """Raise CommandError if another machine could register a model with these settings of TorchServe."""
     if takes_models(values) and (names := reachable(values, MANAGEMENT)):
         raise CommandError(
             f"{listed(values, names)} lets other machines register models, which can run any code here: "
@@ -31,7 +31,7 @@ def check_models_cannot_come_from_elsewhere(values: Mapping[str, str]) -> None:
 
 
 def warning(values: Mapping[str, str]) -> str | None:
-    """Say what a person should know who serves other machines with these settings, if there is anything."""
+    """Return a warning for settings that serve other machines while tokens can register models."""
     if takes_models(values) and (names := reachable(values, OTHERS)):
         return (
             f"{listed(values, names)} is open to other machines while management tokens can register models: "
@@ -45,7 +45,7 @@ def takes_models(values: Mapping[str, str]) -> bool:
 
 
 def reachable(values: Mapping[str, str], names: tuple[str, ...]) -> list[str]:
-    """Name the settings, of those asked for, whose address other machines reach. TorchServe's defaults are loopback."""
+    """Return the `names` whose address other machines reach. TorchServe's defaults are loopback."""
     return [name for name in names if name in values and not _is_local(values[name])]
 
 
@@ -54,5 +54,5 @@ def listed(values: Mapping[str, str], names: list[str]) -> str:
 
 
 def _is_local(address: str) -> bool:
-    """An address is a URL, a bare host for gRPC, or unix:PATH."""
+    """Return whether an address, a URL, a host for gRPC or unix:PATH, is of this machine alone."""
     return address.startswith("unix:") or is_loopback(urlsplit(address).hostname or address)

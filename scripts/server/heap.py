@@ -1,14 +1,14 @@
-"""How much memory TorchServe's JVM may take: by itself it takes a quarter of the machine's, and keeps it.
+"""Limit the memory of TorchServe's JVM: without a limit it takes a quarter of the machine's, and keeps it.
 
 The JVM only passes bytes on, but it holds each body several times: as it arrives, as one array, and as the message to
-the worker. A queue full of the largest requests would be COPIES x job_queue_size x max_request_size, 12.5 GiB with
-config.properties' 100 requests of 32 MiB. No more than that is ever of use, and no machine should give it that much:
+the worker. A queue full of the largest requests takes COPIES x job_queue_size x max_request_size, 12.5 GiB with the
+100 requests of 32 MiB in config.properties. More than that is never useful, and most machines should give it less:
 
     heap = min(COPIES x job_queue_size x max_request_size, max(COPIES x 2 x max_request_size, memory / SHARE))
 
 which is 256 MiB on machines of up to 4 GiB, two of the largest requests at a time, and 1 GiB with 16 GiB. The JVM
 allows itself as much again for buffers outside the heap (the default of MaxDirectMemorySize is the heap's size), so
-that it takes an eighth of the memory in all. A request for which there is no room costs its connection, no other.
+that it takes an eighth of the memory in all. A request that does not fit loses its connection and disturbs no other.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ COPIES = 4
 SHARE = 16
 FEWEST_REQUESTS = 2
 MEBIBYTE = 2**20
-# Of TorchServe itself, where the settings name none.
+# TorchServe's own defaults.
 DEFAULT_QUEUE = 100
 DEFAULT_REQUEST_BYTES = 6_553_500
-# Version 2's and version 1's: the limit of the container in which this process runs.
+# The memory limit of the container in which this process runs, in cgroup v2 and in v1.
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def bounded(settings: Mapping[str, str]) -> str:
-    """Return the settings' vmargs with a limit of the heap, unless they bring one of their own."""
+    """Return the settings' vmargs with a limit of the heap, unless they already have one."""
     arguments = settings.get("vmargs", "").split()
     if any(argument.startswith("-Xmx") for argument in arguments):
         return settings["vmargs"]
@@ -40,12 +40,12 @@ def bounded(settings: Mapping[str, str]) -> str:
 
 
 def size_of(memory: int, queue: int, request: int) -> int:
-    """Compute the heap for so much memory, a queue of so many requests and the largest request; all in bytes."""
+    """Return the heap size in bytes for `memory` bytes and a queue of `queue` requests of up to `request` bytes."""
     return min(COPIES * queue * request, max(COPIES * FEWEST_REQUESTS * request, memory // SHARE))
 
 
 def memory() -> int:
-    """Return the bytes that this process may count on: the machine's, or less where its cgroup says so."""
+    """Return the bytes of memory that this process may use: the machine's, or its cgroup's limit if that is less."""
     limits = [int(text) for path in CGROUP_LIMITS if (text := _read(path)).isdecimal()]
     return min([psutil.virtual_memory().total, *limits])
 

