@@ -10,7 +10,6 @@ import typer
 from rich.status import Status
 
 from scripts import paths
-from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
 from scripts.client.served import default_model
 from scripts.console import console_script, err, note, print_facts, relative, run, warn
@@ -21,6 +20,7 @@ from scripts.server.settings import changes_of
 from scripts.server.start import start_or_find
 from web import gateway
 from web.keys import KeyFile
+from web.settings import GatewaySettings
 
 NEEDED = ("fastapi", "fastapi_offline", "httptools", "httpx", "limits", "python_multipart", "uvicorn", "uvloop")
 
@@ -47,29 +47,33 @@ def web(
     check_installed()
     from web.defenses import host_name
     from web.limits import parse_rate
-    from web.settings import GatewaySettings
 
     parse_rate(rate)
     hosts = tuple(host_name(name) for name in allowed_host or ())
-    start_or_find(run_dir, model_store, config, changes=changes_of(fixed_models))
+    server = start_or_find(run_dir, model_store, config, changes=changes_of(fixed_models))
     run_dir = run_dir.resolve()
     if running := gateway.Gateway.find(run_dir):
         note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
         return
-    served = chosen_model(Client(Endpoint.find(run_dir)), model)
+    served = chosen_model(Client(server.endpoint), model)
     origins = tuple(cors_origin or ())
     settings = GatewaySettings(
         run_dir, served, host=host, port=port, rate=rate, cors_origins=origins, allowed_hosts=hosts
     )
     warn_if_open(settings.host, KeyFile(run_dir))
+    report(start_gateway(settings), run_dir)
+
+
+def start_gateway(settings: GatewaySettings) -> gateway.Gateway:
+    """Start the gateway and wait until it answers. One that cannot is stopped. Raises CommandError."""
     started = gateway.start(settings)
     try:
         with Status("Starting the gateway", console=err) as status:
-            gateway.wait_until_ready(started, run_dir, status.update)
-    except BaseException:  # a gateway that cannot answer is not left behind
-        started.stop(run_dir)
+            gateway.wait_until_ready(started, settings.run_dir, status.update)
+    except BaseException:  # Ctrl-C too
+        started.stop(settings.run_dir)
         raise
-    report(started, run_dir)
+    return started
 
 
 def check_installed() -> None:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from handler.card import Preprocessing
 from scripts.model.vision import torchvision
+from scripts.options import MODEL, STAND_IN
 
 StateDict = dict[str, Tensor]
 
@@ -101,7 +102,7 @@ ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
         Architecture(
-            name="densenet121",
+            name=MODEL,
             title="DenseNet-121",
             build=build_densenet121,
             classifier_key="classifier.weight",
@@ -109,7 +110,7 @@ ARCHITECTURES = {
             preprocessing=Preprocessing(255, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ),
         Architecture(
-            name="efficientnet_lite0",
+            name=STAND_IN,
             title="EfficientNet-Lite0",
             build=build_efficientnet_lite0,
             classifier_key="_fc.weight",

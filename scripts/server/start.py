@@ -1,4 +1,4 @@
-"""Start a server on the model store's archives and see it answer, or find the one that already runs."""
+"""Start a server on the model store's archives and wait for its first answer, or find the one that already runs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def start_or_find(
 
 
 def report_running(running: Server, served: list[Path], has_changes: bool) -> None:
-    """Say what a running server does otherwise than this start asked for, and show that it answers."""
+    """Say how a running server differs from what this start asked for, and show that it answers."""
     note(f"Already running (pid {running.pid}).")
     if has_changes:
         warn("It keeps the settings it was started with: densenet stop, then serve again for others.")

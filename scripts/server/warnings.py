@@ -1,4 +1,4 @@
-"""Warn about what a server loads, does not load, or lets other machines do, although it can start."""
+"""Warn about archives that are stale, unchecked or not loaded, and about a server that other machines reach."""
 
 from __future__ import annotations
 

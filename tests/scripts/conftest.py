@@ -70,7 +70,7 @@ def running(process: subprocess.Popen[bytes], endpoint: Endpoint) -> Server:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the export away, which takes most of a build's time."""
+    """Skip the export, which takes most of a build's time."""
     from scripts.model import export
 
     def stub(_model: object, _side: int, folder: Path) -> None:
@@ -81,7 +81,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def answering(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """A server that is started without a process and answers every photo alike."""
+    """What a start returns: a server without a process, which gives every photo the same answer."""
     made = Server(os.getpid(), 0.0, endpoint.folder / "temporary", endpoint)
     properties.write(made.settings, "Made by a test.", {"enable_model_api": "true"})
     for module in (start, report):

@@ -1,4 +1,4 @@
-"""A client of a server that answers every photo alike."""
+"""A client of a server that gives every photo the same answer."""
 
 from __future__ import annotations
 
