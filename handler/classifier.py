@@ -5,12 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from http import HTTPStatus
 from itertools import chain, islice, repeat
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,16 +16,14 @@ from numpy.typing import NDArray
 from handler import memory
 from handler.card import ModelCard
 from handler.context import Context
+from handler.decoding import Decoder
 from handler.engines.engine import Engine, load_engine
 from handler.engines.inferred import Inferred
 from handler.errors import ArchiveError, RequestError
 from handler.explanations import Head, paint
-from handler.formats.picture import Picture
-from handler.images import examine, render
 from handler.labels import LABELS_FILE, Labels, softmax
 from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
 from handler.payload import Image, ImageRequest
-from handler.preprocessing import preprocess
 from handler.protocols.explanation import ExplanationProtocol, ExplanationRequest
 from handler.protocols.inference import InferenceProtocols
 from handler.protocols.protocol import OwnProtocol, RequestProtocol
@@ -61,8 +56,7 @@ class ImageClassifier:
         self.head = Head.read(folder, self.card.classes)
         self.metrics = Metrics(context.metrics, self.card)
         threads = threads_per_worker(self.settings, config)
-        self.large_one = Lock()
-        self.decoders = ThreadPoolExecutor(threads.batch, thread_name_prefix="decoder")
+        self.decoder = Decoder(self.settings, self.card.preprocessing, threads.batch)
         self.engine: Engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
         self._warm_up(int(context.system_properties.get("batch_size") or 1))
         _take_json_undecoded()
@@ -99,34 +93,10 @@ class ImageClassifier:
         return self.explanation_protocol if ExplanationProtocol.is_spoken(headers) else self.own_protocol
 
     def _decode(self, requests: list[tuple[Image, ...]]) -> list[NDArray[np.uint8] | RequestError]:
-        """Decode the images of all requests: all are examined before the first is decoded."""
         if not any(requests):
             return []
         with self.metrics.timed(DECODE):
-            examined = [
-                picture
-                for images in requests
-                for picture in memory.within_budget([self._examine(image) for image in images], self.settings)
-            ]
-            return list(self.decoders.map(self._preprocess, examined))
-
-    def _examine(self, image: Image) -> Picture | NDArray[np.uint8] | RequestError:
-        if not isinstance(image, bytes | bytearray):
-            return image  # ready pixels, or an error
-        try:
-            return examine(image, self.settings)
-        except RequestError as error:
-            return error
-
-    def _preprocess(self, picture: Picture | NDArray[np.uint8] | RequestError) -> NDArray[np.uint8] | RequestError:
-        if not isinstance(picture, Picture):
-            return picture
-        spec = self.card.preprocessing
-        try:
-            with self.large_one if picture.memory > memory.LARGE else nullcontext():
-                return preprocess(render(picture, self.settings, spec.resize), spec)
-        except RequestError as error:
-            return error
+            return self.decoder.decode(requests)
 
     def _infer(
         self, pixels: list[NDArray[np.uint8] | RequestError], explained: bool

@@ -22,6 +22,7 @@ ERROR_TYPES = {
     HTTPStatus.BAD_REQUEST: "BadRequestException",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "RequestEntityTooLargeException",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "UnsupportedMediaTypeException",
+    HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailableException",
 }
 
 

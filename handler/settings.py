@@ -30,6 +30,7 @@ class Settings:
     max_image_pixels: int = 50_000_000
     max_request_pixels: int = 100_000_000
     memory_headroom: int = 2_000_000_000
+    decode_seconds: int = 10
     jpeg_decode: JpegDecode = "exact"
     engine: EngineName = "auto"
     precision: Precision = "auto"

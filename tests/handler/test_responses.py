@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
+from handler.errors import BadRequest, PayloadTooLarge, RequestError, ServiceUnavailable, UnsupportedMediaType
 from handler.labels import Prediction
 from handler.parameters import Parameters
 from handler.responses import answer, refuse, respond
@@ -22,6 +22,7 @@ GOOD = {"class_id": "n02124075"}
         (BadRequest("Why."), 400, "BadRequestException"),
         (PayloadTooLarge("Why."), 413, "RequestEntityTooLargeException"),
         (UnsupportedMediaType("Why."), 415, "UnsupportedMediaTypeException"),
+        (ServiceUnavailable("Why."), 503, "ServiceUnavailableException"),
     ],
 )
 def test_an_error_has_the_form_of_torchserve(error: RequestError, status: int, type_name: str) -> None:

@@ -48,6 +48,7 @@ def test_unknown_keys_are_named(unknown: dict[Any, Any], named: str) -> None:
         ("max_images", 0),
         ("max_image_bytes", -1),
         ("max_image_pixels", 1.5),
+        ("decode_seconds", 0),
         ("threads", -1),
         ("min_probability", 2),
         ("min_probability", -0.1),
