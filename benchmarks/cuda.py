@@ -28,10 +28,11 @@ from benchmarks.machine import commit
 from benchmarks.report import show
 from benchmarks.results import Spread
 from handler.card import ModelCard
+from handler.cores import Threads, available_cores
 from handler.engines.batches import slices
 from handler.engines.cuda import CudaEngine
 from handler.engines.torch import load_module
-from handler.settings import Settings, Threads, available_cores
+from handler.settings import Settings
 from scripts.archive import read_manifest
 from scripts.console import err, note, out, run
 

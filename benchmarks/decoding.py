@@ -29,11 +29,12 @@ from benchmarks.material import JPEG_QUALITY, parse_size
 from benchmarks.report import show
 from benchmarks.results import Spread, spread
 from handler.card import ModelCard, Preprocessing
+from handler.cores import Threads, available_cores
 from handler.engines.engine import load_engine
 from handler.images import decode
 from handler.labels import softmax
 from handler.preprocessing import preprocess
-from handler.settings import Settings, Threads, available_cores
+from handler.settings import Settings
 from scripts.client import sources
 from scripts.console import err, out, run
 from scripts.errors import CommandError

@@ -15,11 +15,12 @@ from rich.table import Table
 
 from benchmarks.agreement import HEADINGS, Probabilities, compare, stand_in
 from handler.card import ModelCard
+from handler.cores import Threads, available_cores
 from handler.engines.engine import load_engine
 from handler.images import decode
 from handler.labels import softmax
 from handler.preprocessing import preprocess
-from handler.settings import Settings, Threads, available_cores
+from handler.settings import Settings
 from scripts.client import sources
 from scripts.console import err, out, run
 

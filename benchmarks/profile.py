@@ -23,7 +23,7 @@ from benchmarks.load import Target
 from benchmarks.measure import Tree
 from benchmarks.rounds import WARM_CLIENTS, WARM_SECONDS
 from benchmarks.service import Place, Running
-from handler.settings import Threads, available_cores, default_workers
+from handler.cores import Threads, available_cores, default_workers
 from scripts.console import err, out, run
 
 SIZE = "720x720"

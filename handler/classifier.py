@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from handler import memory
 from handler.card import ModelCard
 from handler.context import Context
+from handler.cores import threads_per_worker
 from handler.decoding import Decoder
 from handler.engines.engine import Engine, load_engine
 from handler.engines.inferred import Inferred
@@ -28,7 +29,7 @@ from handler.protocols.explanation import ExplanationProtocol, ExplanationReques
 from handler.protocols.inference import InferenceProtocols
 from handler.protocols.protocol import OwnProtocol, RequestProtocol
 from handler.responses import Response, Result, answer, explanation
-from handler.settings import Settings, threads_per_worker
+from handler.settings import Settings
 
 logger = logging.getLogger("handler.classifier")  # TorchServe imports this file as `classifier`
 

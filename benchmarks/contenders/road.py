@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.card import ModelCard
+from handler.cores import Threads, available_cores
 from handler.engines.engine import load_engine
 from handler.images import decode
 from handler.labels import LABELS_FILE, Labels
 from handler.preprocessing import preprocess
-from handler.settings import Settings, Threads, available_cores
+from handler.settings import Settings
 
 
 class Road:

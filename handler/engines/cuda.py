@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from handler.card import ModelCard
+from handler.cores import Threads
 from handler.engines.batches import FIXED_SIZES, MAX_BATCH, padded_size, slices
 from handler.engines.torch import load_module
-from handler.settings import Settings, Threads
+from handler.settings import Settings
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 Launch = Callable[[], None]

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from handler.cores import Threads
 from handler.engines.cuda import CudaEngine
 from handler.engines.openvino import OpenVinoEngine
 from handler.engines.torch import TorchEngine
 from handler.errors import ArchiveError
-from handler.settings import Settings, Threads
+from handler.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handler.cores import Threads
 from handler.engines.batches import slices
-from handler.settings import Settings, Threads
+from handler.settings import Settings
 
 OPENVINO_FILE = "model.xml"
 

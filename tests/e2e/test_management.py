@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from handler.settings import default_workers
+from handler.cores import default_workers
 from scripts.archive import MANIFEST
 from scripts.client.http import Client
 from scripts.model.download import sha256_of

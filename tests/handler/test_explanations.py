@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from handler.card import ModelCard
+from handler.cores import Threads
 from handler.engines.engine import load_engine
 from handler.errors import ArchiveError
 from handler.explanations import HEAD_FILE, Head, colour, paint
 from handler.preprocessing import preprocess
-from handler.settings import EngineName, Precision, Settings, Threads
+from handler.settings import EngineName, Precision, Settings
 from scripts.model.checkpoint import build
 from scripts.model.networks import ARCHITECTURES, ServingModel
 from tests.pictures import noise, photo

@@ -9,13 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from handler.cores import Threads
 from handler.engines.batches import MAX_BATCH
 from handler.engines.cuda import CudaEngine
 from handler.engines.engine import load_engine
 from handler.engines.torch import TorchEngine
 from handler.labels import softmax
 from handler.preprocessing import preprocess
-from handler.settings import Precision, Settings, Threads
+from handler.settings import Precision, Settings
 from scripts.model.networks import ARCHITECTURES
 from tests.pictures import FITTING, photo
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from handler.cores import Threads
 from handler.engines import batches, engine
 from handler.engines.engine import Engine, load_engine
 from handler.engines.openvino import OpenVinoEngine
 from handler.errors import ArchiveError
 from handler.labels import softmax
 from handler.preprocessing import preprocess
-from handler.settings import EngineName, Settings, Threads
+from handler.settings import EngineName, Settings
 from scripts.model.networks import ARCHITECTURES
 from scripts.model.vision import torchvision
 from tests.pictures import FITTING, noise, photo

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from handler.cores import Threads
 from handler.engines.batches import MAX_BATCH
 from handler.engines.engine import Engine
 from handler.engines.openvino import OPENVINO_FILE, OpenVinoEngine
 from handler.engines.torch import TORCH_FILE, TorchEngine
 from handler.labels import softmax
-from handler.settings import Settings, Threads
+from handler.settings import Settings
 from scripts.model.export import export
 from scripts.model.networks import ARCHITECTURES, ServingModel, calibrated
 
