@@ -127,7 +127,7 @@ def time_stages(archive: Path, photo: Path, seconds: float) -> dict[str, float]:
         marks.append(time.process_time())
         pixels = [preprocess(image, spec) for image in decoded]
         marks.append(time.process_time())
-        road.engine(np.stack(pixels))
+        road.engine.infer(np.stack(pixels))
         marks.append(time.process_time())
         for stage, (began, ended) in zip(used, pairwise(marks), strict=True):
             used[stage] += ended - began

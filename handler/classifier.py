@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from itertools import chain, islice, repeat
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from handler.card import ModelCard
 from handler.context import Context
 from handler.cores import threads_per_worker
 from handler.decoding import Decoder
-from handler.engines.engine import Engine, load_engine
 from handler.engines.inferred import Inferred
+from handler.engines.load import load_engine
 from handler.errors import ArchiveError, RequestError
 from handler.explanations import Head, paint
 from handler.labels import LABELS_FILE, Labels, softmax
@@ -58,7 +58,7 @@ class ImageClassifier:
         self.metrics = Metrics(context.metrics, self.card)
         threads = threads_per_worker(self.settings, config)
         self.decoder = Decoder(self.settings, self.card.preprocessing, threads.batch)
-        self.engine: Engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
+        self.engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
         self._warm_up(int(context.system_properties.get("batch_size") or 1))
         _take_json_undecoded()
         memory.limit_growth(self.settings.memory_headroom)
@@ -109,7 +109,7 @@ class ImageClassifier:
 
     def _run(self, batch: NDArray[np.uint8], explained: bool) -> Iterator[Inferred]:
         with self.metrics.timed(INFERENCE):
-            logits, features = self.engine.explain(batch) if explained else (self.engine(batch), repeat(None))
+            logits, features = self.engine.infer(batch, features=explained)
         self.metrics.add(BATCH, len(batch))
         return map(Inferred, batch, softmax(logits), features)
 
@@ -126,7 +126,7 @@ class ImageClassifier:
 
     def _result(self, request: ImageRequest, inferred: Inferred) -> dict[str, Any]:
         probabilities, parameters = inferred.probabilities, request.parameters
-        if not isinstance(request, ExplanationRequest) or inferred.features is None:
+        if not isinstance(request, ExplanationRequest):
             return answer(self.labels.top_k(probabilities, parameters.top_k), parameters)
         index = int(probabilities.argmax()) if request.index is None else request.index
         picture = paint(inferred.pixels, self.head.activation(inferred.features, index), parameters.overlay)
@@ -135,7 +135,7 @@ class ImageClassifier:
     def _warm_up(self, batch_size: int) -> None:
         side = self.card.preprocessing.crop
         for rows in {1, batch_size}:
-            self.engine(np.zeros((rows, side, side, 3), np.uint8))
+            self.engine.infer(np.zeros((rows, side, side, 3), np.uint8))
 
 
 def _parse(

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Inferred:
-    """The image's pixels (side, side, 3), its probabilities (classes,) and, if asked for, features (channels, h, w)."""
+    """The image's pixels (side, side, 3), its probabilities (classes,) and features (channels, h, w)."""
 
     pixels: NDArray[np.uint8]
     probabilities: NDArray[np.float64]
-    features: NDArray[np.float32] | None
+    features: NDArray[np.float32]

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from handler.classifier import ImageClassifier
 from handler.decoding import Decoder
+from handler.engines.engine import Outputs
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, Metrics
@@ -133,11 +132,11 @@ def test_warm_up_has_the_shapes_to_come(folder: Path, engine: ColourEngine, batc
     assert sorted(engine.shapes) == [(rows, 224, 224, 3) for rows in shapes]
 
 
-def test_a_bug_is_not_an_answer(handler: ImageClassifier, folder: Path) -> None:
-    def broken(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+def test_a_bug_is_not_an_answer(handler: ImageClassifier, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Outputs:
         raise ZeroDivisionError
 
-    handler.engine = broken  # type: ignore[assignment]
+    monkeypatch.setattr(handler.engine, "infer", broken)
     with pytest.raises(ZeroDivisionError):
         handler.handle([{"body": RED}], FakeContext(folder))
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from handler.card import ModelCard
 from handler.cores import Threads
-from handler.engines.engine import load_engine
+from handler.engines.load import load_engine
 from handler.errors import ArchiveError
 from handler.explanations import HEAD_FILE, Head, colour, paint
 from handler.preprocessing import preprocess
@@ -36,8 +36,8 @@ def test_it_is_grad_cam(name: EngineName, densenet_folder: Path, seeded_checkpoi
     spec = ModelCard.read(densenet_folder).preprocessing
     batch = np.stack([preprocess(image, spec) for image in (photo("chelsea"), photo("coffee"), noise(224, 224))])
     engine = load_engine(densenet_folder, Settings(engine=name, precision="f32"), THREADS, None)
-    logits, features = engine.explain(batch)
-    np.testing.assert_allclose(logits, engine(batch), atol=1e-4)
+    logits, features = engine.infer(batch, features=True)
+    np.testing.assert_allclose(logits, engine.infer(batch)[0], atol=1e-4)
     head = Head.read(densenet_folder, logits.shape[1])
 
     model = eager_densenet(seeded_checkpoint)
@@ -63,7 +63,7 @@ def test_the_cat_is_where_the_cat_class_looks(stand_in_folder: Path, precision: 
     picture = Image.new("RGB", (448, 224), (128, 128, 128))
     picture.paste(cat, (224, 0))
     pixels = preprocess(picture.resize((spec.resize, spec.resize)), spec)[None]
-    logits, features = load_engine(stand_in_folder, settings, THREADS, None).explain(pixels)
+    logits, features = load_engine(stand_in_folder, settings, THREADS, None).infer(pixels, features=True)
     activation = Head.read(stand_in_folder, logits.shape[1]).activation(features[0], 281)
     assert activation[:, 4:].sum() > 3 * activation[:, :3].sum()
 
