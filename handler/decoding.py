@@ -17,9 +17,11 @@ from handler.card import Preprocessing
 from handler.errors import RequestError, ServiceUnavailable
 from handler.formats.picture import Picture
 from handler.images import examine, render
-from handler.payload import Image
+from handler.payload import ImageInput
 from handler.preprocessing import preprocess
 from handler.settings import Settings
+
+Pixels = NDArray[np.uint8]
 
 
 class Decoder:
@@ -38,7 +40,7 @@ class Decoder:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
         self._large_one = Lock()
 
-    def decode(self, requests: Iterable[Sequence[Image]]) -> list[NDArray[np.uint8] | RequestError]:
+    def decode(self, requests: Iterable[Sequence[ImageInput]]) -> list[Pixels | RequestError]:
         """Decode the images of all requests of a batch: all are examined before the first is decoded.
 
         Returns one item for each image, in the order given: pixels (side, side, 3) or the error that refuses it.
@@ -54,7 +56,7 @@ class Decoder:
         pixels = dict(zip(by_cost, decoded, strict=True))
         return [pixels[i] for i in range(len(examined))]
 
-    def _examine(self, image: Image) -> Picture | NDArray[np.uint8] | RequestError:
+    def _examine(self, image: ImageInput) -> Picture | Pixels | RequestError:
         if not isinstance(image, bytes | bytearray):
             return image  # ready pixels, or an error
         try:
@@ -62,9 +64,7 @@ class Decoder:
         except RequestError as error:
             return error
 
-    def _preprocess(
-        self, deadline: float, image: Picture | NDArray[np.uint8] | RequestError
-    ) -> NDArray[np.uint8] | RequestError:
+    def _preprocess(self, deadline: float, image: Picture | Pixels | RequestError) -> Pixels | RequestError:
         if not isinstance(image, Picture):
             return image
         try:
@@ -76,6 +76,6 @@ class Decoder:
             return error
 
 
-def _cost(image: Picture | NDArray[np.uint8] | RequestError) -> int:
+def _cost(image: Picture | Pixels | RequestError) -> int:
     """Estimate how long an image takes: the time that decoders need grows with the memory they need."""
     return image.memory if isinstance(image, Picture) else 0
