@@ -1,4 +1,4 @@
-"""The images of a batch to the pixels the model sees: the cheapest first, within a budget of time."""
+"""Decode the images of a batch to the pixels the model sees: the cheapest first, within a budget of time."""
 
 from __future__ import annotations
 

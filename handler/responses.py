@@ -1,4 +1,4 @@
-"""Predictions and errors to the JSON that leaves the worker."""
+"""Write predictions and errors as the JSON that leaves the worker."""
 
 from __future__ import annotations
 

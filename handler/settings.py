@@ -51,7 +51,7 @@ class Settings:
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Take the settings out of a whole model-config.yaml.
 
-        Raises ArchiveError, naming the key, where one is unknown or has a value it cannot have.
+        Raises ArchiveError, naming the key, if one is unknown or has a value it cannot have.
         """
         section = config.get("handler") or {}
         if not isinstance(section, Mapping):

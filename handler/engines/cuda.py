@@ -92,7 +92,7 @@ def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Forwa
     feature map in `dtype`.
 
     Convolutions and linear layers, whose weights alone have several dimensions, compute in `dtype`: autocast casts what
-    flows into them. Normalisation of pixels and of batches keeps its f32 constants.
+    flows into them. Normalization of pixels and of batches keeps its f32 constants.
     """
     for parameter in model.parameters():
         if parameter.ndim > 1:  # cast here, or autocast would cast it in every run

@@ -72,7 +72,7 @@ class InferenceProtocols:
 
 
 def _split(row: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Cut a body into its JSON and the binary data behind it; TorchServe has decoded it where it was all JSON."""
+    """Split a body into its JSON and the binary data behind it. TorchServe may have decoded the JSON already."""
     body = next((row[name] for name in BODY_FIELDS if name in row), None)
     length = next((value for name, value in headers.items() if name.lower() == JSON_LENGTH.lower()), None)
     binary = b""

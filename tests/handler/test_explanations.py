@@ -14,7 +14,7 @@ from handler.card import ModelCard
 from handler.cores import Threads
 from handler.engines.load import load_engine
 from handler.errors import ArchiveError
-from handler.explanations import HEAD_FILE, Head, colour, paint
+from handler.explanations import HEAD_FILE, Head, color, paint
 from handler.preprocessing import preprocess
 from handler.settings import EngineName, Precision, Settings
 from scripts.model.checkpoint import build
@@ -127,5 +127,5 @@ def test_half_an_overlay_lies_between() -> None:
 
 
 def test_colours_grow_lighter() -> None:
-    lightness = colour(np.linspace(0, 1, 50, dtype=np.float32)[None]).sum(axis=-1)[0]
+    lightness = color(np.linspace(0, 1, 50, dtype=np.float32)[None]).sum(axis=-1)[0]
     assert (np.diff(lightness) > 0).all()
