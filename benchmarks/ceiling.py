@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.contenders.road import Road
 from benchmarks.measure import Tree
 from benchmarks.results import percentile
-from handler.settings import Threads
+from handler.cores import Threads
 
 BATCHES = (1, 4, 8)
 WARM_BATCHES = 3

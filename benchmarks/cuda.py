@@ -28,10 +28,11 @@ from benchmarks.machine import commit
 from benchmarks.report import show
 from benchmarks.results import Spread
 from handler.card import ModelCard
+from handler.cores import Threads, available_cores
 from handler.engines.batches import slices
 from handler.engines.cuda import CudaEngine
 from handler.engines.torch import load_module
-from handler.settings import Settings, Threads, available_cores
+from handler.settings import Settings
 from scripts.archives.mar import Archive
 from scripts.console import err, note, out, run
 
@@ -82,7 +83,10 @@ def measure(folder: Path, device: torch.device, rounds: int, seconds: float) -> 
     """Measure both contenders and the card by turns, so that a change of its clock meets all of them."""
     card, cores = ModelCard.read(folder), available_cores()
     engine = CudaEngine(folder, Settings(), Threads(cores, cores), device)
-    contenders: dict[str, Infer] = {"engine": engine, "eager f32": eager(load_module(folder, device), device)}
+    contenders: dict[str, Infer] = {
+        "engine": lambda batch: engine.infer(batch)[0],
+        "eager f32": eager(load_module(folder, device), device),
+    }
     taken: dict[str, dict[int, list[float]]] = {name: {batch: [] for batch in BATCHES} for name in contenders}
     matmuls = []
     for _ in track(range(rounds), "Measuring", console=err, transient=True):

@@ -29,11 +29,12 @@ from benchmarks.material import JPEG_QUALITY, parse_size
 from benchmarks.report import show
 from benchmarks.results import Spread, spread
 from handler.card import ModelCard, Preprocessing
-from handler.engines.engine import load_engine
+from handler.cores import Threads, available_cores
+from handler.engines.load import load_engine
 from handler.images import decode
 from handler.labels import softmax
 from handler.preprocessing import preprocess
-from handler.settings import Settings, Threads, available_cores
+from handler.settings import Settings
 from scripts.client import sources
 from scripts.console import err, out, run
 from scripts.errors import CommandError
@@ -102,7 +103,9 @@ def infer(kinds: list[Kind], names: list[str]) -> dict[Kind, Agreement]:
         engine = load_engine(folder, EXACT, Threads(cores, cores), None)
         both_ways = partial(pixels_of, kinds, ModelCard.read(folder).preprocessing)
         made = track(pool.map(both_ways, names), "Classifying", len(names), console=err, transient=True)
-        answers = np.array([[[softmax(engine(one[None]))[0] for one in pair] for pair in photo] for photo in made])
+        answers = np.array(
+            [[[softmax(engine.infer(one[None])[0])[0] for one in pair] for pair in photo] for photo in made]
+        )
     return {kind: compare(answers[:, i, 1], answers[:, i, 0]) for i, kind in enumerate(kinds)}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from handler.settings import available_cores
+from handler.cores import available_cores
 from scripts import paths
 from scripts.server.java import find_java
 

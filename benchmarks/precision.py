@@ -15,11 +15,12 @@ from rich.table import Table
 
 from benchmarks.agreement import HEADINGS, Probabilities, compare, stand_in
 from handler.card import ModelCard
-from handler.engines.engine import load_engine
+from handler.cores import Threads, available_cores
+from handler.engines.load import load_engine
 from handler.images import decode
 from handler.labels import softmax
 from handler.preprocessing import preprocess
-from handler.settings import Settings, Threads, available_cores
+from handler.settings import Settings
 from scripts.client import sources
 from scripts.console import err, out, run
 
@@ -42,7 +43,7 @@ def infer(folder: Path, names: list[str]) -> tuple[Probabilities, Probabilities]
     rows = []
     for name in track(names, "Classifying", console=err, transient=True):
         pixels = preprocess(decode(sources.read(name), settings[0], spec.resize), spec)[None]
-        rows.append([softmax(engine(pixels))[0] for engine in engines])
+        rows.append([softmax(engine.infer(pixels)[0])[0] for engine in engines])
     automatic, exact = np.array(rows).swapaxes(0, 1)
     return automatic, exact
 

@@ -23,7 +23,7 @@ from benchmarks.load import Target
 from benchmarks.measure import Tree
 from benchmarks.rounds import WARM_CLIENTS, WARM_SECONDS
 from benchmarks.service import Place, Running
-from handler.settings import Threads, available_cores, default_workers
+from handler.cores import Threads, available_cores, default_workers
 from scripts.console import err, out, run
 
 SIZE = "720x720"
@@ -127,7 +127,7 @@ def time_stages(archive: Path, photo: Path, seconds: float) -> dict[str, float]:
         marks.append(time.process_time())
         pixels = [preprocess(image, spec) for image in decoded]
         marks.append(time.process_time())
-        road.engine(np.stack(pixels))
+        road.engine.infer(np.stack(pixels))
         marks.append(time.process_time())
         for stage, (began, ended) in zip(used, pairwise(marks), strict=True):
             used[stage] += ended - began

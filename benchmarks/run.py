@@ -20,7 +20,7 @@ from benchmarks.lineup import CEILING, LINEUP, Contender
 from benchmarks.report import Run, show
 from benchmarks.results import CLIENTS, Outcome, Sample, Step, clients, make_steps, spread
 from benchmarks.service import Place, free_ports
-from handler.settings import available_cores
+from handler.cores import available_cores
 from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError
 

@@ -1,8 +1,18 @@
-"""The road an image travels inside a TorchServe worker.
+"""What runs inside a TorchServe worker. A request's bytes travel one road, in one direction:
 
-    payload -> images -> preprocessing -> engine -> labels -> responses
-    (bytes)    (Pillow)  (uint8 NHWC)     (logits)  (names)   (JSON)
+    protocols -> decoding -> engines -> operations -> responses
+    (a row)      (bytes)     (pixels)   (logits)      (JSON)
 
-Each module is one stage and knows no other; `classifier` alone knows their order. A protocol (`protocols`,
-`inference_protocols`) is a pair of ends for it: how a payload is read, how a response is written.
+`classifier` alone knows their order. A module imports only from layers below its own (tests/handler/test_imports.py):
+
+    classifier                                                      composes the rest
+    protocols                                                       how each address is asked and answers
+    decoding, requests                                              a batch's images; a row's images and operation
+    images, memory, operations                                      bytes to RGB; predict and explain
+    payload, responses, explanations, preprocessing, formats, engines
+    cores, parameters, metrics
+    settings, card, labels
+    errors, context
+
+Pictures and engines know nothing of requests: `decoding` is where the two meet.
 """

@@ -1,4 +1,4 @@
-"""The model card: what this model is, where it came from and how it wants its images."""
+"""The model card: what this model is, where its weights came from and how it expects its images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CARD_FILE = "model-card.json"
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The one home of the preprocessing numbers.
+    """The preprocessing numbers, which are kept here and nowhere else.
 
-    `resize` is the length of the shorter side and `crop` the side of the centre crop, in pixels;
+    `resize` is the length of the shorter side and `crop` the side of the center crop, in pixels;
     `mean` and `std` are per RGB channel, for values in 0..1.
     """
 
@@ -45,7 +45,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the checkpoint came from: a plain description, its SHA-256 and its licence.
+    """Where the checkpoint came from: a plain description, its SHA-256 and its license.
 
     What follows is None unless the checkpoint itself says it. The graph's logits are already divided by `temperature`.
     """
@@ -90,7 +90,7 @@ class ModelCard:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the card from an unpacked archive. Raises ArchiveError where its fields do not fit."""
+        """Read the card from an unpacked archive. Raises ArchiveError if its fields do not fit."""
         try:
             return cls.from_dict(json.loads((folder / CARD_FILE).read_text()))
         except (KeyError, TypeError, ValueError) as error:

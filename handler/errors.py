@@ -4,7 +4,8 @@
     ├── RequestError              one image or one request; answered, never raised through the worker
     │   ├── BadRequest            400  no image, empty, corrupt, malformed
     │   ├── PayloadTooLarge       413  too many bytes, pixels or images
-    │   └── UnsupportedMediaType  415  not an image format we accept
+    │   ├── UnsupportedMediaType  415  not an image format we accept
+    │   └── ServiceUnavailable    503  no time left to decode it
     └── ArchiveError              the archive contradicts itself: the worker stops while loading
 
 Anything else that is raised is a bug and propagates.
@@ -21,7 +22,7 @@ class HandlerError(Exception):
 
 
 class RequestError(HandlerError):
-    """What a client did wrong, with the HTTP status that says so."""
+    """Why an image or a request is not answered, with the HTTP status that says so."""
 
     status: ClassVar[HTTPStatus]
 
@@ -36,6 +37,10 @@ class PayloadTooLarge(RequestError):
 
 class UnsupportedMediaType(RequestError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class ServiceUnavailable(RequestError):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class ArchiveError(HandlerError):

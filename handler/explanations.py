@@ -1,4 +1,4 @@
-"""What a prediction rests on: the class's weights times the last feature map, painted over the image.
+"""Explain a prediction: the class's weights times the last feature map, painted over the image.
 
 Both networks end in global average pooling and one linear layer. The gradient of a class's logit with respect to the
 feature map is then that class's row of the layer divided by the map's area, so this is exactly Grad-CAM
@@ -19,8 +19,8 @@ from handler.errors import ArchiveError
 HEAD_FILE = "head.npy"
 
 # Control points of matplotlib's "inferno", evenly spaced: dark where nothing was seen, and ordered by lightness, so
-# that it reads the same in grey and for the colour-blind.
-COLOURS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32)
+# that it reads the same in gray and for the color-blind.
+COLORS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32)
 
 
 class Head:
@@ -33,7 +33,7 @@ class Head:
     def read(cls, folder: Path, classes: int) -> Head:
         """Map the file into memory: its pages are read when a class is first explained.
 
-        Raises ArchiveError where the archive has none or another number of classes.
+        Raises ArchiveError if the archive has none or another number of classes.
         """
         try:
             weights = np.load(folder / HEAD_FILE, mmap_mode="r", allow_pickle=False)
@@ -46,7 +46,7 @@ class Head:
     def activation(self, features: NDArray[np.float32], index: int) -> NDArray[np.float32]:
         """Locate class `index` in one image's features (channels, h, w); returns (h, w), 0 to 1.
 
-        All is 0 where nothing in the image speaks for the class.
+        All values are 0 if nothing in the image speaks for the class.
         """
         summed = np.maximum(np.tensordot(self._weights[index], features, axes=1), 0)
         peak = summed.max()
@@ -55,19 +55,19 @@ class Head:
 
 
 def paint(pixels: NDArray[np.uint8], activation: NDArray[np.float32], overlay: float) -> bytes:
-    """Blend the activation in colour over the image the model saw, (side, side, 3); returns a PNG.
+    """Blend the activation in color over the image the model saw, (side, side, 3); returns a PNG.
 
-    `overlay` is the share of the colours, from 0 (the image alone) to 1 (the colours alone).
+    `overlay` is the share of the colors, from 0 (the image alone) to 1 (the colors alone).
     """
     height, width = pixels.shape[:2]
     upsampled = Image.fromarray(activation).resize((width, height), Image.Resampling.BILINEAR)
-    blended = (1 - overlay) * pixels + overlay * colour(np.asarray(upsampled))
+    blended = (1 - overlay) * pixels + overlay * color(np.asarray(upsampled))
     buffer = io.BytesIO()
     Image.fromarray(np.round(blended).astype(np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def colour(activation: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Colours (h, w, 3), 0 to 255, of an activation (h, w), 0 to 1."""
-    stops = np.linspace(0, 1, len(COLOURS))
-    return np.stack([np.interp(activation, stops, channel) for channel in COLOURS.T], axis=-1).astype(np.float32)
+def color(activation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Colors (h, w, 3), 0 to 255, of an activation (h, w), 0 to 1."""
+    stops = np.linspace(0, 1, len(COLORS))
+    return np.stack([np.interp(activation, stops, channel) for channel in COLORS.T], axis=-1).astype(np.float32)

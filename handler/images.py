@@ -1,4 +1,4 @@
-"""Bytes to an RGB image, or the reason why not."""
+"""Decode the bytes of one image file to RGB, or say why that cannot be done."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from handler.formats.orientation import orientation, upright
 from handler.formats.picture import MAX_SIDE, File, Picture, cut_short
 from handler.settings import Settings
 
-# Pillow reads dozens of formats, some by running other programs (EPS): only these are tried.
+# Pillow reads dozens of formats, some by running other programs (EPS). Only these are tried.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
-# The first bytes of those formats, which tell a damaged photo from a file that never was one, and its structure.
+# The first bytes of each format, which tell a damaged photo from a file that never was one, and what checks the rest.
 READERS: tuple[tuple[re.Pattern[bytes], Callable[[File], Picture]], ...] = tuple(
     (re.compile(signature, re.DOTALL), reader)
     for signature, reader in (
@@ -34,7 +34,7 @@ READERS: tuple[tuple[re.Pattern[bytes], Callable[[File], Picture]], ...] = tuple
     )
 )
 
-# Bytes that decoding one image may take, whatever its format and colours: a picture of 50 megapixels as Pillow holds
+# Bytes that decoding one image may take, whatever its format and colors: a picture of 50 megapixels as Pillow holds
 # it, four bytes a pixel, and its copy turned upright or as RGB take 400 MB.
 MAX_MEMORY = 500_000_000
 
@@ -42,19 +42,19 @@ MAX_MEMORY = 500_000_000
 # the resize, and not the decoder's coarser filter, decides what is left of the detail (docs/decisions.md).
 HEADROOM = 2
 
-# Pixels that are brought to RGB at a time, where that takes copies.
+# Pixels that are converted to RGB at a time, if that takes copies.
 BAND = 1_000_000
 
 
 def decode(data: File, settings: Settings, resize: int) -> Image.Image:
-    """Examine one file and decode it, as the two functions below say."""
+    """Examine one file and decode it: `examine`, then `render`."""
     return render(examine(data, settings), settings, resize)
 
 
 def examine(data: File, settings: Settings) -> Picture:
     """Check the structure and the claims of one file; nothing is decoded.
 
-    Raises BadRequest where the file is empty, damaged or unlike any real one, UnsupportedMediaType where it is no
+    Raises BadRequest if the file is empty, damaged or unlike any real one, UnsupportedMediaType if it is not an
     image of an accepted format, and PayloadTooLarge past `max_image_bytes`, `max_image_pixels`, MAX_SIDE or MAX_MEMORY.
     """
     if not data:
@@ -96,9 +96,9 @@ def render(picture: Picture, settings: Settings, resize: int) -> Image.Image:
     """Decode one file to an upright 8-bit RGB image; an animation gives its first frame.
 
     `resize` is the length in pixels that the shorter side will be brought to. With `jpeg_decode: scaled` a JPEG
-    comes at 1/2, 1/4 or 1/8 of its size, where that leaves its shorter side HEADROOM times as long or more.
+    is decoded at 1/2, 1/4 or 1/8 of its size, if its shorter side then still has HEADROOM times that length.
 
-    Raises BadRequest where the file is damaged, and PayloadTooLarge where the worker has no memory left for it.
+    Raises BadRequest if the file is damaged, and PayloadTooLarge if the worker has no memory left for it.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(picture.data), formats=[picture.format])
@@ -129,7 +129,7 @@ def render(picture: Picture, settings: Settings, resize: int) -> Image.Image:
 
 
 def _scale_down(image: Image.Image, least: int) -> None:
-    """Have a JPEG decoded at a part of its size, the shorter side not under `least` pixels.
+    """Ask for a JPEG decoded at a fraction of its size, its shorter side at least `least` pixels.
 
     Sides that are no multiple of the divisor would be rounded up, and the resize would then shift the picture.
     """
@@ -141,7 +141,7 @@ def _scale_down(image: Image.Image, least: int) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Bring every mode to RGB, a band of rows at a time: beside the image and its copy, little memory is needed."""
+    """Convert any mode to RGB, a band of rows at a time, so that only the image and its copy are in memory."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.has_transparency_data:
@@ -170,7 +170,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _white(image: Image.Image) -> float:
-    """Say which level is white in 16-bit, 32-bit or float grey.
+    """Say which level is white in 16-bit, 32-bit or float gray.
 
     Such files do not say how bright white is: it is the least of 1 (floats only), 255, 65535 that holds the
     brightest pixel, or else that pixel itself.

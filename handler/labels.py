@@ -1,4 +1,4 @@
-"""Logits to class names."""
+"""Turn logits into probabilities and class names."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Labels:
         return self._names[index]
 
     def index(self, class_id: str) -> int | None:
-        """Find a class by its id; None where there is none of that id."""
+        """Find a class by its id; None if there is none."""
         return next((i for i, (own_id, _) in enumerate(self._names) if own_id == class_id), None)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read `{"0": [class_id, class_name], ...}`.
 
-        Raises ArchiveError where the file is not of that form or its indices are not 0, 1, 2 and so on.
+        Raises ArchiveError if the file has another form, or its indices are not 0, 1, 2 and so on.
         """
         try:
             table = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What decoding may cost in memory: the pictures of one request together, and a worker as a whole."""
+"""Limits on the memory that decoding takes: for the pictures of one request together, and for a worker as a whole."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from handler.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Bytes that a picture may need to be decoded beside others; larger ones are decoded one after the other. A photo of 12
-# megapixels needs 48 MB, or 96 MB where it has to be turned.
+# A picture that needs more bytes than this to be decoded is not decoded while another such picture is. A photo of 12
+# megapixels needs 48 MB, or 96 MB if it has to be turned.
 LARGE = 100_000_000
 
 STATUS = Path("/proc/self/status")
 
 
 def within_budget(images: Sequence[Any], settings: Settings) -> list[Any]:
-    """Put an error in the place of each picture for which `max_request_pixels` leaves no room; the rest stays."""
+    """Replace each picture for which `max_request_pixels` leaves no room by an error; keep the other items."""
     left = settings.max_request_pixels
     admitted: list[Any] = []
     for image in images:

@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus of a batch: images by outcome, how long the stages took, how many images ran together.
+"""What a worker reports to Prometheus: images by outcome, how long the stages took, how many images ran together.
 
 A metric that the server's metrics file (scripts/metrics.yaml) does not declare would be dropped by TorchServe after it
 was written and parsed: it is not written at all. Every observation is a line that TorchServe's front reads, so there is
@@ -34,7 +34,7 @@ OUTCOMES = (
 
 
 class Metrics:
-    """Writes the metrics of one model, labelled with its name and version, through TorchServe's metrics."""
+    """Writes the metrics of one model, labeled with its name and version, through TorchServe's metrics."""
 
     def __init__(self, cache: MetricsCache, card: ModelCard) -> None:
         declared = {name: metric for kind in cache.cache.values() for name, metric in kind.items()}

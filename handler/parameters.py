@@ -1,4 +1,4 @@
-"""What a client may choose for one request, and how each of it is spelt."""
+"""The parameters of a request: their names, their values, and the defaults."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from handler.errors import BadRequest
+from handler.labels import Labels
 from handler.settings import Settings
 
 OVERLAY = 0.5
@@ -19,30 +20,29 @@ class Parameters:
 
     top_k: int
     min_probability: float
-    # The class to explain, the best one where it is None, and the share of colour.
-    class_id: str | None = None
-    overlay: float = OVERLAY
+    class_index: int | None = None  # of the class to explain; None for each image's best
+    overlay: float = OVERLAY  # share of the colors, 0 to 1
 
 
-# What a request of either kind may choose.
+# The names that each operation knows.
 PREDICTION = ("top_k", "min_probability")
 EXPLANATION = ("min_probability", "class_id", "overlay")
 
 
 def parameter_name(name: str) -> str | None:
-    """Recognise a parameter of any kind of request in any spelling: top_k, Top-K, TOP_K."""
+    """Recognize a parameter of any operation in any spelling: top_k, Top-K, TOP_K."""
     plain = name.lower().replace("-", "_")
     return plain if plain in (*PREDICTION, *EXPLANATION) else None
 
 
-def in_headers(headers: Mapping[str, Any], taken: tuple[str, ...]) -> dict[str, str]:
-    """Pick the parameters that are taken out of a request's headers; a form's part headers are mappings and none."""
-    return {name: value for name, value in headers.items() if isinstance(value, str) and parameter_name(name) in taken}
+def in_headers(headers: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, str]:
+    """Find the known parameters among a request's headers. A value that is a mapping is a form part's own headers."""
+    return {name: value for name, value in headers.items() if isinstance(value, str) and parameter_name(name) in known}
 
 
-def check_names(given: Mapping[str, Any], taken: tuple[str, ...]) -> None:
-    """Raises BadRequest where a client asks for something that does not exist here, as a misspelt name does."""
-    unknown = sorted(str(name) for name in given if parameter_name(name) not in taken)
+def check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Raises BadRequest if a parameter is not known here, such as a misspelled one."""
+    unknown = sorted(str(name) for name in given if parameter_name(name) not in known)
     if unknown:
         raise BadRequest(
             f"Unknown parameter {_cut(', '.join(unknown))}: predictions take {', '.join(PREDICTION)}; "
@@ -50,16 +50,16 @@ def check_names(given: Mapping[str, Any], taken: tuple[str, ...]) -> None:
         )
 
 
-def choose(given: Mapping[str, Any], settings: Settings, classes: int) -> Parameters:
-    """Put the parameters given and the defaults together; of one given twice the last counts. Raises BadRequest."""
-    chosen = Parameters(min(settings.top_k, classes), settings.min_probability)
+def choose(given: Mapping[str, Any], settings: Settings, labels: Labels) -> Parameters:
+    """Check the parameters given and add the defaults; if one is given twice, the last counts. Raises BadRequest."""
+    chosen = Parameters(min(settings.top_k, len(labels)), settings.min_probability)
     for name, value in given.items():
         text = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
         match parameter_name(name):
             case "top_k":
-                chosen = replace(chosen, top_k=_top_k(text, classes))
+                chosen = replace(chosen, top_k=_top_k(text, len(labels)))
             case "class_id":
-                chosen = replace(chosen, class_id=str(text))
+                chosen = replace(chosen, class_index=_class_index(str(text), labels))
             case "min_probability":
                 chosen = replace(chosen, min_probability=_share("min_probability", text))
             case "overlay":
@@ -78,6 +78,13 @@ def _top_k(value: Any, classes: int) -> int:
     if not 1 <= top_k <= classes:
         raise BadRequest(expected)
     return top_k
+
+
+def _class_index(class_id: str, labels: Labels) -> int:
+    index = labels.index(class_id)
+    if index is None:
+        raise BadRequest(f"The model has no class {shown(class_id)}: class_id is one such as {labels[0][0]}.")
+    return index
 
 
 def _share(name: str, value: Any) -> float:

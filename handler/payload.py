@@ -1,4 +1,4 @@
-"""One TorchServe row to the image bytes and the parameters it carries. Nothing is decoded here."""
+"""Find the images and the parameters in one row of a TorchServe batch. Nothing is decoded here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError
+from handler.labels import Labels
 from handler.parameters import Parameters, check_names, choose, in_headers, parameter_name, shown
 from handler.settings import Settings
 
-# TorchServe puts a body that is no form under one of these names.
+# TorchServe puts a body that is not a form under one of these names.
 BODY_FIELDS = ("body", "data")
 
 # A tensor of 32 images, nested to its last list of three, has 1,612,832.
@@ -33,27 +34,27 @@ URLENCODED = (
 )
 
 
-# An encoded file, pixels ready for the model (uint8 HWC), or the error saying why it could not be read.
-Image = bytes | bytearray | NDArray[np.uint8] | RequestError
+# An encoded file, pixels ready for the model (uint8 HWC), or the error that says why there is neither.
+ImageInput = bytes | bytearray | NDArray[np.uint8] | RequestError
 
 
 @dataclass(frozen=True)
-class ImageRequest:
-    """The images of one request, in the order sent."""
+class Payload:
+    """What one request carries: its images, in the order sent, and its parameters."""
 
-    images: tuple[Image, ...]
+    images: tuple[ImageInput, ...]
     parameters: Parameters
 
 
 def parse(
-    row: Mapping[str, Any], headers: Mapping[str, Any], settings: Settings, classes: int, taken: tuple[str, ...]
-) -> ImageRequest:
+    row: Mapping[str, Any], headers: Mapping[str, Any], settings: Settings, labels: Labels, known: tuple[str, ...]
+) -> Payload:
     """Find the images and parameters in one row of a batch.
 
     `row` maps field names to what TorchServe made of them: bytes, str (text types) or a decoded JSON value.
     `headers` are the request's own, in the client's case, and for every field its part headers as a mapping.
-    `taken` names the parameters there are; those in the body or query win over those in headers.
-    Raises BadRequest or PayloadTooLarge where the request as a whole makes no sense.
+    `known` names the parameters there are; those in the body or query win over those in headers.
+    Raises BadRequest or PayloadTooLarge if the request as a whole makes no sense.
     """
     request_headers = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
     # Without its parameters: a form's boundary may spell any word.
@@ -63,7 +64,7 @@ def parse(
 
     fields = {name: value for name, value in row.items() if parameter_name(name) is None}
     given: dict[str, Any] = {}
-    images: list[Image] = []
+    images: list[ImageInput] = []
     for name, value in fields.items():
         if _is_json(name, value, headers, content_type):
             document = _load_json(value)
@@ -74,20 +75,20 @@ def parse(
             images.append(_file_of(name, value))
     given |= {name: value for name, value in row.items() if parameter_name(name)}
 
-    check_names(given, taken)
+    check_names(given, known)
     check_count(len(images), settings)
-    return ImageRequest(tuple(images), choose(in_headers(request_headers, taken) | given, settings, classes))
+    return Payload(tuple(images), choose(in_headers(request_headers, known) | given, settings, labels))
 
 
 def check_count(images: int, settings: Settings) -> None:
-    """Raises BadRequest where a request has no image and PayloadTooLarge where it has too many."""
+    """Raises BadRequest if a request has no image, and PayloadTooLarge if it has too many."""
     if not images:
         raise BadRequest(NO_IMAGE)
     check_most(images, settings)
 
 
 def check_most(images: int, settings: Settings) -> None:
-    """Raises PayloadTooLarge where a request has too many images."""
+    """Raises PayloadTooLarge if a request has too many images."""
     if images > settings.max_images:
         raise PayloadTooLarge(
             f"The request has {shown(images)} images and the limit is {settings.max_images}: split it into several."
@@ -102,7 +103,7 @@ def _is_json(name: str, value: Any, headers: Mapping[str, Any], content_type: st
 
 
 def _load_json(value: Any) -> dict[str, Any]:
-    """Check the outer form of a JSON document; TorchServe hands on as bytes what it could not parse."""
+    """Read a JSON document and check its outer form; TorchServe passes on undecoded what it could not parse."""
     if isinstance(value, bytes | bytearray | str):
         value = read_json(value, JSON_FORM)
     if not isinstance(value, dict) or not isinstance(value.get("instances"), list):
@@ -116,8 +117,8 @@ def _load_json(value: Any) -> dict[str, Any]:
 def read_json(text: bytes | bytearray | str, form: str) -> Any:
     """Read a JSON document; `form` says in a message what it should be.
 
-    Raises BadRequest where it is none, and PayloadTooLarge, before anything is built of it, where it has too many lists
-    and objects: three bytes of text become a hundred in memory.
+    Raises BadRequest if it is none. Raises PayloadTooLarge, before anything is built, if it has too many lists and
+    objects: three bytes of text become a hundred in memory.
     """
     found = sum(text.count(bracket) if isinstance(text, str) else text.count(bracket.encode()) for bracket in "[{")
     if found > MAX_CONTAINERS:
@@ -138,11 +139,11 @@ def _image_of(instance: Any, index: int) -> bytes | RequestError:
 
 
 def from_base64(encoded: str, name: str) -> bytes | RequestError:
-    """Decode one image; `name` says in a message which it was."""
+    """Decode one image from base64; `name` says in a message which one it was."""
     if encoded.startswith("data:"):  # a data URL, as browsers make them
         encoded = encoded.partition(",")[2]
     try:
-        return base64.b64decode("".join(encoded.split()), validate=True)  # encoders like to wrap their lines
+        return base64.b64decode("".join(encoded.split()), validate=True)  # many encoders wrap lines
     except (binascii.Error, ValueError) as error:
         return BadRequest(f"The {name} is not valid base64 ({error}): encode the photo's bytes again.")
 

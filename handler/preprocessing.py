@@ -1,4 +1,4 @@
-"""RGB image to the pixels the model sees."""
+"""Resize and crop an RGB image to the pixels the model sees."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from handler.card import Preprocessing
 
 # Past this ratio of long to short side only the part that survives the crop is resized: a 1 x 5000 image
 # would become 255 x 1,275,000. Pillow rounds the corners of that part to float32 and may resize down before
-# across, which moves some pixels by one or two grey levels; every ordinary photo takes the exact road.
+# across, which moves some pixels by one or two gray levels; every ordinary photo is resized as a whole.
 MAX_EXACT_ASPECT = 8
 
 
 def preprocess(image: Image.Image, spec: Preprocessing) -> NDArray[np.uint8]:
-    """Resize the shorter side to `spec.resize` and cut the centre, as torchvision's Resize and CenterCrop do.
+    """Resize the shorter side to `spec.resize` and cut the center, as torchvision's Resize and CenterCrop do.
 
-    Returns uint8 HWC, shape (crop, crop, 3). Normalisation is part of the model's graph.
+    Returns uint8 HWC, shape (crop, crop, 3). Normalization is part of the model's graph.
     """
     width, height = image.size
     shorter, longer = sorted(image.size)

@@ -1,4 +1,4 @@
-"""Predictions and errors to the JSON that leaves the worker."""
+"""Write predictions and errors as the JSON that leaves the worker."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ ERROR_TYPES = {
     HTTPStatus.BAD_REQUEST: "BadRequestException",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "RequestEntityTooLargeException",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "UnsupportedMediaTypeException",
+    HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailableException",
 }
 
 
@@ -35,7 +36,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def answer(predictions: list[Prediction], parameters: Parameters) -> dict[str, Any]:
+def prediction(predictions: list[Prediction], parameters: Parameters) -> dict[str, Any]:
     """Answer one image. `predictions` is ranked, best first; the best decides whether it is recognized."""
     best = predictions[0]
     recognized = best.probability >= parameters.min_probability
@@ -53,8 +54,11 @@ def answer(predictions: list[Prediction], parameters: Parameters) -> dict[str, A
     return fields
 
 
-def explanation(explained: Prediction, best: float, parameters: Parameters, overlay: bytes) -> dict[str, Any]:
-    """Answer one image with the class that was explained; `best` is the highest probability of any, `overlay` a PNG."""
+def explanation(explained: Prediction, best: float, parameters: Parameters, overlay: str) -> dict[str, Any]:
+    """Answer one image with the class that was explained.
+
+    `best` is the highest probability of any class, `overlay` a PNG as base64.
+    """
     return {
         "class_id": explained.class_id,
         "class_name": explained.class_name,
@@ -65,6 +69,7 @@ def explanation(explained: Prediction, best: float, parameters: Parameters, over
 
 
 def describe_error(error: RequestError) -> dict[str, Any]:
+    """Give an error the form of TorchServe's own."""
     return {"code": int(error.status), "type": ERROR_TYPES[error.status], "message": str(error)}
 
 
@@ -75,23 +80,23 @@ def respond(results: list[Result]) -> Response:
     """
     errors = [result for result in results if isinstance(result, RequestError)]
     if len(results) == 1 and errors:
-        return refuse(errors[0])
-    items = [{"error": describe_error(r)} if isinstance(r, RequestError) else r for r in results]
+        return Response(errors[0].status, encode(describe_error(errors[0])))
     status = errors[0].status if len(errors) == len(results) else HTTPStatus.OK
-    return Response(status, encode(items[0] if len(items) == 1 else items))
+    content = items(results)
+    return Response(status, encode(content[0] if len(content) == 1 else content))
 
 
-def refuse(error: RequestError) -> Response:
-    """Answer a request that cannot be served as a whole."""
-    return Response(error.status, encode(describe_error(error)))
+def items(results: list[Result]) -> list[dict[str, Any]]:
+    """List the results of one request, an error as {"error": ...} in its image's place."""
+    return [{"error": describe_error(result)} if isinstance(result, RequestError) else result for result in results]
 
 
 def encode(content: Any) -> bytes:
-    """Write JSON in the fewest bytes, names in their own letters."""
+    """Write JSON in the fewest bytes, other scripts as they are, without \\u escapes."""
     # A message may quote half a surrogate pair, which JSON allows a client to send and UTF-8 cannot hold.
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def _rounded(probability: float) -> float:
-    """Six decimals: below the difference between f32 and exact arithmetic nothing is worth sending."""
+    """Keep six decimals: f32 and exact arithmetic differ in those after them."""
     return round(probability, 6)

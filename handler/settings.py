@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from handler.errors import ArchiveError
@@ -14,9 +12,6 @@ Precision = Literal["auto", "f32"]
 EngineName = Literal["auto", "openvino", "torch"]
 JpegDecode = Literal["exact", "scaled"]
 CHOICES = {"engine": EngineName, "precision": Precision, "jpeg_decode": JpegDecode}
-
-MOST_DEFAULT_WORKERS = 4
-CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -30,6 +25,7 @@ class Settings:
     max_image_pixels: int = 50_000_000
     max_request_pixels: int = 100_000_000
     memory_headroom: int = 2_000_000_000
+    decode_seconds: int = 10
     jpeg_decode: JpegDecode = "exact"
     engine: EngineName = "auto"
     precision: Precision = "auto"
@@ -55,7 +51,7 @@ class Settings:
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Take the settings out of a whole model-config.yaml.
 
-        Raises ArchiveError, naming the key, where one is unknown or has a value it cannot have.
+        Raises ArchiveError, naming the key, if one is unknown or has a value it cannot have.
         """
         section = config.get("handler") or {}
         if not isinstance(section, Mapping):
@@ -68,35 +64,3 @@ class Settings:
                 f"it knows {', '.join(known)}."
             )
         return cls(**section)
-
-
-def available_cores() -> int:
-    """Count the cores this process may use: its affinity, and in a container the cgroup's CPU quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if CGROUP_CPU_MAX.exists():
-        quota, period = CGROUP_CPU_MAX.read_text().split()
-        if quota != "max":
-            cores = min(cores, round(int(quota) / int(period)))
-    return max(1, cores)
-
-
-@dataclass(frozen=True)
-class Threads:
-    """Inference threads of one worker: for a batch, while the other workers are busy, and for an image alone."""
-
-    batch: int
-    alone: int
-
-
-def default_workers() -> int:
-    """One worker a core decodes and infers at the same time; past four, memory grows faster than throughput."""
-    return min(available_cores(), MOST_DEFAULT_WORKERS)
-
-
-def threads_per_worker(settings: Settings, config: Mapping[str, Any]) -> Threads:
-    """Share the cores among the workers; more threads than cores slow every worker down."""
-    if settings.threads:
-        return Threads(settings.threads, settings.threads)
-    cores = available_cores()
-    workers = max(1, int(config.get("maxWorkers") or default_workers()))
-    return Threads(max(1, cores // workers), cores)

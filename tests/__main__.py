@@ -22,7 +22,8 @@ from junitparser import JUnitXml
 from rich.console import Console
 from rich.markup import escape
 
-from handler.settings import Precision, available_cores
+from handler.cores import available_cores
+from handler.settings import Precision
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "tests"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from handler.engines.engine import Engine, Outputs, no_features
 from handler.explanations import HEAD_FILE
 from handler.labels import LABELS_FILE
 from tests.handler.test_card import CARD
@@ -19,23 +20,25 @@ COLOURS = ("red", "green", "blue")
 THREE_CLASSES = replace(CARD, classes=3)
 
 
-class ColourEngine:
+class ColourEngine(Engine):
     """Tells red, green and blue pictures apart; records the batches it was given."""
 
-    description: dict[str, str | int] = {"engine": "fake"}  # noqa: RUF012 - the protocol's own form
-
     def __init__(self) -> None:
+        self.description = {"engine": "fake"}
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def infer(self, batch: NDArray[np.uint8], *, features: bool = False) -> Outputs:
         self.shapes.append(batch.shape)
-        return np.asarray(batch.mean((1, 2)) / 25, np.float32)
+        return super().infer(batch, features=features)
 
-    def explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _infer(self, batch: NDArray[np.uint8], *, features: bool) -> Outputs:
         """Its features are the picture's own channels, on a map of 8 x 8."""
+        logits = np.asarray(batch.mean((1, 2)) / 25, np.float32)
+        if not features:
+            return logits, no_features(len(batch))
         side = batch.shape[1] // 8
         blocks = batch.reshape(len(batch), 8, side, 8, side, 3).mean((2, 4))
-        return self(batch), np.asarray(blocks.transpose(0, 3, 1, 2), np.float32)
+        return logits, np.asarray(blocks.transpose(0, 3, 1, 2), np.float32)
 
 
 def picture(colour: str) -> bytes:

@@ -17,9 +17,10 @@ from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
+from handler.cores import available_cores
 from handler.errors import RequestError
 from handler.images import decode
-from handler.settings import Settings, available_cores
+from handler.settings import Settings
 from scripts.console import err, warn
 from scripts.errors import CommandError
 from training.files import is_held_out, read_photos

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from handler.settings import Settings, default_workers
+from handler.cores import default_workers
+from handler.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 
 from benchmarks.contenders.eager import TRANSFORM, best_classes, load_model, load_names
-from handler.settings import available_cores
+from handler.cores import available_cores
 
 # No `from __future__ import annotations` here: BentoML reads the annotations as types.
 

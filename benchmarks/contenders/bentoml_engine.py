@@ -5,7 +5,7 @@ from pathlib import Path
 import bentoml
 
 from benchmarks.contenders.road import Road
-from handler.settings import available_cores
+from handler.cores import available_cores
 
 # No `from __future__ import annotations` here: BentoML reads the annotations as types.
 

@@ -13,7 +13,7 @@ import litserve
 import torch
 
 from benchmarks.contenders.eager import best_classes, load_model, load_names, transform
-from handler.settings import available_cores
+from handler.cores import available_cores
 
 
 class ImageClassifier(litserve.LitAPI):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contenders.road import Road
-from handler.settings import available_cores
+from handler.cores import available_cores
 
 Pixels = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ import mosec
 import torch
 
 from benchmarks.contenders.eager import best_classes, load_model, load_names, transform
-from handler.settings import available_cores
+from handler.cores import available_cores
 
 
 class Preprocess(mosec.Worker):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mosec
 
 from benchmarks.contenders.road import Road
-from handler.settings import available_cores
+from handler.cores import available_cores
 
 
 class Classify(mosec.Worker):

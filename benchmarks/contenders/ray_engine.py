@@ -7,7 +7,7 @@ from ray import serve
 from starlette.requests import Request
 
 from benchmarks.contenders.road import Road
-from handler.settings import available_cores
+from handler.cores import available_cores
 
 
 @serve.deployment(num_replicas=available_cores(), ray_actor_options={"num_cpus": 1}, max_ongoing_requests=64)

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.card import ModelCard
-from handler.engines.engine import load_engine
+from handler.cores import Threads, available_cores
+from handler.engines.load import load_engine
 from handler.images import decode
 from handler.labels import LABELS_FILE, Labels
 from handler.preprocessing import preprocess
-from handler.settings import Settings, Threads, available_cores
+from handler.settings import Settings
 
 
 class Road:
@@ -35,4 +36,4 @@ class Road:
         return preprocess(decode(data, self.settings, spec.resize), spec)
 
     def classify(self, batch: list[NDArray[np.uint8]]) -> list[str]:
-        return [self.labels[int(best)][1] for best in self.engine(np.stack(batch)).argmax(axis=1)]
+        return [self.labels[int(best)][1] for best in self.engine.infer(np.stack(batch))[0].argmax(axis=1)]

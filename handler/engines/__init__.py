@@ -1,1 +1,1 @@
-"""What computes: a batch in, logits and features out."""
+"""The engines that run the model: a batch in, logits and features out."""

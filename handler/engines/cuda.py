@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from handler.card import ModelCard
-from handler.engines.batches import FIXED_SIZES, MAX_BATCH, padded_size, slices
+from handler.cores import Threads
+from handler.engines.batches import FIXED_SIZES, MAX_BATCH, padded_size
+from handler.engines.engine import Engine, Outputs, no_features
 from handler.engines.torch import load_module
-from handler.settings import Settings, Threads
+from handler.settings import Settings
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 Launch = Callable[[], None]
@@ -25,7 +27,7 @@ HALF = torch.float16
 WARM_UPS = 3
 
 
-class CudaEngine:
+class CudaEngine(Engine):
     """PyTorch on a GPU: f16 unless the settings ask for f32. All graphs are captured on loading."""
 
     def __init__(self, folder: Path, settings: Settings, threads: Threads, device: torch.device) -> None:
@@ -35,22 +37,22 @@ class CudaEngine:
         card = ModelCard.read(folder)
         self._forward = prepare(load_module(folder, device), device, torch.float32 if exact else HALF)
         self._device = device
-        self._infer = FixedBatches(self._forward, card.preprocessing.crop, card.classes, device, recorder(device))
-        self.description: dict[str, str | int] = {
+        self._fixed_batches = FixedBatches(
+            self._forward, card.preprocessing.crop, card.classes, device, recorder(device)
+        )
+        self.description = {
             "engine": "torch",
             "precision": "f32" if exact else "f16",
             "device": str(device),
             "threads": threads.batch,
         }
 
-    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.concatenate([self._infer(part) for part in slices(batch)])
-
-    def explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Without a graph: explanations are asked for one at a time, by people."""
-        parts = (self._forward(torch.from_numpy(part).to(self._device)) for part in slices(batch))
-        logits, features = zip(*([output.float().cpu().numpy() for output in part] for part in parts), strict=True)
-        return np.concatenate(logits), np.concatenate(features)
+    def _infer(self, batch: NDArray[np.uint8], *, features: bool) -> Outputs:
+        if not features:
+            return self._fixed_batches(batch), no_features(len(batch))
+        # Without a CUDA graph: explanations are asked for one at a time, by people.
+        logits, maps = self._forward(torch.from_numpy(batch).to(self._device))
+        return logits.float().cpu().numpy(), maps.float().cpu().numpy()
 
 
 class FixedBatches:
@@ -90,7 +92,7 @@ def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Forwa
     feature map in `dtype`.
 
     Convolutions and linear layers, whose weights alone have several dimensions, compute in `dtype`: autocast casts what
-    flows into them. Normalisation of pixels and of batches keeps its f32 constants.
+    flows into them. Normalization of pixels and of batches keeps its f32 constants.
     """
     for parameter in model.parameters():
         if parameter.ndim > 1:  # cast here, or autocast would cast it in every run

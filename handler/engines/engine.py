@@ -1,52 +1,36 @@
-"""The model as a callable: uint8 NHWC batch in, logits out."""
+"""The model behind one method: a uint8 NHWC batch in, logits and features out."""
 
 from __future__ import annotations
 
-import logging
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from handler.engines.cuda import CudaEngine
-from handler.engines.openvino import OpenVinoEngine
-from handler.engines.torch import TorchEngine
-from handler.errors import ArchiveError
-from handler.settings import Settings, Threads
+from handler.engines.batches import slices
 
-logger = logging.getLogger(__name__)
+# float32: logits (N, classes) and the last feature map (N, channels, side / 32, side / 32).
+Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """One loaded model. `description` names engine, precision, device and threads, for logs and the card."""
 
     description: dict[str, str | int]
 
-    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Infer a batch (N, side, side, 3), uint8 RGB; returns logits (N, classes), float32."""
+    def infer(self, batch: NDArray[np.uint8], *, features: bool = False) -> Outputs:
+        """Infer a batch (N, side, side, 3), uint8 RGB, of any N from 1.
 
-    def explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Infer a batch; returns logits and the last feature map (N, channels, side / 32, side / 32), float32."""
+        Returns the logits and, if `features` asks for it, the last feature map; otherwise one of no channels.
+        """
+        logits, maps = zip(*(self._infer(part, features=features) for part in slices(batch)), strict=True)
+        return np.concatenate(logits), np.concatenate(maps)
+
+    @abstractmethod
+    def _infer(self, batch: NDArray[np.uint8], *, features: bool) -> Outputs:
+        """Infer at most MAX_BATCH images, as `infer` does; the arrays returned are never written again."""
 
 
-def load_engine(folder: Path, settings: Settings, threads: Threads, gpu_id: int | None) -> Engine:
-    """Choose and load: PyTorch where TorchServe assigned a GPU, else OpenVINO, else PyTorch on the CPU.
-
-    Raises ArchiveError where the settings ask for OpenVINO and it is not installed.
-    """
-    gpu = torch.device("cuda", gpu_id) if gpu_id is not None and torch.cuda.is_available() else None
-    has_openvino = find_spec("openvino") is not None
-    if settings.engine == "openvino" and not has_openvino:
-        raise ArchiveError("handler.engine is openvino, which is not installed: pip install openvino, or set auto.")
-    engine: Engine
-    if settings.engine == "openvino" or (settings.engine == "auto" and has_openvino and gpu is None):
-        engine = OpenVinoEngine(folder, settings, threads)
-    elif gpu is not None:
-        engine = CudaEngine(folder, settings, threads, gpu)
-    else:
-        engine = TorchEngine(folder, threads.batch)
-    logger.info("Engine: %s", engine.description)
-    return engine
+def no_features(rows: int) -> NDArray[np.float32]:
+    """Return a feature map without channels, for a batch of which none was asked."""
+    return np.empty((rows, 0, 0, 0), np.float32)

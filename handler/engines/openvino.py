@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.engines.batches import slices
-from handler.settings import Settings, Threads
+from handler.cores import Threads
+from handler.engines.engine import Engine, Outputs, no_features
+from handler.settings import Settings
 
 OPENVINO_FILE = "model.xml"
 
 
-class OpenVinoEngine:
-    """OpenVINO on the CPU; it chooses bf16 by itself where the processor has it.
+class OpenVinoEngine(Engine):
+    """OpenVINO on the CPU; it chooses bf16 by itself if the processor has it.
 
-    The model is compiled twice where there are several workers: an image that comes alone means that the others
-    idle, so it gets all cores, while under load each worker keeps to its share.
+    With several workers the model is compiled twice: an image that comes alone means that the other workers idle, so it
+    gets all cores, while under load each worker keeps to its share.
     """
 
     def __init__(self, folder: Path, settings: Settings, threads: Threads) -> None:
@@ -26,7 +27,7 @@ class OpenVinoEngine:
         self._alone = compiled[threads.alone].create_infer_request()
         self._batch = compiled[threads.batch].create_infer_request()
         precision = compiled[threads.batch].get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        self.description: dict[str, str | int] = {
+        self.description = {
             "engine": "openvino",
             "precision": precision,
             "device": "cpu",
@@ -34,20 +35,11 @@ class OpenVinoEngine:
             "threads_alone": threads.alone,
         }
 
-    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # The outputs are views into the request's buffers, which the next batch overwrites.
-        return np.concatenate([self._infer(part)[0].copy() for part in slices(batch)])
-
-    def explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        logits, features = zip(
-            *([output.copy() for output in self._infer(part)] for part in slices(batch)), strict=True
-        )
-        return np.concatenate(logits), np.concatenate(features)
-
-    def _infer(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _infer(self, batch: NDArray[np.uint8], *, features: bool) -> Outputs:
         request = self._alone if len(batch) == 1 else self._batch
         outputs = request.infer({0: batch}, share_inputs=True, share_outputs=True)
-        return outputs[0], outputs[1]
+        # The outputs are views into the request's buffers, which the next batch overwrites.
+        return outputs[0].copy(), outputs[1].copy() if features else no_features(len(batch))
 
 
 def _compile(folder: Path, settings: Settings, threads: int) -> Any:

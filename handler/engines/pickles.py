@@ -1,4 +1,4 @@
-"""An exported graph is JSON and tensors: one that brings anything else is refused before torch would run it."""
+"""An exported graph is JSON and tensors: a file that holds anything else is refused before torch opens it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEMBERS = re.compile(
 
 
 def refuse_pickles(path: Path) -> None:
-    """Raise ArchiveError where `torch.export.load` would unpickle, or load machine code, from this file."""
+    """Raise ArchiveError if `torch.export.load` would unpickle, or load machine code, from this file."""
     with zipfile.ZipFile(path) as file:
         for name in file.namelist():
             if not MEMBERS.fullmatch(name):
@@ -37,7 +37,7 @@ def refuse_pickles(path: Path) -> None:
 
 
 def _read_tensors(path: Path, content: bytes) -> None:
-    """Read the example input as torch does at first; where that fails, torch would unpickle it."""
+    """Read the example input as torch does at first; if that fails, torch would unpickle it."""
     try:
         torch.load(io.BytesIO(content), weights_only=True)
     except pickle.UnpicklingError as error:

@@ -1,1 +1,1 @@
-"""What a file of each format is made of, checked before Pillow reads it."""
+"""A module for each format: it checks a file's structure before Pillow reads the file."""

@@ -15,7 +15,7 @@ MAX_PIECES = 10_000
 MAX_FRAMES = 100_000
 MAX_TABLE_BYTES = 65_536
 MAX_TRACK_BYTES = 1_048_576  # an animation of 10,000 frames has 160,000
-# AV1 may hold more frames than are shown, and larger ones than the file says: colour, alpha and their layers.
+# AV1 may hold more frames than are shown, and larger ones than the file says: color, alpha and their layers.
 MOST_CODED, SMALL = 4, 1_000_000
 
 TABLES = {b"iloc", b"iinf", b"iref", b"ipma", b"pitm"}
@@ -48,7 +48,7 @@ class Found:
 
 
 def read(data: File) -> Picture:
-    """Check an AVIF and hide its metadata. Raises BadRequest past a limit or where it has no picture.
+    """Check an AVIF and hide its metadata. Raises BadRequest past a limit or if it has no picture.
 
     libavif turns what irot and imir say into an orientation, which is the one that counts: EXIF's does not.
     """

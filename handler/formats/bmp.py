@@ -16,7 +16,7 @@ OLD_HEADER = 12
 
 
 def read(data: File) -> Picture:
-    """Check a BMP. Raises BadRequest where its run lengths are too many, and struct.error where its header is short."""
+    """Check a BMP. Raises BadRequest if its run lengths are too many, and struct.error if its header is short."""
     (header,) = struct.unpack_from("<I", data, FILE_HEADER)
     if header == OLD_HEADER:
         width, height = struct.unpack_from("<HH", data, FILE_HEADER + 4)

@@ -17,7 +17,7 @@ SCREEN_END = 13
 def read(data: File) -> Picture:
     """Check a GIF up to its first picture and keep that alone. Raises BadRequest past a limit or without a picture."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
-    position = SCREEN_END + _colours(flags)
+    position = SCREEN_END + _colors(flags)
     pieces = [(0, position)]
     control: tuple[int, int] | None = None
     budget = MAX_SUB_BLOCKS
@@ -28,7 +28,7 @@ def read(data: File) -> Picture:
                 control = (position, end)
         elif data[position] == PICTURE:
             left, top, across, down, flags = struct.unpack_from("<HHHHB", data, position + 1)
-            end, _ = _after_sub_blocks(data, position + 11 + _colours(flags), budget)
+            end, _ = _after_sub_blocks(data, position + 11 + _colors(flags), budget)
             pieces += [control, (position, end)] if control else [(position, end)]
             # The picture may reach over the screen, and Pillow then enlarges it. It keeps a second copy of a byte a
             # pixel for the frame after it.
@@ -43,7 +43,7 @@ def read(data: File) -> Picture:
     raise cut_short("a GIF without a picture")
 
 
-def _colours(flags: int) -> int:
+def _colors(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 

@@ -39,7 +39,7 @@ class Entry:
 
 
 def header(data: bytes | bytearray) -> tuple[Layout, int]:
-    """Read byte order and kind, and where the first directory begins. Raises ValueError where it is no TIFF."""
+    """Read byte order and kind, and where the first directory begins. Raises ValueError if it is no TIFF."""
     if bytes(data[:4]) not in MAGIC:
         raise ValueError("it is no TIFF")
     order, big = MAGIC[bytes(data[:4])]
@@ -56,7 +56,7 @@ def number_of_entries(data: bytes | bytearray, layout: Layout, start: int) -> in
 
 
 def entries(data: bytes | bytearray, layout: Layout, start: int) -> Iterator[Entry]:
-    """Yield the tags of the directory at `start`. Raises struct.error where the file ends within it."""
+    """Yield the tags of the directory at `start`. Raises struct.error if the file ends within it."""
     inline = layout.offset.size
     at = start + layout.count.size
     for _ in range(number_of_entries(data, layout, start)):

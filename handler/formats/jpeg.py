@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from handler.formats.orientation import EXIF_MARK, orientation
 from handler.formats.picture import File, Picture, cut_short, join, too_many
 
-# Largest seen in photos: 25 segments and scans, 1.3 kB of tables. A colour profile may take 255 segments.
+# Largest seen in photos: 25 segments and scans, 1.3 kB of tables. A color profile may take 255 segments.
 MAX_SEGMENTS = 2_000
 MAX_SEGMENTS_IN_PARTS = 200_000  # of a TIFF: 10,000 strips of 20
 MAX_TABLE_BYTES = 65_536
-# The encoders' own scripts have 10 scans, for four colours 24 passes over one colour each (libjpeg, mozjpeg: 64 tried).
+# The encoders' own scripts have 10 scans, for four colors 24 passes over one color each (libjpeg, mozjpeg: 64 tried).
 MAX_SCANS = 100
-# Pixels times colours that all scans go over: 50 megapixels of libjpeg's progressive script have 700 million.
+# Pixels times colors that all scans go over: 50 megapixels of libjpeg's progressive script have 700 million.
 MAX_SCANNED = 1_000_000_000
 
 SOI, EOI, SOS, COM = 0xD8, 0xD9, 0xDA, 0xFE
@@ -24,7 +24,7 @@ ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a segment: TEM, RST0 to RS
 FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 TABLES = {0xC4, 0xCC, 0xDB, 0xDD}  # DHT, DAC, DQT, DRI
 APPS = range(0xE0, 0xF0)
-# What tells how colours are stored; the other application segments and the comments are dropped.
+# What tells how colors are stored; the other application segments and the comments are dropped.
 NEEDED = {0xE0: b"JFIF", 0xEE: b"Adobe"}
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 
@@ -39,7 +39,7 @@ LENGTH = struct.Struct(">H")
 
 @dataclass
 class Frame:
-    """Sides, and for each colour how many samples it has in relation to the densest."""
+    """Sides, and for each color how many samples it has in relation to the densest."""
 
     width: int
     height: int
@@ -68,7 +68,7 @@ class Walk:
 
 
 def read(data: File) -> Picture:
-    """Check a JPEG and drop its metadata. Raises BadRequest past a limit or where its parts are no JPEG's."""
+    """Check a JPEG and drop its metadata. Raises BadRequest past a limit or if its parts are no JPEG's."""
     walk = Walk()
     for marker, start, end in _segments(data, walk):
         if marker in APPS or marker == COM:
@@ -89,7 +89,7 @@ def read(data: File) -> Picture:
 
 
 def check_parts(parts: Iterable[File]) -> None:
-    """Check the JPEGs of one TIFF, its strips or tiles. Raises BadRequest where together they are past a limit."""
+    """Check the JPEGs of one TIFF, its strips or tiles. Raises BadRequest if together they are past a limit."""
     segments = scanned = 0
     for part in parts:
         walk = Walk()
@@ -147,10 +147,10 @@ def _count(data: File, marker: int, start: int, end: int, walk: Walk) -> None:
         if walk.table_bytes > MAX_TABLE_BYTES:
             raise too_many("bytes of tables", MAX_TABLE_BYTES)
     elif marker == SOS and walk.frame is not None:
-        colours = data[start + 4]
+        colors = data[start + 4]
         walk.scans += 1
-        walk.in_several_scans |= colours < len(walk.frame.densities)
-        walk.scanned += colours * walk.frame.width * walk.frame.height
+        walk.in_several_scans |= colors < len(walk.frame.densities)
+        walk.scanned += colors * walk.frame.width * walk.frame.height
         if walk.scans > MAX_SCANS:
             raise too_many("scans", MAX_SCANS)
         if walk.scanned > MAX_SCANNED:
@@ -158,10 +158,10 @@ def _count(data: File, marker: int, start: int, end: int, walk: Walk) -> None:
 
 
 def _frame(data: File, start: int) -> Frame:
-    height, width, colours = struct.unpack_from(">HHB", data, start + 5)
-    densities = [(data[at] >> 4) * (data[at] & 15) for at in range(start + 11, start + 10 + 3 * colours, 3)]
+    height, width, colors = struct.unpack_from(">HHB", data, start + 5)
+    densities = [(data[at] >> 4) * (data[at] & 15) for at in range(start + 11, start + 10 + 3 * colors, 3)]
     if not densities or not all(densities):
-        raise cut_short("a frame without colours or samples")
+        raise cut_short("a frame without colors or samples")
     return Frame(width, height, tuple(density / max(densities) for density in densities))
 
 

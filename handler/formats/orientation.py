@@ -1,4 +1,4 @@
-"""How a stored picture has to be turned to stand upright: one tag of EXIF, and nothing else of it."""
+"""How a stored picture has to be turned to be upright. Only this tag of EXIF is read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IN_XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
 def orientation(exif: bytes | None, xmp: bytes | None = None) -> int:
-    """Read the orientation, 1 to 8, of a block of EXIF or else of XMP; 1 where neither says.
+    """Read the orientation, 1 to 8, of a block of EXIF or else of XMP; 1 if neither says.
 
     A photo whose EXIF is damaged still shows its picture, in viewers and here.
     """

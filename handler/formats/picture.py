@@ -1,4 +1,4 @@
-"""What the structural check of a file gives, and the words in which it refuses one.
+"""What the check of a file's structure returns, and the errors with which it refuses a file.
 
 Pillow reads a file's metadata in Python and its decoders trust what a header claims: a kilobyte can cost gigabytes or
 minutes. So each format has a module that walks the file first, in time that grows with its length and no faster, keeps
@@ -52,7 +52,7 @@ def cut_short(what: str) -> BadRequest:
 
 
 def join(data: File, pieces: list[tuple[int, int]]) -> File:
-    """Put the pieces of a file (start, end) together; without a copy where nothing lies between them."""
+    """Put the pieces of a file (start, end) together; without a copy if nothing lies between them."""
     if all(one[1] == other[0] for one, other in pairwise(pieces)) and pieces[0][0] == 0:
         return data
     view = memoryview(data)

@@ -17,14 +17,14 @@ MAX_TEXT = 65_536
 HEADER = struct.Struct(">I4s")
 OVERHEAD = 12  # length, kind and checksum
 NEEDED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
-GREY = 0
+GRAY = 0
 XMP_KEY = b"XML:com.adobe.xmp\0\0"  # uncompressed, as everybody writes it
 # Before PNG had eXIf, ImageMagick put EXIF into a text: three lines, then hexadecimal.
 RAW_KEY = b"Raw profile type exif\0"
 
 
 def read(data: File) -> Picture:
-    """Check a PNG and keep its picture alone. Raises BadRequest past a limit or where its header is none."""
+    """Check a PNG and keep its picture alone. Raises BadRequest past a limit or if its header is none."""
     pieces = [(0, SIGNATURE_LENGTH)]
     exif: bytes | None = None
     xmp: bytes | None = None
@@ -50,10 +50,10 @@ def read(data: File) -> Picture:
 
     if not data.startswith(b"IHDR", SIGNATURE_LENGTH + 4) or len(data) < 33:
         raise cut_short("a PNG without its header")
-    width, height, bits, colour = struct.unpack_from(">IIBB", data, SIGNATURE_LENGTH + 8)
+    width, height, bits, color = struct.unpack_from(">IIBB", data, SIGNATURE_LENGTH + 8)
     if exif is None and raw:
         exif = _raw_profile(raw[0], bytes(data[raw[1] : raw[2]]))
-    stored = 4 if colour != GREY else 2 if bits == 16 else 1
+    stored = 4 if color != GRAY else 2 if bits == 16 else 1
     return Picture("PNG", join(data, pieces), width, height, width * height * (stored + 4), orientation(exif, xmp))
 
 

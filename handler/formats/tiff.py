@@ -32,7 +32,7 @@ JPEG = 7
 def read(data: File) -> Picture:
     """Check a TIFF and give it a directory of the tags that decoding needs; other pages are dropped.
 
-    Raises BadRequest past a limit; ValueError or struct.error where the directory is none.
+    Raises BadRequest past a limit; ValueError or struct.error if the directory is none.
     """
     layout, first = ifd.header(data)
     if ifd.number_of_entries(data, layout, first) > MAX_ENTRIES:

@@ -18,7 +18,7 @@ BYTES_A_PIXEL = 17
 
 
 def read(data: File) -> Picture:
-    """Check a WebP and keep its first picture. Raises BadRequest past a limit or where it has no picture."""
+    """Check a WebP and keep its first picture. Raises BadRequest past a limit or if it has no picture."""
     extended: tuple[int, int] | None = None
     kept: list[tuple[int, int]] = []
     exif: bytes | None = None

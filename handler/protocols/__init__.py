@@ -1,1 +1,1 @@
-"""Requests and answers of the inference protocols besides TorchServe's own."""
+"""How requests are read and answered at each of TorchServe's addresses."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from handler.errors import BadRequest
 from handler.parameters import shown
-from handler.payload import Image, check_count, from_base64
+from handler.payload import ImageInput, check_count, from_base64
 from handler.settings import Settings
 
 Datatype = Literal["BYTES", "FP32", "BOOL"]
@@ -26,12 +26,12 @@ Datatype = Literal["BYTES", "FP32", "BOOL"]
 LENGTH = struct.Struct("<I")
 
 
-def read_images(tensor: Any, binary: bytes, settings: Settings, side: int) -> tuple[Image, ...]:
+def read_images(tensor: Any, binary: bytes, settings: Settings, side: int) -> tuple[ImageInput, ...]:
     """Read the images of one input tensor; `binary` is what follows the JSON document.
 
     BYTES of shape [N] or [N, 1] holds encoded files, UINT8 of shape [N, side, side, 3] pixels that go to the model
-    as they are: RGB, 0 to 255. Raises BadRequest where the tensor contradicts itself or is neither of the two, and
-    PayloadTooLarge past `max_images`; base64 that is wrong is the error of its image.
+    as they are: RGB, 0 to 255. Raises BadRequest if the tensor contradicts itself or is neither of the two, and
+    PayloadTooLarge past `max_images`; invalid base64 is an error of its image alone.
     """
     if not isinstance(tensor, dict):
         raise BadRequest('An input is not an object: send {"name": ..., "shape": ..., "datatype": ..., "data": ...}.')
@@ -90,7 +90,7 @@ def _flat(tensor: dict[str, Any], shape: list[int]) -> list[Any]:
     return values
 
 
-def _base64_files(tensor: dict[str, Any], shape: list[int]) -> tuple[Image, ...]:
+def _base64_files(tensor: dict[str, Any], shape: list[int]) -> tuple[ImageInput, ...]:
     return tuple(
         from_base64(value, f"element {i} of the input")
         if isinstance(value, str)
@@ -108,7 +108,7 @@ def _uint8_values(tensor: dict[str, Any], shape: list[int]) -> bytes:
         raise BadRequest(f"The input is not of whole numbers from 0 to 255 ({error}): send pixels as UINT8.") from error
 
 
-def _binary_files(binary: bytes, count: int) -> tuple[Image, ...]:
+def _binary_files(binary: bytes, count: int) -> tuple[ImageInput, ...]:
     files = []
     end = 0
     for _ in range(count):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from handler.settings import default_workers
+from handler.cores import default_workers
 from scripts import properties
 from scripts.archives.mar import Archive
 from scripts.archives.model_store import load_models

@@ -56,15 +56,6 @@ def content_of(response: requests.Response) -> Any:
     return response.json()
 
 
-def check_error(error: dict[str, Any], code: int, fragment: str) -> None:
-    """One shape for every error, with a message that a person understands."""
-    assert set(error) == {"code", "type", "message"}
-    assert error["code"] == code, error
-    assert error["type"].endswith("Exception")
-    assert fragment in error["message"]
-    assert " object at 0x" not in error["message"]
-
-
 def worker_pids(client: Client) -> dict[str, list[int]]:
     """Map each model to the process ids of its workers, all of which must be ready."""
     pids = {}

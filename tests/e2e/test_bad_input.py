@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from scripts.options import STAND_IN
-from tests.e2e.support import Inference, check_error
+from tests.e2e.support import Inference
+from tests.errors import check_error
 from tests.pictures import encode, photo
 
 pytestmark = pytest.mark.usefixtures("same_workers")

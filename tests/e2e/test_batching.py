@@ -12,7 +12,8 @@ import pytest
 import requests
 
 from scripts.server import torchserve
-from tests.e2e.support import Inference, check_error, content_of
+from tests.e2e.support import Inference, content_of
+from tests.errors import check_error
 
 pytestmark = pytest.mark.usefixtures("same_workers")
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from scripts.options import MODEL, STAND_IN
 from scripts.server.torchserve import Server
-from tests.e2e.support import Inference, check_error, command, content_of
+from tests.e2e.support import Inference, command, content_of
+from tests.errors import check_error
 from tests.pictures import FITTING
 
 PATH = f"/explanations/{STAND_IN}"

@@ -24,7 +24,8 @@ from scripts.client.http import Client
 from scripts.options import STAND_IN
 from scripts.server import torchserve
 from tests.browser.support import Visit
-from tests.e2e.support import TIMEOUT_SECONDS, check_error, command, content_of, listening_addresses, worker_pids
+from tests.e2e.support import TIMEOUT_SECONDS, command, content_of, listening_addresses, worker_pids
+from tests.errors import check_error
 from tests.pictures import FITTING, SAMPLE_NAME
 from tests.ports import free_port_range
 from web.gateway import Gateway

@@ -18,7 +18,8 @@ from handler.preprocessing import preprocess
 from scripts.model.networks import ARCHITECTURES
 from scripts.options import MODEL, STAND_IN
 from scripts.server import torchserve
-from tests.e2e.support import Inference, check_error, content_of
+from tests.e2e.support import Inference, content_of
+from tests.errors import check_error
 from tests.pictures import FITTING, photo
 
 pytestmark = pytest.mark.usefixtures("same_workers")

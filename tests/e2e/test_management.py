@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from handler.settings import default_workers
+from handler.cores import default_workers
 from scripts.archives.mar import MANIFEST
 from scripts.client.http import Client
 from scripts.files import sha256_of

@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 
 from handler.errors import BadRequest
+from handler.labels import Labels
 from handler.parameters import PREDICTION, Parameters
-from handler.payload import ImageRequest, parse
+from handler.payload import Payload, parse
 from handler.settings import Settings
 
 SETTINGS = Settings(max_images=3)
-CLASSES = 1000
+LABELS = Labels([(f"n{i}", f"class {i}") for i in range(1000)])
 JSON_HEADERS = {"Content-Type": "application/json"}
 FORM_HEADERS = {"Content-Type": "multipart/form-data; boundary=x"}
 DEFAULTS = Parameters(top_k=1, min_probability=0.2)
 
 
-def read(row: dict[str, Any], headers: dict[str, Any] | None = None, classes: int = CLASSES) -> ImageRequest:
-    return parse(row, headers or {}, SETTINGS, classes, PREDICTION)
+def read(row: dict[str, Any], headers: dict[str, Any] | None = None) -> Payload:
+    return parse(row, headers or {}, SETTINGS, LABELS, PREDICTION)
 
 
 def b64(data: bytes) -> dict[str, str]:

@@ -1,27 +1,21 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import logging
 import os
-import threading
-import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
-from handler import classifier
 from handler.classifier import ImageClassifier
+from handler.decoding import Decoder
+from handler.engines.engine import Outputs
 from handler.errors import ArchiveError
-from handler.formats.picture import Picture
 from handler.labels import LABELS_FILE
-from handler.memory import LARGE
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, Metrics
 from handler.settings import Settings
 from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, picture
@@ -138,11 +132,11 @@ def test_warm_up_has_the_shapes_to_come(folder: Path, engine: ColourEngine, batc
     assert sorted(engine.shapes) == [(rows, 224, 224, 3) for rows in shapes]
 
 
-def test_a_bug_is_not_an_answer(handler: ImageClassifier, folder: Path) -> None:
-    def broken(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+def test_a_bug_is_not_an_answer(handler: ImageClassifier, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Outputs:
         raise ZeroDivisionError
 
-    handler.engine = broken  # type: ignore[assignment]
+    monkeypatch.setattr(handler.engine, "infer", broken)
     with pytest.raises(ZeroDivisionError):
         handler.handle([{"body": RED}], FakeContext(folder))
 
@@ -244,26 +238,18 @@ def test_the_images_of_a_request_share_a_budget_of_pixels(ask: Ask) -> None:
     assert list(context.statuses.values()) == [200, 200, 200]
 
 
-def test_large_images_are_decoded_one_after_the_other(
-    ask: Ask, handler: ImageClassifier, monkeypatch: pytest.MonkeyPatch
+def test_an_image_for_which_no_time_is_left_is_refused_in_its_place(
+    ask: Ask, handler: ImageClassifier, metrics: FakeMetrics
 ) -> None:
-    """Each may take half a gigabyte, and a worker of a large machine has many threads."""
-    now, at_once = set[str](), list[int]()
-
-    def slow(picture: Picture, *_: Any) -> Image.Image:
-        assert picture.memory > LARGE
-        name = threading.current_thread().name
-        now.add(name)
-        at_once.append(len(now))
-        time.sleep(0.01)
-        now.discard(name)
-        return Image.new("RGB", (8, 8), "red")
-
-    monkeypatch.setattr(classifier, "render", slow)
-    monkeypatch.setattr(handler, "decoders", ThreadPoolExecutor(4))
-    large = encode(Image.new("L", (4500, 4500)), "PNG")
-    ask([instances(*[large] * 4)])
-    assert at_once == [1] * 4
+    """All examined images are late by this clock: the first look sets the deadline, and each next one is past it."""
+    clock = itertools.count(step=handler.settings.decode_seconds)
+    handler.decoder = Decoder(handler.settings, handler.card.preprocessing, threads=1, clock=lambda: next(clock))
+    answers, context = ask([{"body": RED}, instances(GREEN, b"text"), {"body": b"text"}])
+    assert [names(answer) for answer in answers] == [503, [503, 415], 415]
+    assert answers[0]["message"] == "The server is busy with large pictures: send this one again."
+    assert list(context.statuses.values()) == [503, 503, 415]
+    rejected = {labels["reason"]: n for n, labels in metrics.added("counter", IMAGES) if n}
+    assert rejected == {"UnsupportedMediaType": 2, "ServiceUnavailable": 2}
 
 
 def test_torchserve_is_asked_to_hand_on_json_undecoded(handler: ImageClassifier) -> None:

@@ -8,11 +8,15 @@ from handler.errors import (
     HandlerError,
     PayloadTooLarge,
     RequestError,
+    ServiceUnavailable,
     UnsupportedMediaType,
 )
 
 
-@pytest.mark.parametrize(("kind", "status"), [(BadRequest, 400), (PayloadTooLarge, 413), (UnsupportedMediaType, 415)])
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [(BadRequest, 400), (PayloadTooLarge, 413), (UnsupportedMediaType, 415), (ServiceUnavailable, 503)],
+)
 def test_every_request_error_has_its_status(kind: type[RequestError], status: int) -> None:
     assert kind.status == status
     assert issubclass(kind, HandlerError)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from handler.card import ModelCard
-from handler.engines.engine import load_engine
+from handler.cores import Threads
+from handler.engines.load import load_engine
 from handler.errors import ArchiveError
-from handler.explanations import HEAD_FILE, Head, colour, paint
+from handler.explanations import HEAD_FILE, Head, color, paint
 from handler.preprocessing import preprocess
-from handler.settings import EngineName, Precision, Settings, Threads
+from handler.settings import EngineName, Precision, Settings
 from scripts.model.checkpoint import load_network
 from scripts.model.networks import ARCHITECTURES, ServingModel
 from tests.pictures import noise, photo
@@ -35,8 +36,8 @@ def test_it_is_grad_cam(name: EngineName, densenet_folder: Path, seeded_checkpoi
     spec = ModelCard.read(densenet_folder).preprocessing
     batch = np.stack([preprocess(image, spec) for image in (photo("chelsea"), photo("coffee"), noise(224, 224))])
     engine = load_engine(densenet_folder, Settings(engine=name, precision="f32"), THREADS, None)
-    logits, features = engine.explain(batch)
-    np.testing.assert_allclose(logits, engine(batch), atol=1e-4)
+    logits, features = engine.infer(batch, features=True)
+    np.testing.assert_allclose(logits, engine.infer(batch)[0], atol=1e-4)
     head = Head.read(densenet_folder, logits.shape[1])
 
     model = eager_densenet(seeded_checkpoint)
@@ -62,7 +63,7 @@ def test_the_cat_is_where_the_cat_class_looks(stand_in_folder: Path, precision: 
     picture = Image.new("RGB", (448, 224), (128, 128, 128))
     picture.paste(cat, (224, 0))
     pixels = preprocess(picture.resize((spec.resize, spec.resize)), spec)[None]
-    logits, features = load_engine(stand_in_folder, settings, THREADS, None).explain(pixels)
+    logits, features = load_engine(stand_in_folder, settings, THREADS, None).infer(pixels, features=True)
     activation = Head.read(stand_in_folder, logits.shape[1]).activation(features[0], 281)
     assert activation[:, 4:].sum() > 3 * activation[:, :3].sum()
 
@@ -126,5 +127,5 @@ def test_half_an_overlay_lies_between() -> None:
 
 
 def test_colours_grow_lighter() -> None:
-    lightness = colour(np.linspace(0, 1, 50, dtype=np.float32)[None]).sum(axis=-1)[0]
+    lightness = color(np.linspace(0, 1, 50, dtype=np.float32)[None]).sum(axis=-1)[0]
     assert (np.diff(lightness) > 0).all()

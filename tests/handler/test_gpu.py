@@ -9,13 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from handler.cores import Threads
 from handler.engines.batches import MAX_BATCH
 from handler.engines.cuda import CudaEngine
-from handler.engines.engine import load_engine
+from handler.engines.load import load_engine
 from handler.engines.torch import TorchEngine
 from handler.labels import softmax
 from handler.preprocessing import preprocess
-from handler.settings import Precision, Settings, Threads
+from handler.settings import Precision, Settings
 from scripts.model.networks import ARCHITECTURES
 from tests.pictures import FITTING, photo
 
@@ -43,7 +44,7 @@ def photos() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def exact(stand_in_folder: Path, photos: NDArray[np.uint8]) -> NDArray[np.float64]:
-    return softmax(TorchEngine(stand_in_folder, THREADS.batch)(photos))
+    return softmax(TorchEngine(stand_in_folder, Settings(), THREADS).infer(photos)[0])
 
 
 def test_it_says_what_f32_on_the_cpu_says(
@@ -56,7 +57,7 @@ def test_it_says_what_f32_on_the_cpu_says(
     assert clear.sum() >= ROWS / 2
     for rows in range(1, ROWS + 1):
         chosen = slice(ROWS - rows, ROWS)  # another photo comes first each time
-        logits = engine(photos[chosen])
+        logits, _ = engine.infer(photos[chosen])
         assert logits.shape == (rows, 1000)
         assert logits.dtype == np.float32
         probabilities = softmax(logits)
@@ -67,17 +68,17 @@ def test_it_says_what_f32_on_the_cpu_says(
 
 def test_densenet_says_what_f32_on_the_cpu_says(densenet_folder: Path, photos: NDArray[np.uint8]) -> None:
     """Its weights are random, so that only the logits can be compared."""
-    expected = TorchEngine(densenet_folder, THREADS.batch)(photos[:5])
+    expected = TorchEngine(densenet_folder, Settings(), THREADS).infer(photos[:5])[0]
     tolerances: dict[Precision, float] = {"auto": 0.05, "f32": 1e-3}
     for precision, tolerance in tolerances.items():
         engine = CudaEngine(densenet_folder, Settings(precision=precision), THREADS, torch.device("cuda", 0))
-        np.testing.assert_allclose(engine(photos[:5]), expected, atol=tolerance)
+        np.testing.assert_allclose(engine.infer(photos[:5])[0], expected, atol=tolerance)
 
 
 def test_logits_survive_the_next_batch(engine: CudaEngine, photos: NDArray[np.uint8]) -> None:
-    first = engine(photos[:3])
+    first, _ = engine.infer(photos[:3])
     kept = first.copy()
-    engine(photos[3:6])
+    engine.infer(photos[3:6])
     np.testing.assert_array_equal(first, kept)
 
 

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from handler.errors import BadRequest
+from handler.labels import Labels
 from handler.parameters import EXPLANATION, PREDICTION, Parameters, check_names, choose, in_headers, shown
 from handler.settings import Settings
+
+LABELS = Labels([("n0", "red"), ("n1", "green"), ("n2", "blue")])
 
 
 def test_only_parameters_are_taken_from_headers() -> None:
@@ -19,11 +24,11 @@ def test_a_header_that_is_a_parameter_elsewhere_is_a_header_like_any_other() -> 
 
 
 def test_defaults_come_from_the_settings_and_fit_the_model() -> None:
-    assert choose({}, Settings(top_k=5, min_probability=0.1), classes=3) == Parameters(3, 0.1)
+    assert choose({}, Settings(top_k=5, min_probability=0.1), LABELS) == Parameters(3, 0.1)
 
 
 def test_of_a_parameter_given_twice_the_last_counts() -> None:
-    assert choose({"Top-K": "2", "top_k": 3}, Settings(), classes=3).top_k == 3
+    assert choose({"Top-K": "2", "top_k": 3}, Settings(), LABELS).top_k == 3
 
 
 def test_a_misspelt_parameter_is_refused() -> None:
@@ -49,3 +54,15 @@ def test_a_parameter_of_another_endpoint_is_refused(name: str, here: tuple[str, 
 def test_values_are_quoted_in_short() -> None:
     assert len(shown("x" * 10_000)) <= 40
     assert len(shown([[[[[10**4000] * 1000]]]])) <= 40
+
+
+@pytest.mark.parametrize(("value", "index"), [("n0", 0), (b"n2", 2), (bytearray(b"n1"), 1), (None, None)])
+def test_a_class_is_chosen_by_its_id(value: Any, index: int | None) -> None:
+    given = {} if value is None else {"Class-Id": value}
+    assert choose(given, Settings(), LABELS).class_index == index
+
+
+@pytest.mark.parametrize("value", ["red", "0", "", 0, b"\xff", "x" * 10_000])
+def test_a_class_that_the_model_has_not_is_refused(value: Any) -> None:
+    with pytest.raises(BadRequest, match=r"The model has no class .*: class_id is one such as n0"):
+        choose({"class_id": value}, Settings(), LABELS)

@@ -7,7 +7,7 @@ import pytest
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError
 from handler.parameters import Parameters
-from handler.payload import ImageRequest
+from handler.payload import Payload
 from tests.handler.payloads import (
     DEFAULTS,
     DOCUMENT,
@@ -22,7 +22,7 @@ from tests.handler.payloads import (
 @pytest.mark.parametrize("body", [b"photo", bytearray(b"photo")])
 @pytest.mark.parametrize("field", ["body", "data"])
 def test_a_raw_body_is_one_image(field: str, body: bytes | bytearray) -> None:
-    assert read({field: body}, {"Content-Type": "image/jpeg"}) == ImageRequest((body,), DEFAULTS)
+    assert read({field: body}, {"Content-Type": "image/jpeg"}) == Payload((body,), DEFAULTS)
 
 
 @pytest.mark.parametrize("field", ["file", "data", "body", "anything", "Datei ü"])
@@ -50,7 +50,7 @@ def test_a_form_whose_boundary_contains_the_word_json_is_still_a_form() -> None:
     assert read({"data": b"photo"}, headers).images == (b"photo",)
 
 
-READ = ImageRequest((b"one", b"two"), Parameters(top_k=5, min_probability=0.5))
+READ = Payload((b"one", b"two"), Parameters(top_k=5, min_probability=0.5))
 
 
 def test_json_that_torchserve_has_decoded() -> None:

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from handler.labels import Labels
 from handler.parameters import EXPLANATION, PREDICTION, Parameters
-from handler.payload import ImageRequest, parse
+from handler.payload import Payload, parse
 from handler.settings import Settings
 from tests.handler.payloads import (
-    CLASSES,
     DEFAULTS,
     DOCUMENT,
     FORM_HEADERS,
+    LABELS,
     SETTINGS,
     message_of,
     read,
@@ -56,8 +57,8 @@ def test_headers_that_are_parameters_of_explanations_do_nothing() -> None:
 
 
 def test_explanations_take_their_own_parameters() -> None:
-    request = parse({"file": b"photo", "class_id": "n02124075", "overlay": "1"}, {}, SETTINGS, CLASSES, EXPLANATION)
-    assert request == ImageRequest((b"photo",), Parameters(1, 0.2, class_id="n02124075", overlay=1))
+    request = parse({"file": b"photo", "class_id": "n285", "overlay": "1"}, {}, SETTINGS, LABELS, EXPLANATION)
+    assert request == Payload((b"photo",), Parameters(1, 0.2, class_index=285, overlay=1))
 
 
 def test_an_unknown_parameter_of_any_length_makes_a_readable_message() -> None:
@@ -73,7 +74,7 @@ SPELLINGS = [("top_k", "min_probability"), ("Top-K", "Min-Probability"), ("TOP_K
 )
 def test_parameters_as_fields(top_k_name: str, min_probability_name: str, top_k: Any, min_probability: Any) -> None:
     row = {top_k_name: top_k, "file": b"photo", min_probability_name: min_probability}
-    assert read(row, FORM_HEADERS) == ImageRequest((b"photo",), Parameters(5, 0.5))
+    assert read(row, FORM_HEADERS) == Payload((b"photo",), Parameters(5, 0.5))
 
 
 @pytest.mark.parametrize(("top_k_name", "min_probability_name"), SPELLINGS)
@@ -147,5 +148,5 @@ def test_a_deeply_nested_value_is_refused_like_any_other() -> None:
 
 
 def test_the_default_never_asks_for_more_than_there_are_classes() -> None:
-    request = parse({"body": b"photo"}, {}, Settings(top_k=5), 2, PREDICTION)
+    request = parse({"body": b"photo"}, {}, Settings(top_k=5), Labels([("a", "cat"), ("b", "dog")]), PREDICTION)
     assert request.parameters.top_k == 2

@@ -13,12 +13,14 @@ import pytest
 
 from handler.card import ModelCard
 from handler.errors import BadRequest, PayloadTooLarge
+from handler.operations import Predict
 from handler.payload import MAX_CONTAINERS, read_json
-from handler.protocols.inference import JSON_LENGTH, InferenceProtocols
+from handler.protocols.inference import InferenceProtocols
+from handler.protocols.outputs import JSON_LENGTH
 from handler.settings import Settings
 from tests.colours import RED, write_folder
 from tests.handler.inference_requests import infer
-from tests.handler.payloads import JSON_HEADERS, SETTINGS, read
+from tests.handler.payloads import JSON_HEADERS, LABELS, SETTINGS, read
 
 MANY = 3_000_000
 LIMIT = f"the limit is {MAX_CONTAINERS:,}"
@@ -30,7 +32,8 @@ def document(item: str, before: str, after: str = "]}", items: int = MANY) -> by
 
 @pytest.fixture(scope="module")
 def protocols(tmp_path_factory: pytest.TempPathFactory) -> InferenceProtocols:
-    return InferenceProtocols(SETTINGS, ModelCard.read(write_folder(tmp_path_factory.mktemp("colours"))))
+    card = ModelCard.read(write_folder(tmp_path_factory.mktemp("colours")))
+    return InferenceProtocols(SETTINGS, card, Predict(LABELS))
 
 
 @contextmanager
@@ -65,7 +68,7 @@ def test_they_are_counted_in_both_inference_protocols(
     body = document("[]", before)
     headers = {"explain": "False", **JSON_HEADERS} | ({JSON_LENGTH: str(len(body))} if binary else {})
     with little_memory(3 * len(body)), pytest.raises(PayloadTooLarge, match=LIMIT):
-        protocols.parse({"body": body + binary}, headers)
+        protocols.read({"body": body + binary}, headers)
 
 
 @pytest.mark.parametrize("item", [[], {}, {"b64": "eA=="}, None])
@@ -86,7 +89,7 @@ def test_the_parts_of_a_form_are_counted_together() -> None:
 def test_many_outputs_are_not_looked_at(protocols: InferenceProtocols) -> None:
     body = infer(RED, outputs=[{"name": "class_id"}] * 1_000_000)
     with little_memory(100_000), pytest.raises(BadRequest, match="1,000,000 outputs and there are 4"):
-        protocols.parse({"body": body}, {"explain": "False"})
+        protocols.read({"body": body}, {"explain": "False"})
 
 
 def test_the_largest_tensor_is_read() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
+from handler.errors import BadRequest, PayloadTooLarge, RequestError, ServiceUnavailable, UnsupportedMediaType
 from handler.labels import Prediction
 from handler.parameters import Parameters
-from handler.responses import answer, refuse, respond
+from handler.responses import prediction, respond
 
 CAT = Prediction("n02124075", "Egyptian_cat", 0.87654321)
 TABBY = Prediction("n02123045", "tabby", 0.1)
@@ -22,16 +22,17 @@ GOOD = {"class_id": "n02124075"}
         (BadRequest("Why."), 400, "BadRequestException"),
         (PayloadTooLarge("Why."), 413, "RequestEntityTooLargeException"),
         (UnsupportedMediaType("Why."), 415, "UnsupportedMediaTypeException"),
+        (ServiceUnavailable("Why."), 503, "ServiceUnavailableException"),
     ],
 )
 def test_an_error_has_the_form_of_torchserve(error: RequestError, status: int, type_name: str) -> None:
-    response = refuse(error)
+    response = respond([error])
     assert response.status == status
     assert json.loads(response.body) == {"code": status, "type": type_name, "message": "Why."}
 
 
 def test_one_prediction() -> None:
-    assert answer([CAT], Parameters(top_k=1, min_probability=0.2)) == {
+    assert prediction([CAT], Parameters(top_k=1, min_probability=0.2)) == {
         "class_id": "n02124075",
         "class_name": "Egyptian_cat",
         "probability": 0.876543,
@@ -40,7 +41,7 @@ def test_one_prediction() -> None:
 
 
 def test_several_predictions_come_as_a_list_beside_the_best() -> None:
-    fields = answer([CAT, TABBY], Parameters(top_k=2, min_probability=0.2))
+    fields = prediction([CAT, TABBY], Parameters(top_k=2, min_probability=0.2))
     assert fields["class_name"] == "Egyptian_cat"
     assert fields["predictions"] == [
         {"class_id": "n02124075", "class_name": "Egyptian_cat", "probability": 0.876543},
@@ -50,14 +51,14 @@ def test_several_predictions_come_as_a_list_beside_the_best() -> None:
 
 @pytest.mark.parametrize("top_k", [1, 2])
 def test_an_unrecognized_image_has_no_class_but_keeps_its_candidates(top_k: int) -> None:
-    fields = answer([CAT, TABBY][:top_k], Parameters(top_k, min_probability=0.9))
+    fields = prediction([CAT, TABBY][:top_k], Parameters(top_k, min_probability=0.9))
     assert (fields["recognized"], fields["class_id"], fields["class_name"]) == (False, None, None)
     assert fields["probability"] == 0.876543
     assert len(fields.get("predictions", [])) == (2 if top_k == 2 else 0)
 
 
 def test_the_threshold_itself_is_recognized() -> None:
-    assert answer([TABBY], Parameters(1, min_probability=0.1))["recognized"] is True
+    assert prediction([TABBY], Parameters(1, min_probability=0.1))["recognized"] is True
 
 
 BAD, HUGE = BadRequest("Bad."), PayloadTooLarge("Huge.")
@@ -92,4 +93,4 @@ def test_names_leave_in_their_own_letters() -> None:
 
 def test_text_that_is_no_unicode_can_be_quoted() -> None:
     """A client may send half a surrogate pair, as JSON allows, and the message repeats it."""
-    assert json.loads(refuse(BadRequest("Unknown parameter \ud800.")).body)["code"] == 400
+    assert json.loads(respond([BadRequest("Unknown parameter \ud800.")]).body)["code"] == 400

@@ -10,25 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 
-from handler.protocols.inference import InferenceProtocols
 from tests.colours import BAD, BLUE, GREEN, RED, ColourEngine
 from tests.handler.inference_requests import ADDRESS, OWN_ADDRESS, SIDE, Asker, b64, infer, predict, ready
 from tests.pictures import encode, photo
 from tests.worker import Headers
-
-
-@pytest.mark.parametrize(
-    ("headers", "spoken"),
-    [
-        (ADDRESS, True),
-        ({"explain": "True"}, True),
-        (OWN_ADDRESS, False),
-        ({"Explain": "False", "URL_Path": ""}, False),
-        ({}, False),  # /models/NAME/invoke, and gRPC
-    ],
-)
-def test_an_address_is_known_by_its_headers(headers: Headers, spoken: bool) -> None:
-    assert InferenceProtocols.are_spoken(headers) is spoken
 
 
 @pytest.mark.parametrize("write", [lambda d: d, lambda d: json.dumps(d).encode(), json.dumps])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError
-from handler.payload import Image
+from handler.payload import ImageInput
 from handler.protocols.tensors import read_images, to_binary
 from handler.settings import Settings
 
@@ -38,7 +38,7 @@ def with_lengths(*elements: bytes) -> bytes:
     return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 
 
-def read(tensor: Any, tail: bytes = b"") -> tuple[Image, ...]:
+def read(tensor: Any, tail: bytes = b"") -> tuple[ImageInput, ...]:
     return read_images(tensor, tail, SETTINGS, SIDE)
 
 

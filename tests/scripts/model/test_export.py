@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from handler.cores import Threads
 from handler.engines.batches import MAX_BATCH
 from handler.engines.engine import Engine
 from handler.engines.openvino import OPENVINO_FILE, OpenVinoEngine
 from handler.engines.torch import TORCH_FILE, TorchEngine
 from handler.labels import softmax
-from handler.settings import Settings, Threads
+from handler.settings import Settings
 from scripts.model.export import export
 from scripts.model.networks import ARCHITECTURES, ServingModel, calibrated
 
@@ -41,10 +42,10 @@ def test_both_files_say_what_the_model_says_for_any_batch(folder: Path, rows: in
         expected, _ = tiny_model().eval()(torch.from_numpy(batch))
     engines: list[Engine] = [
         OpenVinoEngine(folder, Settings(precision="f32"), Threads(1, 1)),
-        TorchEngine(folder, torch.get_num_threads()),
+        TorchEngine(folder, Settings(), Threads(torch.get_num_threads(), 1)),
     ]
     for engine in engines:
-        np.testing.assert_allclose(engine(batch), expected, atol=1e-4)
+        np.testing.assert_allclose(engine.infer(batch)[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.7])
@@ -57,10 +58,10 @@ def test_probabilities_are_calibrated_in_every_engine(tmp_path: Path, temperatur
     expected = torch.softmax(logits / temperature, 1).numpy()
     engines: list[Engine] = [
         OpenVinoEngine(tmp_path, Settings(precision="f32"), Threads(1, 1)),
-        TorchEngine(tmp_path, torch.get_num_threads()),
+        TorchEngine(tmp_path, Settings(), Threads(torch.get_num_threads(), 1)),
     ]
     for engine in engines:
-        np.testing.assert_allclose(softmax(engine(batch)), expected, atol=1e-5)
+        np.testing.assert_allclose(softmax(engine.infer(batch)[0]), expected, atol=1e-5)
     assert np.abs(torch.softmax(logits, 1).numpy() - expected).max() > 0.01
 
 

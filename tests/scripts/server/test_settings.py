@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from handler.settings import default_workers
+from handler.cores import default_workers
 from scripts import paths, properties
 from scripts.archives.mar import Archive
 from scripts.errors import CommandError

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from handler.settings import default_workers
+from handler.cores import default_workers
 from scripts import paths, properties
 from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint
 from scripts.errors import CommandError

@@ -9,13 +9,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from handler.engines import batches, engine
-from handler.engines.engine import Engine, load_engine
+from handler.cores import Threads
+from handler.engines import batches, load
+from handler.engines.engine import Engine
+from handler.engines.load import load_engine
 from handler.engines.openvino import OpenVinoEngine
 from handler.errors import ArchiveError
 from handler.labels import softmax
 from handler.preprocessing import preprocess
-from handler.settings import EngineName, Settings, Threads
+from handler.settings import EngineName, Settings
 from scripts.model.networks import ARCHITECTURES
 from scripts.model.vision import torchvision
 from tests.pictures import FITTING, noise, photo
@@ -52,25 +54,26 @@ def eager_logits(seeded_checkpoint: Path, batch: NDArray[np.uint8]) -> NDArray[n
 def test_the_engine_agrees_with_eager_pytorch(
     exact: Engine, batch: NDArray[np.uint8], eager_logits: NDArray[np.float32]
 ) -> None:
-    logits = exact(batch)
+    logits, features = exact.infer(batch)
     assert logits.dtype == np.float32
     assert logits.shape == (3, 1000)
+    assert features.shape == (3, 0, 0, 0)
     np.testing.assert_allclose(softmax(logits), softmax(eager_logits), atol=1e-5)
     np.testing.assert_allclose(logits, eager_logits, atol=1e-3)
 
 
 @pytest.mark.parametrize("exact", ENGINES, indirect=True)
 def test_rows_do_not_depend_on_the_batch_around_them(exact: Engine, batch: NDArray[np.uint8]) -> None:
-    together = exact(batch)
+    together, _ = exact.infer(batch)
     for row, image in zip(together, batch, strict=True):
-        np.testing.assert_allclose(exact(image[None])[0], row, atol=1e-4)
+        np.testing.assert_allclose(exact.infer(image[None])[0][0], row, atol=1e-4)
 
 
 def test_an_answer_survives_the_next_call(densenet_folder: Path, batch: NDArray[np.uint8]) -> None:
     model = OpenVinoEngine(densenet_folder, Settings(precision="f32"), THREADS)
-    first = model(batch[:1])
+    first, _ = model.infer(batch[:1])
     kept = first.copy()
-    model(batch[1:2])
+    model.infer(batch[1:2])
     np.testing.assert_array_equal(first, kept)
 
 
@@ -80,11 +83,12 @@ def test_a_large_batch_is_sliced_and_gives_the_same(
 ) -> None:
     model = load_engine(stand_in_folder, Settings(engine=kind, precision="f32"), THREADS, None)
     images = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), np.uint8)
-    whole = model(images)
+    whole = model.infer(images, features=True)
     monkeypatch.setattr(batches, "MAX_BATCH", 2)
-    sliced = model(images)
-    assert sliced.shape == (5, 1000)
-    np.testing.assert_allclose(sliced, whole, atol=1e-4)
+    sliced = model.infer(images, features=True)
+    assert [array.shape for array in sliced] == [(5, 1000), (5, 1280, 7, 7)]
+    for part, expected in zip(sliced, whole, strict=True):
+        np.testing.assert_allclose(part, expected, atol=1e-4)
 
 
 def test_automatic_precision_names_the_same_classes(stand_in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +97,7 @@ def test_automatic_precision_names_the_same_classes(stand_in_folder: Path, capsy
     batch = np.stack([preprocess(photo(name), spec) for name in FITTING])
     automatic = OpenVinoEngine(stand_in_folder, Settings(precision="auto"), THREADS)
     exact = OpenVinoEngine(stand_in_folder, Settings(precision="f32"), THREADS)
-    rounded, full = softmax(automatic(batch)), softmax(exact(batch))
+    rounded, full = softmax(automatic.infer(batch)[0]), softmax(exact.infer(batch)[0])
     same = (rounded.argmax(axis=1) == full.argmax(axis=1)).mean()
     with capsys.disabled():
         print(
@@ -145,9 +149,9 @@ def test_the_engine_chosen(
 
     pretend_openvino(monkeypatch, installed)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    monkeypatch.setattr(engine, "OpenVinoEngine", openvino_engine)
-    monkeypatch.setattr(engine, "TorchEngine", torch_engine)
-    monkeypatch.setattr(engine, "CudaEngine", cuda_engine)
+    monkeypatch.setattr(load, "OpenVinoEngine", openvino_engine)
+    monkeypatch.setattr(load, "TorchEngine", torch_engine)
+    monkeypatch.setattr(load, "CudaEngine", cuda_engine)
     assert load_engine(Path(), Settings(engine=wanted), THREADS, gpu_id).description["engine"] == chosen
 
 
@@ -160,5 +164,5 @@ def test_an_engine_describes_itself(exact: Engine, request: pytest.FixtureReques
 
 def pretend_openvino(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
     monkeypatch.setattr(
-        engine, "find_spec", lambda name: real_find_spec(name) if installed or name != "openvino" else None
+        load, "find_spec", lambda name: real_find_spec(name) if installed or name != "openvino" else None
     )

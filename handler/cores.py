@@ -1,0 +1,46 @@
+"""The cores of the machine, and how many of them each worker may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handler.settings import Settings
+
+MOST_DEFAULT_WORKERS = 4
+CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+def available_cores() -> int:
+    """Count the cores this process may use: its affinity, and in a container the cgroup's CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if CGROUP_CPU_MAX.exists():
+        quota, period = CGROUP_CPU_MAX.read_text().split()
+        if quota != "max":
+            cores = min(cores, round(int(quota) / int(period)))
+    return max(1, cores)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Inference threads of one worker: for a batch, while the other workers are busy, and for an image alone."""
+
+    batch: int
+    alone: int
+
+
+def default_workers() -> int:
+    """One worker a core decodes and infers at the same time; past four, memory grows faster than throughput."""
+    return min(available_cores(), MOST_DEFAULT_WORKERS)
+
+
+def threads_per_worker(settings: Settings, config: Mapping[str, Any]) -> Threads:
+    """Share the cores among the workers; more threads than cores slow every worker down."""
+    if settings.threads:
+        return Threads(settings.threads, settings.threads)
+    cores = available_cores()
+    workers = max(1, int(config.get("maxWorkers") or default_workers()))
+    return Threads(max(1, cores // workers), cores)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handler import cores as cores_module
+from handler.cores import Threads, available_cores, default_workers, threads_per_worker
+from handler.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("max 100000\n", 8), ("200000 100000\n", 2), ("150000 100000", 2), ("1000 100000", 1), ("9900000 100000", 8)],
+)
+def test_a_container_has_as_many_cores_as_its_quota(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int
+) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(cores_module, "CGROUP_CPU_MAX", tmp_path / "cpu.max")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert available_cores() == cores
+
+
+def test_without_a_cgroup_the_affinity_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cores_module, "CGROUP_CPU_MAX", tmp_path / "none")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    assert available_cores() == 3
+
+
+def test_without_affinity_the_processors_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cores_module, "CGROUP_CPU_MAX", tmp_path / "none")
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert available_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("threads", "config", "expected"),
+    [
+        (0, {}, Threads(batch=2, alone=8)),  # four workers
+        (0, {"maxWorkers": 1}, Threads(batch=8, alone=8)),
+        (0, {"maxWorkers": 2}, Threads(batch=4, alone=8)),
+        (0, {"maxWorkers": 3}, Threads(batch=2, alone=8)),
+        (0, {"maxWorkers": 20}, Threads(batch=1, alone=8)),
+        (0, {"maxWorkers": 0}, Threads(batch=2, alone=8)),
+        (5, {"maxWorkers": 2}, Threads(batch=5, alone=5)),
+    ],
+)
+def test_workers_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, threads: int, config: dict[str, Any], expected: Threads
+) -> None:
+    monkeypatch.setattr(cores_module, "available_cores", lambda: 8)
+    assert threads_per_worker(Settings(threads=threads), config) == expected
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (4, 4), (64, 4)])
+def test_a_worker_a_core_up_to_four(monkeypatch: pytest.MonkeyPatch, cores: int, workers: int) -> None:
+    monkeypatch.setattr(cores_module, "available_cores", lambda: cores)
+    assert default_workers() == workers
