@@ -1,6 +1,6 @@
 """The README's commands, typed as they stand, in a copy of the repository, on a machine that reaches no other.
 
-The answers that it shows, and those of docs/api.md, are the stand-in's.
+The answers that it shows, and those of docs/api.md and docs/gateway.md, are the stand-in's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.ports import free_port_range
 from tests.worker import load_worker
 
 README = (paths.ROOT / "README.md").read_text()
-API = (paths.ROOT / "docs" / "api.md").read_text()
+API, GATEWAY = ((paths.ROOT / "docs" / name).read_text() for name in ("api.md", "gateway.md"))
 PORTS = {8080: 0, 8081: 1, 8082: 2, 7070: 3, 7071: 4}
 # The virtual environment is the one of the tests, whose stamps make would otherwise compare with the copy's files.
 MAKE = "make -o .venv/.serve -o .venv/.dev"
@@ -166,6 +166,9 @@ def test_the_answers_shown_are_the_stand_ins(stand_in_folder: Path) -> None:
     for shown, row in ((plain, {"body": photo}), (detailed, {"body": photo, "top_k": "2"})):
         assert without_probabilities(worker(row)) == without_probabilities(shown)
     assert worker({"body": b"no photo"}) == refusal
+
+    [tutorial] = re.findall(r"^\{.*\}$", GATEWAY, re.MULTILINE)
+    assert json.loads(tutorial) == {key: plain[key] for key in ("class_id", "class_name")}
 
 
 def without_probabilities(answer: object) -> object:
