@@ -12,7 +12,10 @@ from urllib.parse import unquote
 import pytest
 import typer
 
-from scripts import cli, paths
+from handler.parameters import OVERLAY
+from handler.settings import Settings
+from scripts import cli, paths, properties
+from web.settings import GatewaySettings
 
 NOT_OURS = {"build", "shared"}
 DOCUMENTS = sorted(
@@ -100,6 +103,30 @@ def test_the_commands_that_a_document_names_exist(document: str) -> None:
         assert f"\n{target}: " in (paths.ROOT / "Makefile").read_text(), f"{document} names make {target}"
     for module in re.findall(r"python -m ([a-z_.]*[a-z_])", code):
         assert find_spec(module), f"{document} names python -m {module}"
+
+
+@pytest.mark.parametrize("document", ["api.md", "configuration.md"])
+def test_the_limits_are_those_of_the_code(document: str) -> None:
+    text = (paths.ROOT / "docs" / document).read_text()
+    settings, server = Settings(), properties.read(paths.SERVER_CONFIG)
+    assert f"{settings.max_image_bytes // 10**6} MB" in text
+    assert f"{settings.max_image_pixels // 10**6} megapixels" in text
+    assert f"{settings.max_request_pixels // 10**6} megapixels" in text
+    assert f"{settings.max_images} photos" in text
+    assert f"{int(server['max_request_size']) >> 20} MiB" in text
+
+
+def test_the_defaults_are_those_of_the_code() -> None:
+    settings, server = Settings(), properties.read(paths.SERVER_CONFIG)
+    api, configuration = ((paths.ROOT / "docs" / name).read_text() for name in ("api.md", "configuration.md"))
+    assert f"| `top_k` | 1 to the number of classes | {settings.top_k} |" in api
+    assert api.count(f"| `min_probability` | 0 to 1 | {settings.min_probability} |") == 2
+    assert f"| `overlay` | 0 to 1 | {OVERLAY} |" in api
+    assert f"| requests that wait for a worker | {server['job_queue_size']} |" in configuration
+    assert f"| memory a worker may grow by | {settings.memory_headroom // 10**9} GB |" in configuration
+    assert f"| lifetime of a token | {server['token_expiration_min']} minutes |" in configuration
+    rate = GatewaySettings(paths.RUN_DIR, "").rate.replace("/", " a ")
+    assert f"| requests of an API key | {rate} |" in configuration
 
 
 def test_the_newest_version_is_the_packages() -> None:
