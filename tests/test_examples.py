@@ -69,6 +69,8 @@ def test_the_handler_names_a_photo_and_a_bad_one_costs_it_nothing(tmp_path: Path
     assert bad["type"] == "UnsupportedMediaTypeException"
     assert context.statuses == {0: 200, 1: 415}
     assert set(context.content_types.values()) == {"application/json"}
+    [card] = handler.handle([{}], FakeContext(tmp_path, headers=[{"describe": "True"}]))  # densenet serve asks for it
+    assert card == {"architecture": "EfficientNet-Lite2"}
 
 
 def test_the_archive_of_the_readme_holds_all_that_the_handler_imports(tmp_path: Path) -> None:
