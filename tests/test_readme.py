@@ -1,4 +1,7 @@
-"""The README's commands, typed as they stand, in a copy of the repository, on a machine that reaches no other."""
+"""The README's commands, typed as they stand, in a copy of the repository, on a machine that reaches no other.
+
+The answers that it shows, and those of docs/api.md and docs/gateway.md, are the stand-in's.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,14 @@ from tests.ports import free_port_range
 from tests.worker import load_worker
 
 README = (paths.ROOT / "README.md").read_text()
+API, GATEWAY = ((paths.ROOT / "docs" / name).read_text() for name in ("api.md", "gateway.md"))
 PORTS = {8080: 0, 8081: 1, 8082: 2, 7070: 3, 7071: 4}
 # The virtual environment is the one of the tests, whose stamps make would otherwise compare with the copy's files.
 MAKE = "make -o .venv/.serve -o .venv/.dev"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -158,10 +162,13 @@ def test_recognized_goes_by_calibrated_probabilities(session: Session, checkout:
 def test_the_answers_shown_are_the_stand_ins(stand_in_folder: Path) -> None:
     worker = load_worker(stand_in_folder)
     photo = paths.SAMPLE_PHOTO.read_bytes()
-    plain, detailed, refusal = (json.loads(block) for block in blocks("json"))
+    plain, detailed, refusal = (json.loads(block) for block in (*blocks("json"), *blocks("json", API)))
     for shown, row in ((plain, {"body": photo}), (detailed, {"body": photo, "top_k": "2"})):
         assert without_probabilities(worker(row)) == without_probabilities(shown)
     assert worker({"body": b"no photo"}) == refusal
+
+    [tutorial] = re.findall(r"^\{.*\}$", GATEWAY, re.MULTILINE)
+    assert json.loads(tutorial) == {key: plain[key] for key in ("class_id", "class_name")}
 
 
 def without_probabilities(answer: object) -> object:
