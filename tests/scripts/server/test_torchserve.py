@@ -17,6 +17,7 @@ from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint
 from scripts.errors import CommandError
 from scripts.server import processes, torchserve
 from scripts.server.torchserve import Server, make_temporary
+from tests.ports import free_port_range
 
 
 def test_a_taken_port_starts_nothing(taken: int, tmp_path: Path) -> None:
@@ -41,13 +42,13 @@ def test_a_long_temporary_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def test_a_start_removes_what_a_server_left_that_ended_by_itself(
-    running: Server, process: subprocess.Popen[bytes], fake_torchserve: Callable[[bool], None], nobody: str
+    running: Server, process: subprocess.Popen[bytes], fake_torchserve: Callable[[bool], None]
 ) -> None:
     process.kill()
     process.wait()
     fake_torchserve(True)
     folder = running.endpoint.folder
-    started = torchserve.start(folder, folder, [], paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
+    started = torchserve.start(folder, folder, [], paths.SERVER_CONFIG, free_port_range())
     started.stop()
     assert started.temporary != running.temporary
     assert not running.temporary.exists()
@@ -120,14 +121,14 @@ def fake_torchserve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable
     return make
 
 
-def test_start(fake_torchserve: Callable[[bool], None], tmp_path: Path, nobody: str) -> None:
+def test_start(fake_torchserve: Callable[[bool], None], tmp_path: Path) -> None:
     fake_torchserve(True)
     run_dir = tmp_path / "run"
-    first = int(nobody.rsplit(":", 1)[1])
+    first = free_port_range()
     started = torchserve.start(run_dir, tmp_path, [], paths.SERVER_CONFIG, first)
     try:
         assert Server.find(run_dir) == started
-        assert started.endpoint.inference == nobody
+        assert started.endpoint.inference == f"http://127.0.0.1:{first}"
         said = (run_dir / "logs" / "console.log").read_text()
         assert f"--start --ncs --ts-config {run_dir}/config.properties --log-config {paths.LOG_CONFIG} None" in said
         written = properties.read(run_dir / "config.properties")
@@ -141,12 +142,12 @@ def test_start(fake_torchserve: Callable[[bool], None], tmp_path: Path, nobody: 
 
 
 def test_a_torchserve_that_fails(
-    fake_torchserve: Callable[[bool], None], tmp_path: Path, nobody: str, monkeypatch: pytest.MonkeyPatch
+    fake_torchserve: Callable[[bool], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_torchserve(False)
     temporary = Path(tempfile.mkdtemp(prefix="ds-"))
     monkeypatch.setattr(torchserve, "make_temporary", lambda: temporary)
     with pytest.raises(CommandError, match="TorchServe did not start: started --start"):
-        torchserve.start(tmp_path / "run", tmp_path, [], paths.SERVER_CONFIG, int(nobody.rsplit(":", 1)[1]))
+        torchserve.start(tmp_path / "run", tmp_path, [], paths.SERVER_CONFIG, free_port_range())
     assert not (tmp_path / "run" / STATE_FILE).exists()
     assert not temporary.exists()
