@@ -38,7 +38,7 @@ class Inferred:
 
 
 class Operation(Protocol):
-    parameters: ClassVar[tuple[str, ...]]
+    known_parameters: ClassVar[tuple[str, ...]]
     needs_features: ClassVar[bool]
 
     @property
@@ -56,7 +56,7 @@ class Predict:
     """The best classes of an image."""
 
     labels: Labels
-    parameters: ClassVar[tuple[str, ...]] = PREDICTION
+    known_parameters: ClassVar[tuple[str, ...]] = PREDICTION
     needs_features: ClassVar[bool] = False
 
     def answer(self, inferred: Inferred, parameters: Parameters) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Explain:
 
     labels: Labels
     head: Head
-    parameters: ClassVar[tuple[str, ...]] = EXPLANATION
+    known_parameters: ClassVar[tuple[str, ...]] = EXPLANATION
     needs_features: ClassVar[bool] = True
 
     def answer(self, inferred: Inferred, parameters: Parameters) -> dict[str, Any]:

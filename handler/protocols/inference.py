@@ -44,7 +44,9 @@ class InferenceProtocols:
         if "inputs" in document:
             return self._read_infer(document, binary, headers)
         if "instances" in document:
-            payload = parse({"body": document}, headers, self.settings, self.predict.labels, self.predict.parameters)
+            payload = parse(
+                {"body": document}, headers, self.settings, self.predict.labels, self.predict.known_parameters
+            )
             return ImageRequest(payload.images, payload.parameters, self.predict, self.write)
         raise BadRequest(f"The JSON has neither instances nor inputs: send {FORMS}.")
 
@@ -57,9 +59,11 @@ class InferenceProtocols:
             raise BadRequest(f"The id is not a text; it is {shown(request_id)}.")
         given = dict(read_object(document, "parameters"))
         all_binary = read_flag(given.pop("binary_data_output", False), "binary_data_output")
-        check_names(given, self.predict.parameters)
+        check_names(given, self.predict.known_parameters)
         images = read_images(inputs[0], binary, self.settings, self.card.preprocessing.crop)
-        parameters = choose(in_headers(headers, self.predict.parameters) | given, self.settings, self.predict.labels)
+        parameters = choose(
+            in_headers(headers, self.predict.known_parameters) | given, self.settings, self.predict.labels
+        )
         outputs = OutputTensors(self.card, parameters.top_k, request_id, read_outputs(document, all_binary))
         return ImageRequest(images, parameters, self.predict, outputs.write)
 

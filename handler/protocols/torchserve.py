@@ -20,7 +20,7 @@ class TorchServeProtocol:
     operation: Operation
 
     def read(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> ImageRequest:
-        payload = parse(row, headers, self.settings, self.operation.labels, self.operation.parameters)
+        payload = parse(row, headers, self.settings, self.operation.labels, self.operation.known_parameters)
         write = self.operation.writer(payload, headers)
         return ImageRequest(payload.images, payload.parameters, self.operation, write)
 
