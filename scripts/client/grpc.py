@@ -60,11 +60,7 @@ class GrpcClient:
         """
         fields = {"data": image} | {name: str(value).encode() for name, value in (parameters or {}).items()}
         request = PredictionsRequest(model_name=model, model_version=version, input=fields)
-        response = patiently(lambda: self._call("inference", "Predictions", request, PredictionResponse))
-        answer = json.loads(response.prediction)
-        if isinstance(answer, dict) and set(answer) == {"code", "type", "message"}:
-            raise ApiError(answer["message"], answer)
-        return answer
+        return patiently(lambda: self._predict(request))
 
     def models(self) -> dict[str, str]:
         """Map each registered model to the file it came from."""
@@ -76,6 +72,12 @@ class GrpcClient:
             listed |= {model["modelName"]: model["modelUrl"] for model in answer["models"]}
             page = answer.get("nextPageToken")
         return listed
+
+    def _predict(self, request: PredictionsRequest) -> Any:
+        answer = json.loads(self._call("inference", "Predictions", request, PredictionResponse).prediction)
+        if isinstance(answer, dict) and set(answer) == {"code", "type", "message"}:
+            raise ApiError(answer["message"], answer)
+        return answer
 
     def _call(
         self, scope: Scope, method: str, request: Message, answer: type[Answer], timeout: float = TIMEOUT_SECONDS

@@ -135,11 +135,23 @@ def test_torchserves_refusals_are_those_of_http(
     assert tuple(caught.value.error[key] for key in ("code", "type", "message")) == expected
 
 
-def test_a_worker_that_died_is_waited_for(
-    client: GrpcClient, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries follow each other without a pause to speak of."""
     monkeypatch.setattr(patience, "FACTOR_SECONDS", 0.01)
     monkeypatch.setattr(patience, "JITTER_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_worker_without_time_for_the_image_is_asked_again(client: GrpcClient, fake: FakeServer) -> None:
+    busy = predicts({"code": 503, "type": "ServiceUnavailableException", "message": "The server is busy."})
+    answers = iter([busy, predicts({"class_name": "tabby"})])
+    fake.answers["Predictions"] = lambda *call: next(answers)(*call)
+    assert client.predict("m", b"photo") == {"class_name": "tabby"}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_worker_that_died_is_waited_for(client: GrpcClient, fake: FakeServer) -> None:
     died = fails(grpc.StatusCode.INTERNAL, "Worker died.\na.InternalServerException")
     answers = iter([died, died, predicts({"class_name": "tabby"})])
     fake.answers["Predictions"] = lambda *call: next(answers)(*call)
