@@ -12,7 +12,7 @@ import resource
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
@@ -48,31 +48,44 @@ class Refused(Exception):
         self.status = status
 
 
-class Connections:
-    """The open connections, by the address they come from; of each address those first that waited longest.
+class Connection(Protocol):
+    """What the table of connections has to know of one."""
 
-    Where one more would be too many, one that asks for nothing is closed for it: the oldest of the same address where
-    that has its full number, and otherwise the oldest of the address that has the most.
+    address: str
+
+    @property
+    def idle(self) -> bool:
+        """Whether every request on it has been answered or refused."""
+
+    def close(self) -> None:
+        """End it at once."""
+
+
+class Connections:
+    """The open connections, grouped by the address they come from, the longest idle of each address first.
+
+    When the table is full, a new connection takes the place of an idle one: one of the same address if that address
+    has its full number, and otherwise one of the address with the most connections that has an idle one.
     """
 
     def __init__(self, most: int, most_of_one: int) -> None:
         self._most = most
         self._most_of_one = most_of_one
-        self._of: dict[str, dict[GuardedProtocol, None]] = {}
+        self._of: dict[str, dict[Connection, None]] = {}
         self._count = 0
 
-    def admit(self, connection: GuardedProtocol) -> bool:
-        """Take a connection in; False where there is no room, even after closing one that asks for nothing."""
+    def admit(self, connection: Connection) -> bool:
+        """Take a connection in. Returns False if the table is full of busy ones."""
         mine = self._of.get(connection.address, {})
         if len(mine) >= self._most_of_one and not self._close_idle(mine):
             return False
-        if self._count >= self._most and not self._close_idle(max(self._of.values(), key=len)):
+        if self._count >= self._most and not self._make_room():
             return False
         self._of.setdefault(connection.address, {})[connection] = None
         self._count += 1
         return True
 
-    def remove(self, connection: GuardedProtocol) -> None:
+    def remove(self, connection: Connection) -> None:
         mine = self._of.get(connection.address, {})
         if connection in mine:
             del mine[connection]
@@ -80,17 +93,20 @@ class Connections:
             if not mine:
                 del self._of[connection.address]
 
-    def answered(self, connection: GuardedProtocol) -> None:
+    def answered(self, connection: Connection) -> None:
         """Note that it was useful just now."""
         mine = self._of.get(connection.address, {})
         if connection in mine:
             mine[connection] = mine.pop(connection)
 
-    def _close_idle(self, candidates: Mapping[GuardedProtocol, None]) -> bool:
+    def _make_room(self) -> bool:
+        return any(self._close_idle(theirs) for theirs in sorted(self._of.values(), key=len, reverse=True))
+
+    def _close_idle(self, candidates: Mapping[Connection, None]) -> bool:
         for connection in candidates:
             if connection.idle:
                 self.remove(connection)
-                connection.transport.abort()
+                connection.close()
                 return True
         return False
 
@@ -141,6 +157,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def idle(self) -> bool:
         """Nothing was asked for that is not answered or refused."""
         return self._over or self.cycle is None or (self.cycle.response_complete and not self.pipeline)
+
+    def close(self) -> None:
+        self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

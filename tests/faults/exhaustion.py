@@ -16,7 +16,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from scripts import paths
 
-ADDRESSES = [f"127.0.0.{i}" for i in range(2, 10)]
+ADDRESSES = [f"127.0.0.{i}" for i in range(2, 82)]  # each has fewer connections than one address may have
+FEW_ADDRESSES = 8
+SILENT = 20_100
+SPARE_FILES = 100  # descriptors for the interpreter
 MEGABYTE = 10**6
 BOUNDARY = b"--b\r\n"
 FORM = b"Host: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -30,6 +33,7 @@ class Attacker:
         self._port = port
         self._until = time.monotonic() + seconds
         self._addresses = itertools.cycle(ADDRESSES[:addresses])
+        self.connected = 0
 
     @property
     def left(self) -> float:
@@ -40,6 +44,7 @@ class Attacker:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self._port, local_addr=(next(self._addresses), 0), limit=2**16
         )
+        self.connected += 1
         try:
             yield reader, writer
         finally:
@@ -97,8 +102,9 @@ async def pipelined(attacker: Attacker) -> None:
 
 
 async def silent(attacker: Attacker) -> None:
-    """3,000 connections that say nothing."""
-    await at_once(3000, lambda: attacker.send(b""))
+    """20,100 connections that say nothing, or as many as this process may open."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    await at_once(min(SILENT, files - SPARE_FILES), lambda: attacker.send(b""))
 
 
 async def unfinished(attacker: Attacker) -> None:
@@ -153,7 +159,7 @@ ATTACKS: dict[str, tuple[Callable[[Attacker], Awaitable[None]], int]] = {
     "url": (url, 1),
     "pipelined": (pipelined, 1),
     "silent": (silent, len(ADDRESSES)),
-    "unfinished": (unfinished, len(ADDRESSES)),
+    "unfinished": (unfinished, FEW_ADDRESSES),
     "chunked": (chunked, 1),
     "slow_uploads": (slow_uploads, 1),
     "many_files": (many_files, 1),
@@ -166,10 +172,12 @@ ATTACKS: dict[str, tuple[Callable[[Attacker], Awaitable[None]], int]] = {
 def main() -> None:
     name, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192), most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     attack, addresses = ATTACKS[name]
     print("begun", flush=True)
-    asyncio.run(attack(Attacker(port, seconds, addresses)))  # type: ignore[arg-type]
+    attacker = Attacker(port, seconds, addresses)
+    asyncio.run(attack(attacker))  # type: ignore[arg-type]
+    print(f"{attacker.connected} connections", flush=True)
 
 
 if __name__ == "__main__":

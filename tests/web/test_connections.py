@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from web import connections
-from web.connections import MAX_HEAD_BYTES, MAX_PIPELINED, Throttle, room_for
+from web.connections import MAX_HEAD_BYTES, MAX_PIPELINED, Connections, Throttle, room_for
 from web.settings import GatewaySettings
 
 pytestmark = pytest.mark.anyio
@@ -257,3 +257,28 @@ def test_descriptors_for_the_connections(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(resource, "getrlimit", lambda _: (20000, 20000))
     assert room_for(1024) == 1024
     assert len(set_to) == 2
+
+
+class Fake:
+    """A connection as the table of connections sees it."""
+
+    def __init__(self, address: str, *, idle: bool) -> None:
+        self.address = address
+        self.idle = idle
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_if_the_greediest_address_is_busy_the_next_one_makes_room() -> None:
+    table = Connections(most=5, most_of_one=4)
+    busy = [Fake("busy", idle=False) for _ in range(3)]
+    silent = [Fake("silent", idle=True) for _ in range(2)]
+    assert all(table.admit(connection) for connection in (*busy, *silent))
+
+    assert table.admit(Fake("good", idle=False))
+
+    assert [connection.closed for connection in (*busy, *silent)] == [False, False, False, True, False]
+    assert table.admit(Fake("good", idle=False))
+    assert not table.admit(Fake("good", idle=False))  # everybody is busy
