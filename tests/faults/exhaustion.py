@@ -62,6 +62,15 @@ class Attacker:
                         await asyncio.sleep(pause)
                 await asyncio.sleep(self.left)
 
+    async def hold(self, count: int) -> None:
+        """Open connections one after another, say nothing, and keep them."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.left), contextlib.AsyncExitStack() as stack:
+                for _ in range(count):
+                    with contextlib.suppress(OSError):
+                        await stack.enter_async_context(self.connect())
+                await asyncio.sleep(self.left)
+
     async def ask(self, message: bytes) -> None:
         """Send a request and read its answer, over and over, each on a connection of its own."""
         while self.left:
@@ -104,7 +113,8 @@ async def pipelined(attacker: Attacker) -> None:
 async def silent(attacker: Attacker) -> None:
     """20,100 connections that say nothing, or as many as this process may open."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    await at_once(min(SILENT, files - SPARE_FILES), lambda: attacker.send(b""))
+    each = min(SILENT, files - SPARE_FILES) // 100
+    await at_once(100, lambda: attacker.hold(each))
 
 
 async def unfinished(attacker: Attacker) -> None:
