@@ -44,8 +44,8 @@ def web(
 ) -> None:
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
     check_installed()
-    from web.defenses import host_name
-    from web.limits import parse_rate
+    from web.guards.hosts import host_name
+    from web.limits.rate import parse_rate
     from web.settings import GatewaySettings
 
     parse_rate(rate)

@@ -10,9 +10,9 @@ from fastapi import FastAPI
 
 from scripts.client.endpoint import Endpoint
 from web.app import create_app
-from web.connections import guard
+from web.http.protocol import guard
 from web.settings import GatewaySettings
-from web.upstream import Upstream
+from web.torchserve.upstream import Upstream
 
 KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 5

@@ -10,14 +10,18 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from web import errors, explanations, health, model, pages, predictions
-from web.access import Access
-from web.bodies import Bodies
-from web.defenses import KnownHosts, OwnOrigin, SafeHeaders, known_hosts
+from web import errors
+from web.guards.access import Access
+from web.guards.bodies import Bodies
+from web.guards.headers import SafeHeaders
+from web.guards.hosts import KnownHosts, known_hosts
+from web.guards.origins import OwnOrigin
 from web.keys import KeyFile
-from web.limits import Admission, RateLimit
+from web.limits.budget import Admission
+from web.limits.rate import RateLimit
+from web.routes import explanations, health, model, pages, predictions
 from web.settings import GatewaySettings
-from web.upstream import Upstream
+from web.torchserve.upstream import Upstream
 
 
 class Application(FastAPI):

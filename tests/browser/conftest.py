@@ -20,7 +20,7 @@ from tests.scripts.conftest import write_keys
 from tests.web.conftest import MODEL
 from web.app import create_app
 from web.settings import GatewaySettings
-from web.upstream import Upstream
+from web.torchserve.upstream import Upstream
 
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 

@@ -15,7 +15,7 @@ from python_multipart.multipart import parse_options_header
 
 from tests import pictures
 from tests.web.conftest import MODEL
-from web.upstream import NOT_RUNNING
+from web.torchserve.upstream import NOT_RUNNING
 
 SIDE = 224
 NAMES = ("Egyptian_cat", "crane", "crane", "lynx", "<img src=x onerror=alert(1)>")

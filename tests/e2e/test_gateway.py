@@ -29,7 +29,7 @@ from tests.pictures import FITTING, SAMPLE_NAME
 from tests.ports import free_port_range
 from web.gateway import Gateway
 from web.keys import KeyFile
-from web.uploads import NO_FORM
+from web.routes.uploads import NO_FORM
 
 READY_SECONDS = 30
 

@@ -12,7 +12,7 @@ from tests.web.conftest import CAT, TorchServe, check_error, client_of, files, l
 from web.app import create_app
 from web.keys import KeyFile
 from web.settings import GatewaySettings
-from web.upstream import Upstream
+from web.torchserve.upstream import Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -135,20 +135,3 @@ async def test_the_application_closes_its_connections(app: FastAPI, upstream: Up
     async with app.router.lifespan_context(app):
         assert not upstream._client.is_closed
     assert upstream._client.is_closed
-
-
-async def test_health(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
-    assert loads(await front.get("/healthz")) == {"status": "Healthy"}
-    assert loads(await front.get("/readyz")) == {"status": "Ready", "model": "densenet121"}
-
-    torchserve.described = []
-    check_error(await front.get("/readyz"), 503, "No worker of densenet121 is ready.")
-    assert loads(await front.get("/healthz")) == {"status": "Healthy"}
-
-
-def test_settings_travel_as_json(settings: GatewaySettings) -> None:
-    sent = replace(settings, cors_origins=(ORIGIN,), allowed_hosts=("photos.example",), port=9000)
-
-    assert GatewaySettings.from_json(sent.to_json()) == sent
-    assert sent.url == "http://127.0.0.1:9000"
-    assert replace(sent, host="::1").url == "http://[::1]:9000"
