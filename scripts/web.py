@@ -19,7 +19,7 @@ from scripts.options import FixedModels, ModelStore, RunDir
 from scripts.serve import console_script, relative, serve
 from scripts.server.exposure import is_loopback
 from web import gateway
-from web.keys import KeyFile
+from web.keys import ApiKeys
 
 NEEDED = ("fastapi", "fastapi_offline", "httptools", "httpx", "limits", "python_multipart", "uvicorn", "uvloop")
 
@@ -60,7 +60,7 @@ def web(
     settings = GatewaySettings(
         run_dir, served, host=host, port=port, rate=rate, cors_origins=origins, allowed_hosts=hosts
     )
-    warn_if_open(settings.host, KeyFile(run_dir))
+    warn_if_open(settings.host, ApiKeys(run_dir))
     started = gateway.start(settings)
     try:
         with Status("Starting the gateway", console=err) as status:
@@ -82,7 +82,7 @@ def chosen_model(client: Client, model: str) -> str:
     return model or default_model(client, has_management=True)
 
 
-def warn_if_open(host: str, keys: KeyFile) -> None:
+def warn_if_open(host: str, keys: ApiKeys) -> None:
     if not is_loopback(host) and not keys.enforced:
         warn(f"Everybody who reaches {host} may use the gateway: densenet keys add NAME asks for a key.")
 

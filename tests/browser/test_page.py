@@ -21,7 +21,7 @@ from tests import pictures
 from tests.browser.conftest import DESKTOP
 from tests.browser.support import Visit
 from tests.browser.torchserve import CARD, IDS, NAMES, NOT_AN_IMAGE, STOPPED, FakeTorchServe
-from web.keys import KeyFile
+from web.keys import ApiKeys
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 WIDER_PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -55,7 +55,7 @@ def notes(tmp_path: Path) -> Path:
 @pytest.fixture
 def key(run_dir: Path) -> Iterator[str]:
     """A key, added while the page is open, and asked for from then on."""
-    keys = KeyFile(run_dir)
+    keys = ApiKeys(run_dir)
     yield keys.add("phone")
     keys.path.unlink()
 

@@ -28,7 +28,7 @@ from tests.e2e.support import TIMEOUT_SECONDS, check_error, command, content_of,
 from tests.pictures import FITTING, SAMPLE_NAME
 from tests.ports import free_port_range
 from web.gateway import Gateway
-from web.keys import KeyFile
+from web.keys import ApiKeys
 from web.routes.uploads import NO_FORM
 
 READY_SECONDS = 30
@@ -118,7 +118,7 @@ def test_keys_are_asked_for_once_there_is_one(gateway: Gateway, run_dir: Path, c
         assert content_of(predict(gateway, cat, headers=bearer))["class_name"] in FITTING["chelsea"]
         assert requests.get(f"{gateway.url}/readyz", timeout=TIMEOUT_SECONDS).ok
     finally:
-        KeyFile(run_dir).path.unlink()
+        ApiKeys(run_dir).path.unlink()
     assert predict(gateway, cat).status_code == 200
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from tests.web.conftest import CAT, TorchServe, check_error, client_of, files, loads
 from web.app import create_app
-from web.keys import KeyFile
+from web.keys import ApiKeys
 from web.settings import GatewaySettings
 from web.torchserve.upstream import Upstream
 
@@ -114,7 +114,7 @@ async def test_pages_of_other_origins_may_not_read(front: httpx.AsyncClient) -> 
 
 
 async def test_pages_of_a_named_origin_may(upstream: Upstream, settings: GatewaySettings) -> None:
-    key = KeyFile(settings.run_dir).add("shop")
+    key = ApiKeys(settings.run_dir).add("shop")
     headers = {"Origin": ORIGIN, "Authorization": f"Bearer {key}"}
     question = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     async with client_of(create_app(upstream, replace(settings, cors_origins=(ORIGIN,)))) as front:

@@ -1,4 +1,4 @@
-"""Who may ask: nothing but the two health checks passes without an API key, once there are keys."""
+"""API keys: once there is one, only the two health checks are answered without it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import binascii
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from scripts.errors import CommandError
+from scripts.errors import ServingError
 from web.errors import GatewayError, ServiceUnavailable, Unauthorized
-from web.keys import KeyFile
+from web.keys import ApiKeys
 from web.limits import clients
 from web.limits.rate import RateLimit
 
 OPEN_PATHS = ("/healthz", "/readyz")
-# What makes work. The rest is pages and their files.
+# These make TorchServe work. The rest are pages and their files.
 COUNTED_METHODS = ("POST", "PUT")
 NO_KEY = "An API key is needed: send it as Authorization: Bearer KEY."
 WRONG_KEY = "The API key is not valid: ask for one, which densenet keys add NAME makes."
-# A browser asks a person for the second one, but Chromium only where it stands on a line of its own.
+# The second makes a browser ask a person for the key. Chromium only does if it is in a header line of its own.
 CHALLENGES = ("Bearer", 'Basic realm="any name, the API key as password", charset="UTF-8"')
 
 
 class Access:
-    """ASGI middleware that stands before everything, so that no route can forget it."""
+    """ASGI middleware around all routes, so that none can be left open by mistake."""
 
-    def __init__(self, app: ASGIApp, keys: KeyFile, rate: RateLimit) -> None:
+    def __init__(self, app: ASGIApp, keys: ApiKeys, rate: RateLimit) -> None:
         self._app = app
         self._keys = keys
         self._rate = rate
@@ -47,13 +47,13 @@ class Access:
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope) -> str:
-        """Return the name of the key."""
+        """Return the name of the request's key. Raises Unauthorized, TooManyRequests or ServiceUnavailable."""
         key = key_of(Headers(scope=scope).get("authorization", ""))
         if not key:
             raise Unauthorized(NO_KEY)
         try:
             name = self._keys.name_of(key)
-        except (CommandError, OSError) as error:
+        except (ServingError, OSError) as error:
             raise ServiceUnavailable("The gateway cannot read its API keys: densenet keys list says why.") from error
         if name is None:
             raise Unauthorized(WRONG_KEY)
@@ -63,7 +63,7 @@ class Access:
 
 
 def key_of(authorization: str) -> str:
-    """Take the key out of `Bearer KEY`, or out of `Basic`, as whose password a browser sends it."""
+    """Return the key in `Bearer KEY`, or in `Basic`, where a browser sends it as the password; "" if there is none."""
     scheme, _, value = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()

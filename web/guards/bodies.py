@@ -1,4 +1,4 @@
-"""What the bodies of requests may take, of memory and of time, on every route."""
+"""How much memory and time the body of a request may take, on every route."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.errors import GatewayError, RequestEntityTooLarge, RequestTimeout
+from web.errors import GatewayError, PayloadTooLarge, RequestTimeout
 from web.limits.budget import Budget
 from web.settings import GatewaySettings
 
-GRACE_SECONDS = 10  # before the rate counts: a phone's connection may stall for a while
+GRACE_SECONDS = 10  # before the rate counts, since a phone's connection may stall for a while
 
 
 class Bodies:
-    """ASGI middleware: bytes are counted as a route reads them, and count as held until the request is answered.
+    """ASGI middleware that counts bytes as a route reads them, and counts them as held until the answer is sent.
 
-    A body that is too large, too slow, or one too many is refused with what the route would raise itself: the rest is
-    not read. Before a route reads, uvicorn holds 64 KiB of a body and no more.
+    Reading raises a GatewayError if the body is too large or too slow, or if too many bytes are held; the rest of the
+    body is not read. Before a route reads, uvicorn holds at most 64 KiB of a body.
     """
 
     def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
@@ -40,7 +40,7 @@ class Bodies:
 
 
 class Body:
-    """One request's body. `hold` is told of each piece, and raises where it is one too many."""
+    """The body of one request. `hold` is told the size of each piece, and raises if too many bytes are held."""
 
     def __init__(self, receive: Receive, hold: Callable[[int], None], settings: GatewaySettings) -> None:
         self._receive = receive
@@ -51,9 +51,9 @@ class Body:
         self._complete = False
 
     async def receive(self) -> Message:
-        """Return the next piece. Raises RequestEntityTooLarge, RequestTimeout or ServiceUnavailable."""
+        """Return the next piece. Raises PayloadTooLarge, RequestTimeout or ServiceUnavailable."""
         if self._complete:
-            return await self._receive()  # it comes when the client goes
+            return await self._receive()  # returns when the client disconnects
         try:
             async with asyncio.timeout_at(self._due()):
                 message = await self._receive()
@@ -68,7 +68,7 @@ class Body:
         return message
 
     def _due(self) -> float:
-        """When the next piece must be there: by the rate so far, and by the time for all of it."""
+        """The time by which the next piece must be there, from the rate so far and the time for the whole body."""
         if self._begun is None:
             self._begun = asyncio.get_running_loop().time()
         by_rate = GRACE_SECONDS + self._size / self._settings.min_upload_rate
@@ -82,6 +82,6 @@ class Body:
         )
 
 
-def too_large(settings: GatewaySettings) -> RequestEntityTooLarge:
+def too_large(settings: GatewaySettings) -> PayloadTooLarge:
     megabytes = settings.max_body_bytes / 2**20
-    return RequestEntityTooLarge(f"The request is larger than {megabytes:g} MiB: send smaller photos or fewer at once.")
+    return PayloadTooLarge(f"The request is larger than {megabytes:g} MiB: send smaller photos or fewer at once.")

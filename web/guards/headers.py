@@ -15,7 +15,7 @@ POLICY = "; ".join(
         "form-action 'self'",
     )
 )
-# A route may say otherwise of its own answers; what is silent gets these.
+# A route may set its own; these are the defaults.
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -25,7 +25,7 @@ HEADERS = {
 
 
 class SafeHeaders:
-    """ASGI wrapper that stands around everything, also around the answer to a bug."""
+    """ASGI wrapper around the whole application, so that also the answer to a bug has the headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

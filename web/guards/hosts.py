@@ -15,7 +15,7 @@ import psutil
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scripts.errors import CommandError
+from scripts.errors import ServingError
 from web.errors import BadRequest
 from web.settings import GatewaySettings
 
@@ -25,7 +25,7 @@ UNKNOWN_HOST = "The gateway does not answer under this name: densenet web --allo
 
 
 class KnownHosts:
-    """ASGI middleware that refuses what is addressed to another name. Starlette compares, its answer is plain text."""
+    """ASGI middleware that refuses requests for another host. Starlette compares, but its refusal is no JSON."""
 
     def __init__(self, app: ASGIApp, names: Sequence[str]) -> None:
         self._app = app
@@ -42,12 +42,12 @@ class KnownHosts:
 
 
 def known_hosts(settings: GatewaySettings) -> list[str]:
-    """List the names, in the form of a Host header without its port, under which this gateway is meant."""
+    """List the names of this gateway, each as in a Host header but without the port."""
     return [*LOOPBACK, *own_names(settings.host), *(host_name(name) for name in settings.allowed_hosts)]
 
 
 def own_names(host: str) -> list[str]:
-    """Name the address that is listened on; where that is every address, those of this machine and its name."""
+    """List the address it listens on; if that is every address, all of this machine's addresses and its name."""
     if host not in ("0.0.0.0", "::"):  # noqa: S104
         return [host_name(host)]
     families = (socket.AF_INET, socket.AF_INET6)
@@ -57,12 +57,12 @@ def own_names(host: str) -> list[str]:
 
 
 def host_name(text: str) -> str:
-    """Put a name or number as a Host header has it. Raises CommandError where it is neither."""
+    """Write a name or an address as a Host header has it. Raises ServingError if the text is neither."""
     try:
         address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:
         if not HOST_NAME.fullmatch(text):
-            raise CommandError(f"{text} is no host: write it as photos.example.org, without scheme and port.") from None
+            raise ServingError(f"{text} is no host: write it as photos.example.org, without scheme and port.") from None
         return text
     return f"[{address}]" if address.version == 6 else str(address)
 
@@ -72,4 +72,4 @@ async def _mark_as_known(scope: Scope, _: Receive, __: Send) -> None:
 
 
 async def _discard(_: Message) -> None:
-    """Starlette's own refusal is not sent."""
+    """Do not send Starlette's own refusal."""

@@ -17,10 +17,10 @@ FOREIGN_ORIGIN = "A page of another origin sent this: densenet web --cors-origin
 
 
 class OwnOrigin:
-    """ASGI middleware that refuses to change or compute anything for a page of an origin that nobody named.
+    """ASGI middleware that refuses every request but a reading one from pages of origins that nobody allowed.
 
-    A browser says the origin with every such request; other programs say none. The scheme is not compared: behind a
-    proxy that ends TLS, the browser's is https and this one's http.
+    A browser sends the origin with every such request; other programs send none. The scheme is not compared, since
+    behind a proxy that ends TLS the browser's is https and the gateway's http.
     """
 
     def __init__(self, app: ASGIApp, named: Sequence[str]) -> None:
@@ -28,12 +28,12 @@ class OwnOrigin:
         self._named = named
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in READING and not self._is_welcome(Headers(scope=scope)):
+        if scope["type"] == "http" and scope["method"] not in READING and not self._is_allowed(Headers(scope=scope)):
             await Forbidden(FOREIGN_ORIGIN).response()(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _is_welcome(self, headers: Headers) -> bool:
+    def _is_allowed(self, headers: Headers) -> bool:
         origin = headers.get("origin")
         if origin is None or origin in self._named or "*" in self._named:
             return True

@@ -6,12 +6,12 @@ import resource
 from collections.abc import Mapping
 from typing import Protocol
 
-# Descriptors for TorchServe's connections, the log, listening and the interpreter.
+# File descriptors for the connections to TorchServe, the log, the listening socket and the interpreter.
 SPARE_FILES = 256
 
 
 class Connection(Protocol):
-    """What the table of connections has to know of one."""
+    """What the table needs to know about a connection."""
 
     address: str
 
@@ -56,7 +56,7 @@ class Connections:
                 del self._of[connection.address]
 
     def answered(self, connection: Connection) -> None:
-        """Note that it was useful just now."""
+        """Note that a connection was just useful: of its address it is the last to make room."""
         mine = self._of.get(connection.address, {})
         if connection in mine:
             mine[connection] = mine.pop(connection)
@@ -74,7 +74,7 @@ class Connections:
 
 
 def room_for(connections: int) -> int:
-    """Allow this process the descriptors for so many connections; returns how many it may have."""
+    """Raise this process's limit of file descriptors for so many connections. Returns how many it may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + SPARE_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,4 @@
-"""A rate that all connections share."""
+"""Limits a rate that all connections share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Throttle:
-    """Spreads work over time: `rate` units a second, whoever asks."""
+    """Spreads work over time, at `rate` units a second in all."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
@@ -15,7 +15,7 @@ class Throttle:
         self._free_at = clock()
 
     def delay(self, size: int) -> float:
-        """Return the seconds after which the one that asks may go on, having just done `size` units of work."""
+        """Return how many seconds to wait after doing `size` units of work."""
         now = self._clock()
         self._free_at = max(self._free_at, now) + size / self._rate
         return self._free_at - now

@@ -13,10 +13,7 @@ BUSY = "The gateway is busy: try again in a second."
 
 
 class Budget:
-    """So much of something at a time, for all clients together and for each; who asks for more is refused.
-
-    `most_of_one` keeps one client from taking all of it; without it one may.
-    """
+    """At most `most` units in use at a time, and at most `most_of_one` by one client; by default one may use all."""
 
     def __init__(self, most: int, most_of_one: int | None = None) -> None:
         self._most = most
@@ -25,7 +22,10 @@ class Budget:
 
     @contextmanager
     def account(self) -> Iterator[Callable[[int], None]]:
-        """Open an account of the current client: what is taken from it comes back when it is closed."""
+        """Open an account of the current client. What is taken from it is given back when the account is closed.
+
+        Taking raises ServiceUnavailable if there is not that much left.
+        """
         client = clients.current.get()
         taken = 0
 
@@ -45,7 +45,7 @@ class Budget:
 
 
 class Admission:
-    """So many requests at a time. One more is refused before its body is read."""
+    """Limits the requests at a time. It refuses before the body is read."""
 
     def __init__(self, most: int, most_of_one: int | None = None) -> None:
         self._requests = Budget(most, most_of_one)

@@ -1,4 +1,4 @@
-"""Who asks: by the name of the API key, and without keys by address. What one client may have is counted by it."""
+"""Names the client of a request, for the limits that count by client: its API key, or else its address."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextvars import ContextVar
 
 from starlette.types import Scope
 
-IPV6_NETWORK = 64  # what one subscriber has
+IPV6_NETWORK = 64  # the prefix that a provider gives one subscriber
 
-# Set for each request by web.access, before any route; work that belongs to no request has the empty name.
+# web/guards/access.py sets it for each request, before any route. Work for no request has the empty name.
 current: ContextVar[str] = ContextVar("client", default="")
 
 
@@ -24,7 +24,7 @@ def of_address(scope: Scope) -> str:
 
 
 def network_of(address: str) -> str:
-    """Name what one client has: an IPv4 address, or the network of an IPv6 address. What is neither stays as it is."""
+    """Return what one client has: an IPv4 address, or the network of an IPv6 address. Other text is returned as is."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:  # a proxy's X-Forwarded-For may hold any text

@@ -1,4 +1,4 @@
-"""How many requests one API key may make in a while."""
+"""How many requests one API key may make in a given time."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import limits
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from scripts.errors import CommandError
+from scripts.errors import ServingError
 from web.errors import TooManyRequests
 
 
 def parse_rate(rate: str) -> limits.RateLimitItem:
-    """Read a rate such as 600/minute. Raises CommandError."""
+    """Read a rate such as 600/minute. Raises ServingError."""
     try:
         return limits.parse(rate)
     except ValueError as error:
-        raise CommandError(f"--rate {rate} is no rate: write it as 10/second or 600/minute.") from error
+        raise ServingError(f"--rate {rate} is no rate: write it as 10/second or 600/minute.") from error
 
 
 class RateLimit:
-    """Requests per key in a sliding window; the counts are this process's own."""
+    """Limits the requests of each key in a sliding window. The counts are kept in this process."""
 
     def __init__(self, rate: str) -> None:
         self._rate = parse_rate(rate)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def count(self, name: str) -> None:
-        """Count one request. Raises TooManyRequests with the seconds to wait."""
+        """Count one request of a key. Raises TooManyRequests, which says how many seconds to wait."""
         if await self._limiter.hit(self._rate, name):
             return
         window = await self._limiter.get_window_stats(self._rate, name)

@@ -1,4 +1,4 @@
-"""The places for requests with TorchServe, shared out among the clients that want some."""
+"""Shares the places for requests that are with TorchServe among the clients that want some."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-# A client that asks for one photo after another has none here between two of them.
+# A client that sends one photo after another has none here between two of them.
 RECENT_SECONDS = 5
 
 
 class Slots:
-    """`most` places. Who is alone may have all of them; as soon as another asks, no client gets more than `share`.
+    """`most` places. A single client may have all of them; once another one asks, no client gets more than `share`.
 
-    TorchServe answers in the order in which it was asked: whatever one client has there, all others wait for. Of those
-    who wait the one that has the fewest places is next, so that nobody waits for all the photos of another.
+    TorchServe answers in order, so every client waits for all that is there already. The next place goes to the
+    waiting client that has the fewest, so that nobody waits for all the photos of another.
     """
 
     def __init__(self, most: int, share: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,7 +25,7 @@ class Slots:
         self._clock = clock
         self._taken: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        self._seen: OrderedDict[str, float] = OrderedDict()  # when each client last wanted one, the oldest first
+        self._seen: OrderedDict[str, float] = OrderedDict()  # when each client last wanted one, oldest first
 
     @property
     def taken(self) -> int:
@@ -50,7 +50,7 @@ class Slots:
         except asyncio.CancelledError:
             if place.cancelled():
                 self._forget(client, place)
-            else:  # it was handed out just before
+            else:  # it got the place just before
                 self._release(client)
             raise
 
@@ -73,7 +73,7 @@ class Slots:
                 place.set_result(None)
 
     def _next(self) -> str | None:
-        """Name whose turn it is: of those with the fewest places the one that waited longest for its turn."""
+        """Return the client whose turn it is: of those with the fewest places, the one that has waited longest."""
         entitled = [client for client in self._waiting if self._taken[client] < self._share or self._alone(client)]
         return min(entitled, key=lambda client: self._taken[client], default=None)
 

@@ -22,7 +22,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": Explanation,
         "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
-        "description": "The answer with the picture in base64, or with Accept: image/png the picture alone.",
+        "description": "The answer with the picture in base64; with Accept: image/png the picture alone.",
     },
     415: {"model": Error, "description": "No image of an accepted format."},
 }
@@ -42,7 +42,7 @@ def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) 
         with admission():
             form = await uploads.read(request, settings)
             parameters = query.given() | predictions.parameters_of(form, ExplanationParameters)
-            file = the_one(form)
+            file = only_file(form)
             answer = await upstream.explain(file, parameters) if file else predictions.refusal(predictions.EMPTY)
         if answer.ok and "overlay" in answer.content and PNG in request.headers.get("accept", ""):
             return Response(base64.b64decode(answer.content["overlay"]), media_type=PNG)
@@ -51,7 +51,7 @@ def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) 
     return routes
 
 
-def the_one(form: uploads.Form) -> bytes:
+def only_file(form: uploads.Form) -> bytes:
     """Return the form's only file. Raises BadRequest."""
     if not form.files:
         raise BadRequest(uploads.NO_FORM)

@@ -14,7 +14,7 @@ def router(upstream: Upstream) -> APIRouter:
 
     @routes.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """The gateway itself runs. Restart it where this fails."""
+        """The gateway itself runs. Restart it if this fails."""
         return {"status": "Healthy"}
 
     @routes.get("/readyz", responses={503: {"model": Error}})

@@ -10,21 +10,25 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 
-from web.keys import KeyFile
+from web.keys import ApiKeys
 from web.routes import predictions
 from web.routes.schemas import Error, Model
 from web.settings import GatewaySettings
-from web.torchserve.upstream import Answer, Upstream
+from web.torchserve.answer import Answer
+from web.torchserve.upstream import Upstream
 
 KEPT_SECONDS = 5
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    401: {"model": Error, "description": "No valid API key, where keys are asked for."},
+    401: {"model": Error, "description": "No valid API key, if the gateway asks for one."},
     503: {"model": Error, "description": "TorchServe does not answer."},
 }
 
 
 class Cards:
-    """The model's description. A worker answers for its card, so one is kept for a while, and all wait for the same."""
+    """TorchServe's description of the model, kept for a while, since a worker has to answer for its card.
+
+    While TorchServe is being asked, all who want the description wait for the same answer.
+    """
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -50,7 +54,7 @@ class Cards:
 
 def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
     routes = APIRouter()
-    cards, keys = Cards(upstream), KeyFile(settings.run_dir)
+    cards, keys = Cards(upstream), ApiKeys(settings.run_dir)
 
     @routes.get("/model", response_model=Model, responses=RESPONSES, dependencies=[Depends(predictions.bearer)])
     async def model() -> Any:
@@ -64,9 +68,9 @@ def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
 
 
 def public(description: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """Take from TorchServe's description what is everybody's business; its paths and processes are nobody's.
+    """Select what the public may know from TorchServe's description, which also names paths and processes.
 
-    An archive that this project did not build has no card, and then name and version are all there is.
+    The archive of another project has no model card: then name and version are all there is.
     """
     first = description[0]
     card = first.get("customizedMetadata")
@@ -77,6 +81,6 @@ def public(description: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def without_secrets(source: str) -> str:
-    """Leave out of an address what may be a password or a signature."""
+    """Remove from an address what may hold a password or a signature."""
     parts = urlsplit(source)
     return f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.scheme in ("http", "https") else source

@@ -1,6 +1,6 @@
 """The files that a browser is given, each at an address of its own: the page at /, and Swagger UI at /docs.
 
-No address holds a path, so nobody can ask for another file.
+Each file has a fixed address, so nobody can ask for another file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PAGE = FOLDER / "page"
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"  # FastAPI's own page loads these from a CDN
 EXAMPLES = (paths.SAMPLE_PHOTO, *(FOLDER / "examples" / name for name in ("cat.jpg", "camera.jpg", "clock.jpg")))
 SUFFIXES = (".css", ".js", ".svg")
-# A machine's own list of types may differ, and nosniff makes that fatal.
+# A machine's own list of types may differ, and with nosniff a browser refuses a script of another type.
 mimetypes.add_type("text/javascript", ".js")
 
 
@@ -37,15 +37,17 @@ def files() -> dict[str, Path]:
 
 def install(app: FastAPI) -> None:
     for address, path in files().items():
-        app.add_route(address, _giving(path), include_in_schema=False)
+        app.add_route(address, _serve(path), include_in_schema=False)
 
 
-def _giving(path: Path) -> Callable[[Request], Awaitable[Response]]:
+def _serve(path: Path) -> Callable[[Request], Awaitable[Response]]:
     folder = StaticFiles(directory=path.parent)
 
-    async def give(request: Request) -> Response:
+    async def serve(request: Request) -> Response:
         response = await folder.get_response(path.name, request.scope)
-        response.headers["Cache-Control"] = "no-cache"  # kept, and asked after: 304 while it is the same
+        response.headers["Cache-Control"] = (
+            "no-cache"  # a browser keeps it, and asks each time whether it changed: 304 if not
+        )
         return response
 
-    return give
+    return serve

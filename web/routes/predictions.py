@@ -1,4 +1,4 @@
-"""POST /predict, the tutorial's own endpoint: photos in a form, a name for each."""
+"""POST /predict, the tutorial's endpoint: photos in a form go in, the name of what is on each comes out."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import ValidationError
 
-from web.errors import BadRequest, content_of, sentence_of, type_of
+from web.errors import BadRequest, explain_invalid
 from web.limits.budget import Admission
 from web.routes import uploads
 from web.routes.schemas import REQUEST_BODY, CommonParameters, Error, Parameters, Response
 from web.settings import GatewaySettings
-from web.torchserve.upstream import Answer, Upstream
+from web.torchserve.answer import Answer
+from web.torchserve.upstream import Upstream
 
 EMPTY = "The file is empty: send the photo's bytes."
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": Response, "description": "A name for one file, a list in the order sent for several."},
-    400: {"model": Error, "description": "No file, an empty or damaged one, no image, or a wrong parameter."},
-    401: {"model": Error, "description": "No valid API key, where keys are asked for."},
+    200: {"model": Response, "description": "An object for one file, a list in the order sent for several."},
+    400: {"model": Error, "description": "No file, a file that is empty, damaged or no image, or a wrong parameter."},
+    401: {"model": Error, "description": "No valid API key, if the gateway asks for one."},
     408: {"model": Error, "description": "The upload came too slowly."},
     413: {"model": Error, "description": "Too many bytes, pixels or files."},
-    429: {"model": Error, "description": "More requests than the key may make."},
+    429: {"model": Error, "description": "More requests than the API key may make."},
     503: {"model": Error, "description": "Busy, or TorchServe does not answer."},
     "default": {"model": Error, "description": "Every error has this form."},  # keeps FastAPI's own 422 out
 }
-# Access checks the key; this lets /docs ask for it.
-bearer = HTTPBearer(auto_error=False, description="An API key, where the gateway asks for one.")
+# web/guards/access.py checks the key. This lets /docs ask for it.
+bearer = HTTPBearer(auto_error=False, description="An API key, if the gateway asks for one.")
 
 
 def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) -> APIRouter:
@@ -59,11 +60,11 @@ def parameters_of(form: uploads.Form, known: type[CommonParameters]) -> dict[str
     try:
         return known.model_validate(form.parameters).given()
     except ValidationError as error:
-        raise BadRequest(sentence_of(error.errors())) from error
+        raise BadRequest(explain_invalid(error.errors())) from error
 
 
 async def classify(upstream: Upstream, file: bytes, parameters: dict[str, Any]) -> Answer:
-    """Ask TorchServe about one file. One that is no image is a bad request to the tutorial's clients, not a 415."""
+    """Ask TorchServe about one file. A 415 becomes a 400, the only refusal that the tutorial's clients know."""
     if not file:
         return refusal(EMPTY)
     answer = await upstream.predict(file, parameters)
@@ -73,21 +74,20 @@ async def classify(upstream: Upstream, file: bytes, parameters: dict[str, Any]) 
 
 
 def refusal(message: str) -> Answer:
-    status = HTTPStatus.BAD_REQUEST
-    return Answer(status, content_of(status, type_of(status), message))
+    return Answer.error(HTTPStatus.BAD_REQUEST, message)
 
 
 def briefly(answer: Answer) -> Answer:
-    """Leave of a good answer what the tutorial's clients know; what is not recognised stays as it is."""
+    """Shorten a good answer to the two fields that the tutorial's clients know."""
     if not answer.ok or not answer.content["recognized"]:
         return answer
     return Answer(answer.status, {name: answer.content[name] for name in ("class_id", "class_name")})
 
 
 def respond(answers: list[Answer]) -> JSONResponse:
-    """Put the answers together as TorchServe's handler does: an object for one file, a list for several.
+    """Answer one file with an object and several with a list, as TorchServe's handler does.
 
-    The status is 200 as long as one file got its answer, and otherwise that of the first error.
+    The status is 200 if at least one file was classified, and otherwise that of the first error.
     """
     if len(answers) == 1:
         return JSONResponse(answers[0].content, answers[0].status)

@@ -1,4 +1,4 @@
-"""What goes in and out, for the reader of /docs. Answers are TorchServe's own and are not checked again."""
+"""Parameters, answers and errors as /docs shows them. Answers are TorchServe's own and are not checked again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class CommonParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     min_probability: Annotated[
-        float | None, Field(ge=0, le=1, description="Below it a photo counts as not recognised.")
+        float | None, Field(ge=0, le=1, description="A photo whose best probability is lower counts as not recognized.")
     ] = None
 
     def given(self) -> dict[str, Any]:
@@ -19,15 +19,15 @@ class CommonParameters(BaseModel):
 
 
 class Parameters(CommonParameters):
-    """What a client may choose; one of them given, the answers are TorchServe's in full."""
+    """The parameters of /predict. If one of them is given, the answers are TorchServe's in full."""
 
     top_k: Annotated[int | None, Field(ge=1, description="How many candidates to list.")] = None
 
 
 class ExplanationParameters(CommonParameters):
-    class_id: Annotated[str | None, Field(description="The class to explain; the best one unless given.")] = None
+    class_id: Annotated[str | None, Field(description="The class to explain; the best one by default.")] = None
     overlay: Annotated[
-        float | None, Field(ge=0, le=1, description="The share of colour: 0 the photo alone, 1 the colours alone.")
+        float | None, Field(ge=0, le=1, description="The share of color: 0 shows the photo alone, 1 the colors alone.")
     ] = None
 
 
@@ -43,7 +43,7 @@ class Candidate(Label):
 
 
 class Classification(BaseModel):
-    """TorchServe's answer, where a parameter was given or the photo is not recognised: class_id is then null."""
+    """TorchServe's answer if a parameter was given or the photo is not recognized; class_id is then null."""
 
     class_id: str | None
     class_name: str | None
@@ -53,13 +53,13 @@ class Classification(BaseModel):
 
 
 class Explanation(BaseModel):
-    """TorchServe's answer. An archive built before explanations were has no overlay."""
+    """TorchServe's answer. An archive that is too old to explain has no overlay."""
 
     class_id: str
     class_name: str
     probability: float
-    recognized: Annotated[bool, Field(description="Of the best class, whichever is explained.")]
-    overlay: Annotated[str, Field(description="A PNG in base64: the part that the model saw, and the colours over it.")]
+    recognized: Annotated[bool, Field(description="Whether the best class is, whichever is explained.")]
+    overlay: Annotated[str, Field(description="A PNG in base64: what the model saw of the photo, under the colors.")]
 
 
 class Accuracy(BaseModel):
@@ -77,7 +77,7 @@ class Weights(BaseModel):
 
 
 class Model(BaseModel):
-    """The archive's own card; one that this project did not build has a name and a version."""
+    """The archive's model card. An archive of another project has only a name and a version."""
 
     name: str
     version: str
@@ -85,7 +85,7 @@ class Model(BaseModel):
     classes: int | None = None
     weights: Weights | None = None
     preprocessing: dict[str, Any] | None = None
-    engine: Annotated[dict[str, str | int] | None, Field(description="What computes, in which precision.")] = None
+    engine: Annotated[dict[str, str | int] | None, Field(description="What computes, and in which precision.")] = None
     api_key: Annotated[bool, Field(description="Whether the gateway asks for an API key.")]
 
 
@@ -96,7 +96,7 @@ class Error(BaseModel):
 
 
 class Failed(BaseModel):
-    """In the place of one file of several."""
+    """What one of several files is answered if it was refused."""
 
     error: Error
 
@@ -109,7 +109,7 @@ PHOTOS = {"type": "array", "items": PHOTO, "description": "One photo or several.
 
 
 def form_of(file: dict[str, Any]) -> dict[str, Any]:
-    """Describe a form whose field `file` is what the schema says."""
+    """Describe a form with the field `file`, whose schema is given."""
     schema = {"type": "object", "required": ["file"], "properties": {"file": file}}
     return {
         "required": True,

@@ -1,4 +1,4 @@
-"""A request's body to the files and fields it carries, read as it arrives and never past its limits."""
+"""Reads the files and fields of a form as they arrive, and stops at the first one too many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from web.errors import BadRequest, RequestEntityTooLarge
+from web.errors import BadRequest, PayloadTooLarge
 from web.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ PARAMETER_BYTES = 100  # a number, or the id of a class
 
 @dataclass
 class Form:
-    """The files in the order sent, whatever their fields' names, and the parameters among the fields."""
+    """The files in the order sent, whatever their fields are called, and the fields that are parameters."""
 
     files: list[bytes] = field(default_factory=list)
     parameters: dict[str, str] = field(default_factory=dict)
 
 
 async def read(request: Request, settings: GatewaySettings) -> Form:
-    """Read a multipart form. Raises BadRequest or RequestEntityTooLarge, without reading on.
+    """Read a multipart form. Raises BadRequest or PayloadTooLarge, and then reads no further.
 
-    The body as a whole has its limits from web.bodies.
+    web/guards/bodies.py limits the body as a whole.
     """
     reader = FormReader(boundary_of(request.headers), settings)
     try:
@@ -53,7 +53,7 @@ def boundary_of(headers: Mapping[str, str]) -> bytes:
 
 
 class FormReader:
-    """Collects what the parser finds. A file's bytes are copied once more only, when it is complete."""
+    """Collects what the parser finds. The bytes of a file are copied only once more, when it is complete."""
 
     def __init__(self, boundary: bytes, settings: GatewaySettings) -> None:
         self._max_files = settings.max_files
@@ -62,7 +62,7 @@ class FormReader:
         self._form = Form()
         self._complete = False
         self._header, self._value = b"", b""
-        self._parameter: str | None = None  # of the current part; a file where it is none
+        self._parameter: str | None = None  # of the current part; None for a file
         self._content = bytearray()
         callbacks: MultipartCallbacks = {
             "on_part_begin": self._on_part_begin,
@@ -91,7 +91,7 @@ class FormReader:
         return self._form
 
     def close(self) -> None:
-        """Let go of all bytes: parser and reader hold each other, and the collector comes late for what is so large."""
+        """Drop all bytes now. Parser and reader refer to each other, so Python would free them only later."""
         self._form, self._content = Form(), bytearray()
 
     def _on_part_begin(self) -> None:
@@ -126,7 +126,7 @@ class FormReader:
             raise BadRequest(f"The parameter {self._parameter} has more than {PARAMETER_BYTES} characters.")
         if size > self._max_file_bytes:
             megabytes = self._max_file_bytes / 10**6
-            raise RequestEntityTooLarge(f"A file is larger than {megabytes:g} MB: send smaller photos.")
+            raise PayloadTooLarge(f"A file is larger than {megabytes:g} MB: send smaller photos.")
         self._content += memoryview(data)[start:end]
 
     def _on_part_end(self) -> None:
@@ -139,8 +139,8 @@ class FormReader:
     def _on_end(self) -> None:
         self._complete = True
 
-    def _too_many(self) -> RequestEntityTooLarge:
-        return RequestEntityTooLarge(f"The request has more than {self._max_files} files: split it into several.")
+    def _too_many(self) -> PayloadTooLarge:
+        return PayloadTooLarge(f"The request has more than {self._max_files} files: split it into several.")
 
 
 def malformed(error: FormParserError) -> BadRequest:

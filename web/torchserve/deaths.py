@@ -1,20 +1,21 @@
-"""Which photos are sent again when a worker died with them: not the one that killed it, as far as that can be told."""
+"""Which photos are sent again after a worker died with them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-# The photos of one batch are answered together; what a second worker dies of comes later.
+# The photos of one batch fail within this time; a second death comes later.
 TOGETHER_SECONDS = 1
 QUIET_SECONDS = 60
 
 
 class Deaths:
-    """A photo that was alone is what killed the worker. Of several any may be: all get another try, once a minute.
+    """Decides about retries, so that photos that kill workers do not kill two workers each.
 
-    The one that did kill a second worker then. With a try after each death somebody who sends such photos would end
-    two workers with each of them; with this rule one more a minute, however many are sent.
+    A photo that was alone with the worker killed it, and is not sent again. Of several photos any may have done it:
+    all of them are sent again, but only after the first death in a minute. However many deadly photos come, retries
+    cost one more worker a minute.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -22,7 +23,7 @@ class Deaths:
         self._first: float | None = None
 
     def may_try_again(self, others: int) -> bool:
-        """Tell of a photo with which a worker just died, and with `others` beside it, whether it is sent again."""
+        """Say whether a photo is sent again whose worker just died; `others` photos were with TorchServe beside it."""
         if not others:
             return False
         now = self._clock()

@@ -9,7 +9,7 @@ import pytest
 from tests.web.conftest import TorchServe, check_error, client_of, loads
 from web.app import create_app
 from web.guards.access import key_of
-from web.keys import KeyFile
+from web.keys import ApiKeys
 from web.settings import GatewaySettings
 from web.torchserve.upstream import Upstream
 
@@ -19,8 +19,8 @@ LABEL = {"class_id": "n02124075", "class_name": "Egyptian_cat"}
 
 
 @pytest.fixture
-def keys(settings: GatewaySettings) -> KeyFile:
-    return KeyFile(settings.run_dir)
+def keys(settings: GatewaySettings) -> ApiKeys:
+    return ApiKeys(settings.run_dir)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def test_without_keys_everybody_may_ask_as_often_as_they_like(front: httpx
 
 
 async def test_once_there_is_a_key_it_is_asked_for(
-    front: httpx.AsyncClient, keys: KeyFile, torchserve: TorchServe
+    front: httpx.AsyncClient, keys: ApiKeys, torchserve: TorchServe
 ) -> None:
     key = keys.add("phone")
 
@@ -53,27 +53,27 @@ async def test_once_there_is_a_key_it_is_asked_for(
     assert loads(await predict(front, auth=("anybody", key))) == LABEL
 
 
-async def test_torchserve_never_sees_the_key(front: httpx.AsyncClient, keys: KeyFile, torchserve: TorchServe) -> None:
+async def test_torchserve_never_sees_the_key(front: httpx.AsyncClient, keys: ApiKeys, torchserve: TorchServe) -> None:
     await predict(front, headers={"Authorization": f"Bearer {keys.add('phone')}"})
 
     assert torchserve.asked[0].headers["Authorization"] == "Bearer inf"
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/", "/nothing", "/healthz/", "//healthz", "/healthz%2f"])
-async def test_nothing_else_is_open(front: httpx.AsyncClient, keys: KeyFile, path: str) -> None:
+async def test_nothing_else_is_open(front: httpx.AsyncClient, keys: ApiKeys, path: str) -> None:
     keys.add("phone")
 
     check_error(await front.get(path), 401, "An API key is needed")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-async def test_the_health_checks_are_open(front: httpx.AsyncClient, keys: KeyFile, path: str) -> None:
+async def test_the_health_checks_are_open(front: httpx.AsyncClient, keys: ApiKeys, path: str) -> None:
     keys.add("phone")
 
     assert (await front.get(path)).status_code == 200
 
 
-async def test_a_revoked_key_is_refused_at_once(front: httpx.AsyncClient, keys: KeyFile) -> None:
+async def test_a_revoked_key_is_refused_at_once(front: httpx.AsyncClient, keys: ApiKeys) -> None:
     headers = {"Authorization": f"Bearer {keys.add('phone')}"}
     assert loads(await predict(front, headers=headers)) == LABEL
 
@@ -81,14 +81,14 @@ async def test_a_revoked_key_is_refused_at_once(front: httpx.AsyncClient, keys: 
     check_error(await predict(front, headers=headers), 401, "is not valid")
 
 
-async def test_a_damaged_key_file_lets_nobody_in(front: httpx.AsyncClient, keys: KeyFile) -> None:
+async def test_a_damaged_key_file_lets_nobody_in(front: httpx.AsyncClient, keys: ApiKeys) -> None:
     key = keys.add("phone")
     keys.path.write_text("{")
 
     check_error(await predict(front, headers={"Authorization": f"Bearer {key}"}), 503, "cannot read its API keys")
 
 
-async def test_a_key_has_its_rate(front: httpx.AsyncClient, keys: KeyFile) -> None:
+async def test_a_key_has_its_rate(front: httpx.AsyncClient, keys: ApiKeys) -> None:
     phone, laptop = ({"Authorization": f"Bearer {keys.add(name)}"} for name in ("phone", "laptop"))
     for _ in range(3):
         assert loads(await predict(front, headers=phone)) == LABEL

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from web.errors import GatewayError, RequestEntityTooLarge, RequestTimeout, ServiceUnavailable
+from web.errors import GatewayError, PayloadTooLarge, RequestTimeout, ServiceUnavailable
 from web.guards import bodies
 from web.guards.bodies import Bodies
 from web.limits import clients
@@ -95,7 +95,7 @@ async def test_an_undeclared_length_is_refused_as_soon_as_it_is_too_long(
     sender = Sender([b"x" * 100] * 1000)
     await sender.to(make())
 
-    assert [type(error) for error in route.errors] == [RequestEntityTooLarge]
+    assert [type(error) for error in route.errors] == [PayloadTooLarge]
     assert sender.taken == 11
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.web.conftest import TorchServe
 from web.guards.headers import HEADERS
-from web.keys import KeyFile
+from web.keys import ApiKeys
 from web.settings import GatewaySettings
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +44,7 @@ async def test_so_have_a_bug_and_every_refusal(
         await front.get("/healthz", headers={"Host": "stranger.example"}),
         await front.post("/predict", headers={"Origin": STRANGER}),
     ]
-    KeyFile(settings.run_dir).add("phone")
+    ApiKeys(settings.run_dir).add("phone")
     answers.append(await front.get("/"))
 
     assert [answer.status_code for answer in answers] == [500, 400, 403, 401]

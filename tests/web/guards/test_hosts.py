@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.errors import CommandError
+from scripts.errors import ServingError
 from tests.web.conftest import check_error, client_of
 from web.app import create_app
 from web.guards.hosts import host_name, known_hosts
@@ -50,5 +50,5 @@ def test_hosts_are_put_as_browsers_put_them(text: str, name: str) -> None:
 
 @pytest.mark.parametrize("text", ["https://photos.example", "photos.example:8000", "a.*.example", "", "a b"])
 def test_what_is_no_host(text: str) -> None:
-    with pytest.raises(CommandError, match=r"is no host: write it as photos\.example\.org"):
+    with pytest.raises(ServingError, match=r"is no host: write it as photos\.example\.org"):
         host_name(text)

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from web.http.protocol import guard
+from web.http.protocol import limited_protocol
 from web.settings import GatewaySettings
 
 MAX_BODY_BYTES = 100_000
@@ -65,7 +65,7 @@ async def server(settings: GatewaySettings) -> AsyncIterator[Server]:
     config = uvicorn.Config(
         echo,
         port=0,
-        http=guard(limits),
+        http=limited_protocol(limits),
         ws="none",
         lifespan="off",
         log_level="error",

@@ -112,7 +112,7 @@ async def test_a_body_that_nobody_reads_is_swallowed_for_a_while(
         writer.write(b"x" * (MAX_BODY_BYTES + 1))  # more than a body may have
         assert await rest(reader) == b""
 
-    monkeypatch.setattr(protocol, "SWALLOW_SECONDS", 0.05)
+    monkeypatch.setattr(protocol, "DISCARD_SECONDS", 0.05)
     assert (await server.ask(head % 900)).endswith(b"\r\n\r\n/")
 
 

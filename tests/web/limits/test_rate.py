@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.errors import CommandError
+from scripts.errors import ServingError
 from web.errors import TooManyRequests
 from web.limits.rate import RateLimit
 
@@ -22,5 +22,5 @@ async def test_each_key_has_its_own_count() -> None:
 
 @pytest.mark.parametrize("rate", ["", "often", "10", "10/fortnight"])
 def test_what_is_no_rate(rate: str) -> None:
-    with pytest.raises(CommandError, match=r"is no rate: write it as 10/second or 600/minute"):
+    with pytest.raises(ServingError, match=r"is no rate: write it as 10/second or 600/minute"):
         RateLimit(rate)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.web.conftest import MODEL, TorchServe, check_error, loads
-from web.keys import KeyFile
+from web.keys import ApiKeys
 from web.routes import model
 from web.settings import GatewaySettings
 from web.torchserve.upstream import NOT_RUNNING
@@ -122,6 +122,6 @@ async def test_whether_a_key_is_asked_for(
     front: httpx.AsyncClient, torchserve: TorchServe, settings: GatewaySettings
 ) -> None:
     torchserve.described = described(CARD)
-    key = KeyFile(settings.run_dir).add("phone")
+    key = ApiKeys(settings.run_dir).add("phone")
 
     assert loads(await front.get("/model", headers={"Authorization": f"Bearer {key}"}))["api_key"] is True

@@ -10,7 +10,7 @@ import pytest
 from fastapi import Request
 from starlette.types import Message
 
-from web.errors import BadRequest, RequestEntityTooLarge
+from web.errors import BadRequest, PayloadTooLarge
 from web.routes.uploads import CUT_SHORT, NO_FORM, Form, read
 from web.settings import GatewaySettings
 
@@ -56,7 +56,7 @@ async def test_files_and_parameters_in_pieces_of_any_size(settings: GatewaySetti
 
 
 async def test_too_many_files(settings: GatewaySettings) -> None:
-    with pytest.raises(RequestEntityTooLarge, match="more than 3 files"):
+    with pytest.raises(PayloadTooLarge, match="more than 3 files"):
         await read(Sender([form(*[("file", b"x")] * 4)]).request, settings)
 
 
@@ -68,7 +68,7 @@ async def test_a_parameter_twice(settings: GatewaySettings) -> None:
 async def test_many_parts_are_refused_before_the_rest_is_read(settings: GatewaySettings) -> None:
     sender = Sender(form(("file", b"x"), closed=False) for _ in range(2000))
 
-    with pytest.raises(RequestEntityTooLarge, match="more than 3 files"):
+    with pytest.raises(PayloadTooLarge, match="more than 3 files"):
         await read(sender.request, settings)
     assert sender.taken == 4
 
@@ -76,7 +76,7 @@ async def test_many_parts_are_refused_before_the_rest_is_read(settings: GatewayS
 async def test_a_file_past_its_limit_is_refused_as_it_arrives(settings: GatewaySettings) -> None:
     sender = Sender([form(("file", b"cat"), closed=False)[:-2]] + [b"x" * 100] * 1000)
 
-    with pytest.raises(RequestEntityTooLarge, match=r"A file is larger than 0\.0005 MB: send smaller photos"):
+    with pytest.raises(PayloadTooLarge, match=r"A file is larger than 0\.0005 MB: send smaller photos"):
         await read(sender.request, replace(settings, max_file_bytes=500))
     assert sender.taken == 6
 

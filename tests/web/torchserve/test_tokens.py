@@ -8,7 +8,7 @@ import pytest
 
 from scripts.client.endpoint import Endpoint
 from tests.scripts.conftest import write_keys
-from web.torchserve.tokens import HELD_SECONDS, MARGIN, Tokens
+from web.torchserve.tokens import HELD_SECONDS, MARGIN, TokenCache
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 async def test_a_token_is_held_for_a_while(
     endpoint: Endpoint, asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens = Tokens(endpoint)
+    tokens = TokenCache(endpoint)
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
 
@@ -48,25 +48,25 @@ async def test_a_token_about_to_expire_is_not_taken(endpoint: Endpoint, monkeypa
     monkeypatch.setattr(Endpoint, "_renew", lambda self, *_: write_keys(self.folder, inference="new"))
 
     assert endpoint.token("inference") == "old"
-    assert await Tokens(endpoint).get("inference") == "new"
+    assert await TokenCache(endpoint).get("inference") == "new"
 
 
 async def test_many_tasks_ask_once(endpoint: Endpoint, asked: list[tuple[Any, ...]]) -> None:
-    tokens = Tokens(endpoint)
+    tokens = TokenCache(endpoint)
 
     assert set(await asyncio.gather(*(tokens.get("inference") for _ in range(10)))) == {"token 1"}
     assert len(asked) == 1
 
 
 async def test_each_scope_has_its_own(endpoint: Endpoint, asked: list[tuple[Any, ...]]) -> None:
-    tokens = Tokens(endpoint)
+    tokens = TokenCache(endpoint)
 
     assert (await tokens.get("inference"), await tokens.get("management")) == ("token 1", "token 2")
     assert await tokens.get("inference") == "token 1"
 
 
 async def test_a_forgotten_token_is_asked_for_again(endpoint: Endpoint, asked: list[tuple[Any, ...]]) -> None:
-    tokens = Tokens(endpoint)
+    tokens = TokenCache(endpoint)
     refused = await tokens.get("inference")
 
     tokens.forget("inference", refused)

@@ -14,7 +14,8 @@ from tests.local_server import as_json, serve
 from tests.scripts.conftest import write_keys
 from tests.web.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
 from web.torchserve import deaths
-from web.torchserve.upstream import NOT_RUNNING, REFUSED, TOO_SLOW, Answer, Upstream
+from web.torchserve.answer import Answer
+from web.torchserve.upstream import NOT_RUNNING, REFUSED, TOO_SLOW, Upstream
 
 pytestmark = pytest.mark.anyio
 
