@@ -70,7 +70,7 @@ function bar(photo, prediction, text) {
   return button;
 }
 
-/** Paint the heatmap of one class: the page blends the photo and the colours, so the slider asks nobody. */
+/** Paint the heatmap of one class: the page blends the photo and the colors, so the slider asks nobody. */
 async function choose(photo, prediction, text) {
   classChange.abort();
   classChange = new AbortController();

@@ -17,7 +17,7 @@ export async function predict(photo, topK, signal) {
   return { answer, took: performance.now() - started };
 }
 
-/** Picture what speaks for a class: `overlay` is 0 for the photo alone and 1 for the colours alone. */
+/** Picture what speaks for a class: `overlay` is 0 for the photo alone and 1 for the colors alone. */
 export function explain(photo, classId, overlay, signal) {
   const body = form(photo);
   body.append("class_id", classId);

@@ -1,4 +1,4 @@
-// The colours over the photo. The server's blend is (1 - overlay) photo + overlay colours, which CSS opacity is too.
+// The colors over the photo. The server's blend is (1 - overlay) photo + overlay colors, which CSS opacity is too.
 import { download, find, make } from "./elements.js";
 
 const slider = find("#overlay");
@@ -10,12 +10,12 @@ slider.oninput = () => {
 };
 
 find("#save-heatmap").onclick = async () => {
-  const [photo, colours] = find("#heatmap").querySelectorAll("img");
+  const [photo, colors] = find("#heatmap").querySelectorAll("img");
   const canvas = make("canvas", { width: photo.naturalWidth, height: photo.naturalHeight });
   const context = canvas.getContext("2d");
   context.drawImage(photo, 0, 0);
   context.globalAlpha = slider.value / 100;
-  context.drawImage(colours, 0, 0);
+  context.drawImage(colors, 0, 0);
   canvas.toBlob((blob) => download(blob, saved), "image/png");
 };
 
@@ -30,15 +30,15 @@ export function wait() {
   find("#why").setAttribute("aria-busy", "true");
 }
 
-/** Show two PNGs in base64 and of one size: the part of the photo that the model saw, and the colours of a class. */
-export function show(photo, colours, text, fileName) {
+/** Show two PNGs in base64 and of one size: the part of the photo that the model saw, and the colors of a class. */
+export function show(photo, colors, text, fileName) {
   saved = `${fileName.replace(/\.[^.]*$/, "")}-heatmap.png`;
   const picture = (png, alt, className = "") => make("img", { src: `data:image/png;base64,${png}`, alt, className });
   const layers = make(
     "div",
     { className: "layers" },
     picture(photo, "The part that the model looks at"),
-    picture(colours, "Heatmap over it", "colours"),
+    picture(colors, "Heatmap over it", "colors"),
   );
   const said = make(
     "figcaption",

@@ -37,7 +37,7 @@ async def test_a_parameter_may_stand_in_the_form(front: httpx.AsyncClient, torch
     assert torchserve.asked[-1].headers["top-k"] == "3"
 
 
-async def test_what_is_not_recognised_is_answered_in_full(front: httpx.AsyncClient) -> None:
+async def test_what_is_not_recognized_is_answered_in_full(front: httpx.AsyncClient) -> None:
     assert loads(await front.post("/predict", files={"file": b"noise"})) == UNSURE
 
 
