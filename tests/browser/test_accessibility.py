@@ -63,7 +63,7 @@ def test_the_keyboard_alone_is_enough(visit: Visit) -> None:
 
     tab_to("lynx")
     visit.page.keyboard.press("Enter")
-    expect(visit.page.locator("#heatmap")).to_contain_text("speaks for lynx")
+    expect(visit.page.locator("#heatmap")).to_contain_text("evidence for lynx")
 
     tab_to("Heatmap strength")
     visit.page.keyboard.press("ArrowRight")

@@ -15,7 +15,7 @@ def test_an_uploaded_photo_is_answered_with_bars_and_a_heatmap(visit: Visit) -> 
     expect_cat(visit.page)
     expect(visit.page.locator("#bars .name")).to_have_text(BARS)
     expect(visit.page.locator("#bars .percent")).to_have_text(["61%", "22%", "10%", "3%", "<1%"])
-    expect(visit.page.locator("#heatmap")).to_contain_text("speaks for Egyptian cat")
+    expect(visit.page.locator("#heatmap")).to_contain_text("evidence for Egyptian cat")
     expect(visit.page.locator("#answer .took")).to_contain_text("Answered in ")
     expect(visit.page.locator("#preview")).to_be_visible()
 
@@ -73,6 +73,6 @@ def test_the_models_card_is_shown(visit: Visit) -> None:
 
     expect(card).to_contain_text("densenet121 1.0")
     expect(card).to_contain_text("file cats.pth")
-    expect(card).to_contain_text("74.4 % top-1, 92.0 % top-5 on ImageNet")
+    expect(card).to_contain_text("74.4% top-1, 92.0% top-5 on ImageNet")
     expect(card).to_contain_text("OpenVINO, bf16, CPU")
     assert str(CARD["preprocessing"]) not in card.inner_text()

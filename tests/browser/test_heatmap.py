@@ -33,7 +33,7 @@ def test_a_bar_shows_the_heatmap_of_its_class_whatever_the_alphabet_of_its_id(
 
     visit.page.locator("#bars button", has_text="lynx").click()
 
-    expect(visit.page.locator("#heatmap")).to_contain_text("speaks for lynx")
+    expect(visit.page.locator("#heatmap")).to_contain_text("evidence for lynx")
     expect(visit.page.locator("#bars button[aria-pressed=true]")).to_contain_text("lynx")
     assert [asked["class_id"] for asked in torchserve.explained[-2:]] == [IDS[3]] * 2
 

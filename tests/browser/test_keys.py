@@ -31,7 +31,7 @@ def test_after_the_browsers_prompt_the_page_asks_for_the_key_and_goes_on(visit: 
     expect(visit.page.locator("#key")).to_contain_text("The API key is not valid")
     visit.screenshot("asked")
     field.fill(key)
-    visit.page.get_by_role("button", name="Go on").click()
+    visit.page.get_by_role("button", name="Continue").click()
 
     expect_cat(visit.page)
     expect(visit.page.locator("#key")).to_be_hidden()

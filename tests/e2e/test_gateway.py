@@ -139,12 +139,12 @@ def test_the_page(gateway: Gateway, browser: Browser) -> None:
     with Visit(browser, gateway.url, "page", {"viewport": {"width": 1280, "height": 900}}) as visit:
         visit.page.locator("#photo input[type=file]").set_input_files(paths.SAMPLE_PHOTO)
         expect(visit.page.locator("#answer h2")).to_have_text(SAMPLE_NAME)
-        expect(visit.page.locator("#heatmap")).to_contain_text(f"speaks for {SAMPLE_NAME}")
+        expect(visit.page.locator("#heatmap")).to_contain_text(f"evidence for {SAMPLE_NAME}")
         visit.page.mouse.move(0, 0)
         visit.screenshot()
 
         visit.page.locator("#bars button", has_text="cup").click()
-        expect(visit.page.locator("#heatmap")).to_contain_text("speaks for cup")
+        expect(visit.page.locator("#heatmap")).to_contain_text("evidence for cup")
         visit.page.get_by_role("button", name="A blurred clock").click()
         expect(visit.page.locator("#answer h2")).to_have_text("Not sure")
 

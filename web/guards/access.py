@@ -18,7 +18,7 @@ OPEN_PATHS = ("/healthz", "/readyz")
 # These make TorchServe work. The rest are pages and their files.
 COUNTED_METHODS = ("POST", "PUT")
 NO_KEY = "An API key is needed: send it as Authorization: Bearer KEY."
-WRONG_KEY = "The API key is not valid: ask for one, which densenet keys add NAME makes."
+WRONG_KEY = "The API key is not valid: densenet keys add NAME makes a new one."
 # The second makes a browser ask a person for the key. Chromium only does if it is in a header line of its own.
 CHALLENGES = ("Bearer", 'Basic realm="any name, the API key as password", charset="UTF-8"')
 

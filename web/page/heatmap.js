@@ -1,4 +1,4 @@
-// The colors over the photo. The server's blend is (1 - overlay) photo + overlay colors, which CSS opacity is too.
+// The heatmap over the photo. CSS opacity blends as the server does: (1 - overlay) photo + overlay colors.
 import { download, find, make } from "./elements.js";
 
 const slider = find("#overlay");
@@ -24,27 +24,27 @@ export function clear() {
   find("#heatmap").replaceChildren();
 }
 
-/** Keep the place while the picture is on its way. */
+/** Show that a picture is on its way. */
 export function wait() {
   find("#why").hidden = false;
   find("#why").setAttribute("aria-busy", "true");
 }
 
-/** Show two PNGs in base64 and of one size: the part of the photo that the model saw, and the colors of a class. */
+/** Show two PNGs in base64, of equal size: the part of the photo that the model saw, and the colors of a class. */
 export function show(photo, colors, text, fileName) {
   saved = `${fileName.replace(/\.[^.]*$/, "")}-heatmap.png`;
   const picture = (png, alt, className = "") => make("img", { src: `data:image/png;base64,${png}`, alt, className });
   const layers = make(
     "div",
     { className: "layers" },
-    picture(photo, "The part that the model looks at"),
-    picture(colors, "Heatmap over it", "colors"),
+    picture(photo, "The part of the photo that the model saw"),
+    picture(colors, "Heatmap over the photo", "colors"),
   );
   const said = make(
     "figcaption",
     {},
-    make("span", {}, "Bright is what speaks for ", make("strong", {}, text), "."),
-    make("span", { className: "hint" }, "Choose another bar to see what speaks for that."),
+    make("span", {}, "The bright areas are the evidence for ", make("strong", {}, text), "."),
+    make("span", { className: "hint" }, "Choose another bar to see the evidence for that class."),
   );
   find("#heatmap").replaceChildren(make("figure", {}, layers, said));
   find("#why").hidden = false;

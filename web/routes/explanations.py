@@ -38,7 +38,7 @@ def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) 
         dependencies=[Depends(predictions.bearer)],
     )
     async def explain(request: Request, query: Annotated[ExplanationParameters, Query()]) -> Response:
-        """Show on a photo what speaks for its best class, or for another one."""
+        """Show on a photo the evidence for its best class, or for another one."""
         with admission():
             form = await uploads.read(request, settings)
             parameters = query.given() | predictions.parameters_of(form, ExplanationParameters)
