@@ -15,6 +15,7 @@ from tests.browser.support import Visit
 
 @pytest.mark.parametrize("visit", [PHONE, WIDER_PHONE, DARK_PHONE], indirect=True, ids=["360", "390", "390-dark"])
 def test_a_phone_shows_everything_without_scrolling_sideways(visit: Visit, notes: Path) -> None:
+    expect(visit.page.get_by_text("Choose photos or take one")).to_be_visible()  # there is nothing to drop with
     choose(visit.page, CAT)
     expect_cat(visit.page)
 

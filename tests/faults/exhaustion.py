@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from scripts import paths
+from web.settings import GatewaySettings
 
 ADDRESSES = [f"127.0.0.{i}" for i in range(2, 82)]  # each has fewer connections than one address may have
 FEW_ADDRESSES = 8
@@ -147,7 +148,7 @@ async def many_files(attacker: Attacker) -> None:
 
 async def large_bodies(attacker: Attacker) -> None:
     """64 bodies of 32 MiB, over and over."""
-    message = post(form(bytes(2**25 - 1000)))
+    message = post(form(bytes(GatewaySettings.max_body_bytes - 1000)))
     await at_once(64, lambda: attacker.ask(message))
 
 
