@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from scripts.errors import CommandError
+from scripts.errors import CommandError, ServingError
 
 # Errors of the file system that no command can foresee everywhere it writes.
 NOT_OURS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
@@ -71,7 +71,7 @@ def warn(message: str) -> None:
     err.print(f"[yellow]{plain(message)}[/]", highlight=False, soft_wrap=True)
 
 
-def fail(error: CommandError) -> int:
+def fail(error: ServingError) -> int:
     err.print(f"[bold red]Error:[/] {plain(str(error))}", highlight=False, soft_wrap=True)
     return 1
 
@@ -83,7 +83,7 @@ def run(app: typer.Typer | Callable[..., Any]) -> None:
         app.command()(function)
     try:
         app(standalone_mode=True)
-    except CommandError as error:
+    except ServingError as error:
         sys.exit(fail(error))
     except OSError as error:
         if error.errno not in NOT_OURS:

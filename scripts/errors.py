@@ -1,11 +1,12 @@
-"""The errors that end a command, if something outside the program is wrong.
+"""What is raised when something outside the program is wrong.
 
-CommandError              printed as one sentence, exit status 1
-├── DownloadError         the file could not be fetched, or is not the one that was meant
-├── WeightsError          a checkpoint cannot be used
-│   ├── NotThere          a source has no checkpoint; `auto` goes on to the next
-│   └── NoWeights         `auto` tried every source
-└── ApiError              the running server refused a request
+ServingError                  the gateway and the commands raise it; a command prints it as one sentence, exit status 1
+└── CommandError              only commands and what they are made of raise it
+    ├── DownloadError         the file could not be fetched, or is not the one that was meant
+    ├── WeightsError          a checkpoint cannot be used
+    │   ├── NotThere          a source has none; `auto` goes on to the next
+    │   └── NoWeights         `auto` tried every source
+    └── ApiError              the running server refused a request
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class CommandError(Exception):
+class ServingError(Exception):
+    """What happened and what to do, in one sentence for a person."""
+
+
+class CommandError(ServingError):
     """What happened and what to do, for the person at the terminal; printed without a traceback."""
 
 

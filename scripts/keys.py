@@ -11,7 +11,7 @@ from rich.table import Table
 from scripts import paths
 from scripts.console import note, out, run
 from scripts.options import RunDir
-from web.keys import KeyFile
+from web.keys import ApiKeys
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +24,7 @@ Name = Annotated[str, typer.Argument(help="The name of the key.")]
 @app.command()
 def add(name: Name, run_dir: RunDir = paths.RUN_DIR) -> None:
     """Make a key and print it. A running gateway asks for a key from the next request on."""
-    key = KeyFile(run_dir).add(name)
+    key = ApiKeys(run_dir).add(name)
     print(key)
     note("Keep it: only its digest is stored. Clients send it as Authorization: Bearer KEY.")
 
@@ -35,7 +35,7 @@ def list_keys(
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
     """List the keys' names and when each was made."""
-    rows = [{"name": name, "created": entry["created"]} for name, entry in KeyFile(run_dir).entries().items()]
+    rows = [{"name": name, "created": entry["created"]} for name, entry in ApiKeys(run_dir).entries().items()]
     if as_json or not out.is_terminal:
         print(json.dumps(rows, indent=2))
         return
@@ -48,7 +48,7 @@ def list_keys(
 @app.command()
 def revoke(name: Name, run_dir: RunDir = paths.RUN_DIR) -> None:
     """Revoke a key. After the last one nobody gets in, until another is added or the file is deleted."""
-    keys = KeyFile(run_dir)
+    keys = ApiKeys(run_dir)
     keys.revoke(name)
     note(f"Revoked {name}.")
     if not keys.entries():

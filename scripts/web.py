@@ -19,7 +19,7 @@ from scripts.server.exposure import is_loopback
 from scripts.server.settings import changes_of
 from scripts.server.start import start_or_find
 from web import gateway
-from web.keys import KeyFile
+from web.keys import ApiKeys
 from web.settings import GatewaySettings
 
 NEEDED = ("fastapi", "fastapi_offline", "httptools", "httpx", "limits", "python_multipart", "uvicorn", "uvloop")
@@ -45,8 +45,8 @@ def web(
 ) -> None:
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
     check_installed()
-    from web.defenses import host_name
-    from web.limits import parse_rate
+    from web.guards.hosts import host_name
+    from web.limits.rate import parse_rate
 
     parse_rate(rate)
     hosts = tuple(host_name(name) for name in allowed_host or ())
@@ -60,7 +60,7 @@ def web(
     settings = GatewaySettings(
         run_dir, served, host=host, port=port, rate=rate, cors_origins=origins, allowed_hosts=hosts
     )
-    warn_if_open(settings.host, KeyFile(run_dir))
+    warn_if_open(settings.host, ApiKeys(run_dir))
     report(start_gateway(settings), run_dir)
 
 
@@ -87,7 +87,7 @@ def chosen_model(client: Client, model: str) -> str:
     return model or default_model(client, has_management=True)
 
 
-def warn_if_open(host: str, keys: KeyFile) -> None:
+def warn_if_open(host: str, keys: ApiKeys) -> None:
     if not is_loopback(host) and not keys.enforced:
         warn(f"Everybody who reaches {host} may use the gateway: densenet keys add NAME asks for a key.")
 

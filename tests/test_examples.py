@@ -27,7 +27,7 @@ from tests.web.conftest import MODEL
 from tests.worker import FakeContext
 from web.app import create_app
 from web.settings import GatewaySettings
-from web.upstream import Upstream
+from web.torchserve.upstream import Upstream
 
 EXAMPLES = paths.ROOT / "examples"
 

@@ -1,4 +1,4 @@
-"""`python -m web SETTINGS`: the gateway's own process, which densenet web starts."""
+"""`python -m web SETTINGS`: the process of the gateway, which densenet web starts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fastapi import FastAPI
 
 from scripts.client.endpoint import Endpoint
 from web.app import create_app
-from web.connections import guard
+from web.http.protocol import limited_protocol
 from web.settings import GatewaySettings
-from web.upstream import Upstream
+from web.torchserve.upstream import Upstream
 
 KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 5
@@ -27,7 +27,7 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=guard(settings),
+        http=limited_protocol(settings),
         ws="none",
         access_log=False,  # TorchServe keeps one
         log_config=log_config(settings),
@@ -45,7 +45,7 @@ def application(settings: GatewaySettings) -> FastAPI:
 
 
 def log_config(settings: GatewaySettings) -> dict[str, Any]:
-    """Warnings and errors, in files of bounded size."""
+    """Configure logging: warnings and errors, in files of bounded size."""
     return {
         "version": 1,
         "disable_existing_loggers": False,

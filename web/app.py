@@ -1,4 +1,4 @@
-"""The application: the routes, what stands before them, and the files of the page."""
+"""The application: the routes, and the guards that a request passes before them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from web import errors, explanations, health, model, pages, predictions
-from web.access import Access
-from web.bodies import Bodies
-from web.defenses import KnownHosts, OwnOrigin, SafeHeaders, known_hosts
-from web.keys import KeyFile
-from web.limits import Admission, RateLimit
+from web import errors
+from web.guards.access import Access
+from web.guards.bodies import Bodies
+from web.guards.headers import SafeHeaders
+from web.guards.hosts import KnownHosts, known_hosts
+from web.guards.origins import OwnOrigin
+from web.keys import ApiKeys
+from web.limits.budget import Admission
+from web.limits.rate import RateLimit
+from web.routes import explanations, health, model, pages, predictions
 from web.settings import GatewaySettings
-from web.upstream import Upstream
+from web.torchserve.upstream import Upstream
 
 
 class Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
-        return SafeHeaders(super().build_middleware_stack())  # Starlette answers a bug outside all its middleware
+        return SafeHeaders(super().build_middleware_stack())  # outside Starlette's own, which answers a bug
 
 
 def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
@@ -42,16 +46,16 @@ def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
         lifespan=lifespan,
     )
     errors.install(app)
-    # Of both routes: their bodies are in the same memory.
+    # Both routes share it, since their bodies are in the same memory.
     admission = Admission(settings.max_requests, settings.max_requests_per_client)
     app.include_router(predictions.router(upstream, settings, admission))
     app.include_router(explanations.router(upstream, settings, admission))
     app.include_router(model.router(upstream, settings))
     app.include_router(health.router(upstream))
     pages.install(app)
-    # The last one added stands first: a browser asks CORS's question without a key.
+    # A request passes the last one added first. CORS comes before the key: a browser sends its question without one.
     app.add_middleware(Bodies, settings=settings)
-    app.add_middleware(Access, keys=KeyFile(settings.run_dir), rate=RateLimit(settings.rate))
+    app.add_middleware(Access, keys=ApiKeys(settings.run_dir), rate=RateLimit(settings.rate))
     app.add_middleware(OwnOrigin, named=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(

@@ -1,32 +1,33 @@
-"""Everything the gateway itself refuses, with its HTTP status. The JSON is TorchServe's own shape.
+"""Every refusal of the gateway, with its HTTP status.
 
     GatewayError
-    ├── BadRequest             400  no file, a body that is no form or was cut short, a wrong parameter, another host
-    ├── Unauthorized           401  no API key, or one that is not valid
-    ├── Forbidden              403  a page of another origin
-    ├── RequestTimeout         408  the upload took too long
-    ├── RequestEntityTooLarge  413  too many bytes or files
-    ├── TooManyRequests        429  more than the key's rate
-    └── ServiceUnavailable     503  busy, or TorchServe does not answer
+    ├── BadRequest          400  no file, no form, a form that was cut short, a wrong parameter, another host
+    ├── Unauthorized        401  no API key, or one that is not valid
+    ├── Forbidden           403  a page of another origin
+    ├── RequestTimeout      408  the upload took too long
+    ├── PayloadTooLarge     413  too many bytes or files
+    ├── TooManyRequests     429  more than the key's rate
+    └── ServiceUnavailable  503  busy, or TorchServe does not answer
 
-Anything else that is raised is a bug: it is answered with 500 and its traceback goes to the log.
+Anything else that is raised is a bug: the client gets a 500 and the traceback goes to the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-# TorchServe names the type of an error after its Java class.
+# TorchServe names the type of an error after its Java class. These do not follow from the name that Python gives the
+# status; newer ones call 413 otherwise.
 TORCHSERVE_TYPES = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "RequestEntityTooLargeException",
     HTTPStatus.NOT_FOUND: "ResourceNotFoundException",
     HTTPStatus.INTERNAL_SERVER_ERROR: "InternalServerException",
 }
@@ -43,8 +44,7 @@ class GatewayError(Exception):
         self.headers = headers
 
     def response(self) -> Response:
-        content = content_of(self.status, f"{type(self).__name__}Exception", str(self))
-        return JSONResponse(content, self.status, self.headers)
+        return error_response(self.status, str(self), self.headers)
 
 
 class BadRequest(GatewayError):
@@ -63,7 +63,7 @@ class RequestTimeout(GatewayError):
     status = HTTPStatus.REQUEST_TIMEOUT
 
 
-class RequestEntityTooLarge(GatewayError):
+class PayloadTooLarge(GatewayError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
@@ -75,18 +75,19 @@ class ServiceUnavailable(GatewayError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def content_of(status: int, type_: str, message: str) -> dict[str, Any]:
-    return {"code": int(status), "type": type_, "message": message}
-
-
-def type_of(status: int) -> str:
-    """Name the type of an error of which only the status is known."""
+def error_content(status: int, message: str) -> dict[str, Any]:
+    """Build an error of TorchServe's shape, which all errors of the gateway have."""
     known = HTTPStatus(status)
-    return TORCHSERVE_TYPES.get(known, known.name.title().replace("_", "") + "Exception")
+    kind = TORCHSERVE_TYPES.get(known, known.name.title().replace("_", "") + "Exception")
+    return {"code": known.value, "type": kind, "message": message}
 
 
-def sentence_of(details: list[ErrorDetails] | Any) -> str:
-    """Say what is wrong with the first parameter that pydantic refused."""
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse(error_content(status, message), status, headers)
+
+
+def explain_invalid(details: Sequence[Any]) -> str:
+    """Say in one sentence what is wrong with the first parameter that pydantic refused."""
     first = details[0]
     name, message = first["loc"][-1], first["msg"]
     if first["type"] == "extra_forbidden":
@@ -98,7 +99,7 @@ def sentence_of(details: list[ErrorDetails] | Any) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Let every error leave the application as JSON of one shape."""
+    """Answer every error of the application, expected or not, with JSON of TorchServe's shape."""
 
     @app.exception_handler(GatewayError)
     async def refused(_: Request, error: GatewayError) -> Response:
@@ -106,19 +107,17 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return BadRequest(sentence_of(error.errors())).response()
+        return BadRequest(explain_invalid(error.errors())).response()
 
     @app.exception_handler(HTTPException)
     async def not_served(request: Request, error: HTTPException) -> Response:
         message = f"{request.method} {request.url.path} is not served ({error.detail}): see /docs."
-        content = content_of(error.status_code, type_of(error.status_code), message)
-        return JSONResponse(content, error.status_code, error.headers)
+        return error_response(error.status_code, message, error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return BadRequest("The upload was cut short: send it again.").response()  # for the log, nobody is there to read
+        return BadRequest("The upload was cut short: send it again.").response()  # for the log: the client is gone
 
     @app.exception_handler(Exception)
     async def failed(_: Request, __: Exception) -> Response:
-        status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return JSONResponse(content_of(status, type_of(status), UNEXPECTED), status)
+        return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED)

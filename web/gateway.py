@@ -15,7 +15,7 @@ import psutil
 import requests
 
 from scripts import paths
-from scripts.errors import CommandError
+from scripts.errors import ServingError
 from scripts.files import private_file
 from scripts.server import processes
 from scripts.server.ports import check_port_is_free
@@ -32,7 +32,7 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running gateway. `created` is the process's start time, which tells it from a later one of equal pid."""
+    """A running gateway. `created` is the start time of its process, since another one may get its pid later."""
 
     pid: int
     created: float
@@ -40,28 +40,28 @@ class Gateway:
 
     @classmethod
     def find(cls, run_dir: Path) -> Self | None:
-        """Return the gateway that was started with this run folder, if it still runs. Raises CommandError."""
+        """Return the gateway that was started with this run folder, if it still runs. Raises ServingError."""
         path = run_dir / STATE_FILE
         if not path.exists():
             return None
         try:
             gateway = cls(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
-            raise CommandError(f"{path} is damaged: end the gateway by hand and delete that file.") from error
+            raise ServingError(f"{path} is damaged: end the gateway by hand and delete that file.") from error
         return gateway if processes.find(gateway.pid, gateway.created) else None
 
     def save(self, run_dir: Path) -> None:
         (run_dir / STATE_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     def stop(self, run_dir: Path) -> None:
-        """Let it answer the requests it has, then end it."""
+        """Let it answer the requests that it has, then end it."""
         if process := processes.find(self.pid, self.created):
             processes.end(process)
         (run_dir / STATE_FILE).unlink(missing_ok=True)
 
 
 def start(settings: GatewaySettings) -> Gateway:
-    """Start the gateway in the background; returns as soon as its process runs. Raises CommandError."""
+    """Start the gateway in the background. Returns as soon as its process runs. Raises ServingError."""
     check_port_is_free("--port", settings.url)
     command = [sys.executable, "-m", "web", settings.to_json()]
     with private_file(settings.run_dir / CONSOLE_FILE) as console:
@@ -72,7 +72,7 @@ def start(settings: GatewaySettings) -> Gateway:
             stdout=console,
             stderr=console,
             start_new_session=True,
-            umask=0o077,  # its log is nobody else's
+            umask=0o077,  # nobody else may read its log
         )
     gateway = Gateway(process.pid, psutil.Process(process.pid).create_time(), settings.url)
     gateway.save(settings.run_dir)
@@ -80,13 +80,13 @@ def start(settings: GatewaySettings) -> Gateway:
 
 
 def wait_until_ready(gateway: Gateway, run_dir: Path, progress: Callable[[str], None]) -> None:
-    """Wait until the gateway reaches TorchServe. Raises CommandError, with what the gateway said, where it ends."""
+    """Wait until the gateway reaches TorchServe. If it ends, raises ServingError with what it printed."""
     deadline = time.monotonic() + READY_SECONDS
     while not is_ready(gateway):
         if processes.find(gateway.pid, gateway.created) is None:
-            raise CommandError(f"The gateway ended while starting:\n{(run_dir / CONSOLE_FILE).read_text().strip()}")
+            raise ServingError(f"The gateway ended while starting:\n{(run_dir / CONSOLE_FILE).read_text().strip()}")
         if time.monotonic() > deadline:
-            raise CommandError(f"The gateway is not ready after {READY_SECONDS} s: {gateway.url}/readyz says why.")
+            raise ServingError(f"The gateway is not ready after {READY_SECONDS} s: {gateway.url}/readyz says why.")
         progress("Starting the gateway")
         time.sleep(POLL_SECONDS)
 

@@ -1,7 +1,7 @@
 """API keys: made at random, given out once, kept as digests in a file that only its owner reads.
 
-A key has 256 random bits, so nobody finds it from its SHA-256 by trying; slow hashes are for passwords, which people
-choose. While the file exists a key is asked for, also after the last one was revoked: a gateway never opens by itself.
+A key has 256 random bits, so nobody can guess it from its SHA-256; slow hashes are for passwords, which people choose.
+The gateway asks for a key as long as the file exists, even after the last key was revoked: it never opens by itself.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts.errors import CommandError
+from scripts.errors import ServingError
 
 KEYS_FILE = "api_keys.json"
-PREFIX = "densenet_"  # lets a person, and a scanner of repositories, tell what it is
+PREFIX = "densenet_"  # tells people, and scanners for leaked secrets, what it is
 RANDOM_BYTES = 32
 LONGEST_NAME = 64
 
 
-class KeyFile:
-    """The keys of one run folder. Read again whenever the file changes, so that a running gateway follows it."""
+class ApiKeys:
+    """The API keys of one run folder. The file is read again when it changes, so that a running gateway follows it."""
 
     def __init__(self, run_dir: Path) -> None:
         self.path = run_dir / KEYS_FILE
@@ -38,65 +38,65 @@ class KeyFile:
         return self.path.exists()
 
     def add(self, name: str) -> str:
-        """Make a key and return it; this is the only time it can be seen. Raises CommandError."""
+        """Make a key and return it. It cannot be shown again. Raises ServingError."""
         if not name.isprintable() or not 0 < len(name.strip()) <= LONGEST_NAME:
-            raise CommandError(f"A key's name has 1 to {LONGEST_NAME} printable characters: choose another.")
+            raise ServingError(f"A key's name has 1 to {LONGEST_NAME} printable characters: choose another.")
         key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         with self._change() as entries:
             if name in entries:
-                raise CommandError(f"There is a key named {name}: revoke it first, or choose another name.")
+                raise ServingError(f"There is a key named {name}: revoke it first, or choose another name.")
             entries[name] = {"sha256": digest_of(key), "created": created}
         return key
 
     def revoke(self, name: str) -> None:
-        """Take a key away; a running gateway refuses it from the next request on. Raises CommandError."""
+        """Delete a key. A running gateway refuses it from the next request on. Raises ServingError."""
         with self._change() as entries:
             if name not in entries:
-                raise CommandError(f"There is no key named {name}: densenet keys list shows the ones there are.")
+                raise ServingError(f"There is no key named {name}: densenet keys list shows the ones there are.")
             del entries[name]
 
     def name_of(self, key: str) -> str | None:
-        """Tell whose key this is. Raises CommandError where the file cannot be read: then nobody gets in."""
+        """Return the name of a key, None if it is not valid. Raises ServingError if the file cannot be read."""
         stat = self.path.stat()
         if self._read_at != (stat.st_mtime_ns, stat.st_ino):
             self._digests = {name: entry["sha256"] for name, entry in self.entries().items()}
             self._read_at = (stat.st_mtime_ns, stat.st_ino)
         digest = digest_of(key)
-        # Every one is compared, in constant time: how long it takes tells nothing.
+        # All are compared, in constant time, so that the time taken tells nothing.
         matches = [name for name, known in self._digests.items() if hmac.compare_digest(known, digest)]
         return matches[0] if matches else None
 
     def entries(self) -> dict[str, dict[str, str]]:
-        """Map each key's name to its SHA-256 and the time it was made. Raises CommandError."""
+        """Map each key's name to its SHA-256 and the time it was made. Raises ServingError."""
         if not self.path.exists():
             return {}
         try:
             entries = json.loads(self.path.read_text())
             return {name: {"sha256": entry["sha256"], "created": entry["created"]} for name, entry in entries.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CommandError(
+            raise ServingError(
                 f"{self.path} is damaged, and nobody gets in: put a copy back, "
                 "or write {} into it and add the keys again."
             ) from error
 
     @contextmanager
     def _change(self) -> Iterator[dict[str, dict[str, str]]]:
-        """Hold the entries and write them back, unless something is raised; one process at a time does."""
+        """Give the entries to one process at a time, and write them back unless it raises."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)  # of the folder: the file itself is replaced
+            fcntl.flock(folder, fcntl.LOCK_EX)  # on the folder, since the file itself is replaced
             entries = self.entries()
             yield entries
             self._write(entries)
         finally:
-            os.close(folder)  # which ends the lock
+            os.close(folder)  # releases the lock
 
     def _write(self, entries: dict[str, dict[str, str]]) -> None:
-        """Replace the file as a whole: a gateway that reads it never meets half of it."""
+        """Replace the file as a whole, so that a gateway never reads half of it."""
         temporary = self.path.with_suffix(".new")
-        temporary.unlink(missing_ok=True)  # left by a process that was killed: who writes holds the lock
+        temporary.unlink(missing_ok=True)  # left by a process that was killed; this one holds the lock
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(entries, file, indent=2)
         temporary.replace(self.path)

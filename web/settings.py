@@ -1,4 +1,4 @@
-"""What a gateway is started with."""
+"""The settings of one gateway, which `densenet web` passes to its process as JSON."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from handler.settings import Settings
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """`run_dir` is the server's folder, `model` the one that answers, `rate` the requests that a key may make.
+    """What a gateway serves, to whom, and its limits, which protect memory and the other clients.
 
-    `cors_origins` are the origins whose pages may ask and read answers, `allowed_hosts` the names beside its own under
-    which the gateway may be asked. The limits guard memory and the other clients. At most `max_held_bytes` of bodies
-    are in memory; `max_in_flight` files are with TorchServe, fewer than its queue holds, and of each client no more
-    than `fair_share` while others ask: half the workers, since one hostile photo may keep a worker for two seconds.
-    `min_upload_rate` is in bytes a second.
+    run_dir: the server's run folder, which also holds the API keys and the gateway's log.
+    model: the model that answers.
+    rate: the requests that one API key may make, as 600/minute.
+    cors_origins: the origins whose pages may send requests and read answers.
+    allowed_hosts: the host names under which it answers, besides its own.
+    max_in_flight: the images that are with TorchServe at a time, fewer than its queue holds.
+    fair_share: of those, the images of one client while others wait. It is half the workers, since one hostile photo
+        may keep a worker busy for two seconds.
+    min_upload_rate: bytes a second.
     """
 
     run_dir: Path
@@ -31,11 +35,11 @@ class GatewaySettings:
     allowed_hosts: tuple[str, ...] = ()
     max_connections: int = 1024
     max_connections_per_address: int = 256
-    max_body_bytes: int = 33_554_432
+    max_body_bytes: int = 33_554_432  # as max_request_size in config.properties; a test compares them
     max_file_bytes: int = Settings().max_image_bytes
     max_files: int = Settings().max_images
-    max_held_bytes: int = 268_435_456
-    max_held_bytes_per_client: int = 67_108_864
+    max_held_bytes: int = 268_435_456  # eight of the largest bodies
+    max_held_bytes_per_client: int = 67_108_864  # two of them
     max_requests: int = 256
     max_requests_per_client: int = 64
     max_in_flight: int = 64

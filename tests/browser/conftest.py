@@ -14,15 +14,14 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser
 
 from scripts.client.endpoint import Endpoint
+from tests.browser.devices import DESKTOP
 from tests.browser.support import LOOPBACK, Served, Visit
 from tests.browser.torchserve import FakeTorchServe
 from tests.scripts.conftest import write_keys
 from tests.web.conftest import MODEL
 from web.app import create_app
 from web.settings import GatewaySettings
-from web.upstream import Upstream
-
-DESKTOP = {"viewport": {"width": 1280, "height": 900}}
+from web.torchserve.upstream import Upstream
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +81,11 @@ def visit(
     assert visit.hosts == {urlsplit(url).netloc}
     assert asked_hosts <= LOOPBACK
     assert visit.errors == []
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """A file that is no photo."""
+    path = tmp_path / "notes.txt"
+    path.write_text("no photo")
+    return path

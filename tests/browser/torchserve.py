@@ -15,7 +15,7 @@ from python_multipart.multipart import parse_options_header
 
 from tests import pictures
 from tests.web.conftest import MODEL
-from web.upstream import NOT_RUNNING
+from web.torchserve.upstream import NOT_RUNNING
 
 SIDE = 224
 NAMES = ("Egyptian_cat", "crane", "crane", "lynx", "<img src=x onerror=alert(1)>")
@@ -38,7 +38,7 @@ READY = [{"modelName": MODEL, "modelVersion": "1.0", "workers": [{"status": "REA
 
 @dataclass
 class FakeTorchServe:
-    """Every photo in colour is a cat; a grey one is not recognized. An old archive cannot explain."""
+    """Every photo in color is a cat; a gray one is not recognized. An old archive cannot explain."""
 
     running: bool = True
     explains: bool = True
@@ -72,14 +72,14 @@ class FakeTorchServe:
 
 
 def _predict(picture: Image.Image, top_k: int) -> dict[str, Any]:
-    coloured = bool(np.ptp(np.asarray(picture), axis=2).max() > 8)
-    probabilities = PROBABILITIES if coloured else tuple(p / 5 for p in PROBABILITIES)
+    colored = bool(np.ptp(np.asarray(picture), axis=2).max() > 8)
+    probabilities = PROBABILITIES if colored else tuple(p / 5 for p in PROBABILITIES)
     candidates = [
         {"class_id": i, "class_name": n, "probability": p} for i, n, p in zip(IDS, NAMES, probabilities, strict=True)
     ]
-    best = candidates[0] if coloured else {"class_id": None, "class_name": None, "probability": probabilities[0]}
+    best = candidates[0] if colored else {"class_id": None, "class_name": None, "probability": probabilities[0]}
     listed = {"predictions": candidates[:top_k]} if top_k > 1 else {}
-    return best | {"recognized": coloured} | listed
+    return best | {"recognized": colored} | listed
 
 
 def _request_of(request: httpx.Request) -> tuple[dict[str, str], bytes]:

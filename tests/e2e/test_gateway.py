@@ -29,8 +29,8 @@ from tests.errors import check_error
 from tests.pictures import FITTING, SAMPLE_NAME
 from tests.ports import free_port_range
 from web.gateway import Gateway
-from web.keys import KeyFile
-from web.uploads import NO_FORM
+from web.keys import ApiKeys
+from web.routes.uploads import NO_FORM
 
 READY_SECONDS = 30
 
@@ -119,7 +119,7 @@ def test_keys_are_asked_for_once_there_is_one(gateway: Gateway, run_dir: Path, c
         assert content_of(predict(gateway, cat, headers=bearer))["class_name"] in FITTING["chelsea"]
         assert requests.get(f"{gateway.url}/readyz", timeout=TIMEOUT_SECONDS).ok
     finally:
-        KeyFile(run_dir).path.unlink()
+        ApiKeys(run_dir).path.unlink()
     assert predict(gateway, cat).status_code == 200
 
 
@@ -140,12 +140,12 @@ def test_the_page(gateway: Gateway, browser: Browser) -> None:
     with Visit(browser, gateway.url, "page", {"viewport": {"width": 1280, "height": 900}}) as visit:
         visit.page.locator("#photo input[type=file]").set_input_files(paths.SAMPLE_PHOTO)
         expect(visit.page.locator("#answer h2")).to_have_text(SAMPLE_NAME)
-        expect(visit.page.locator("#heatmap")).to_contain_text(f"speaks for {SAMPLE_NAME}")
+        expect(visit.page.locator("#heatmap")).to_contain_text(f"evidence for {SAMPLE_NAME}")
         visit.page.mouse.move(0, 0)
         visit.screenshot()
 
         visit.page.locator("#bars button", has_text="cup").click()
-        expect(visit.page.locator("#heatmap")).to_contain_text("speaks for cup")
+        expect(visit.page.locator("#heatmap")).to_contain_text("evidence for cup")
         visit.page.get_by_role("button", name="A blurred clock").click()
         expect(visit.page.locator("#answer h2")).to_have_text("Not sure")
 

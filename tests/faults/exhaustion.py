@@ -15,8 +15,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from scripts import paths
+from web.settings import GatewaySettings
 
-ADDRESSES = [f"127.0.0.{i}" for i in range(2, 10)]
+ADDRESSES = [f"127.0.0.{i}" for i in range(2, 82)]  # each has fewer connections than one address may have
+FEW_ADDRESSES = 8
+SILENT = 20_100
+SPARE_FILES = 100  # descriptors for the interpreter
 MEGABYTE = 10**6
 BOUNDARY = b"--b\r\n"
 FORM = b"Host: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -30,6 +34,7 @@ class Attacker:
         self._port = port
         self._until = time.monotonic() + seconds
         self._addresses = itertools.cycle(ADDRESSES[:addresses])
+        self.connected = 0
 
     @property
     def left(self) -> float:
@@ -40,6 +45,7 @@ class Attacker:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self._port, local_addr=(next(self._addresses), 0), limit=2**16
         )
+        self.connected += 1
         try:
             yield reader, writer
         finally:
@@ -55,6 +61,15 @@ class Attacker:
                     await writer.drain()
                     if pause:
                         await asyncio.sleep(pause)
+                await asyncio.sleep(self.left)
+
+    async def hold(self, count: int) -> None:
+        """Open connections one after another, say nothing, and keep them."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.left), contextlib.AsyncExitStack() as stack:
+                for _ in range(count):
+                    with contextlib.suppress(OSError):
+                        await stack.enter_async_context(self.connect())
                 await asyncio.sleep(self.left)
 
     async def ask(self, message: bytes) -> None:
@@ -97,8 +112,10 @@ async def pipelined(attacker: Attacker) -> None:
 
 
 async def silent(attacker: Attacker) -> None:
-    """3,000 connections that say nothing."""
-    await at_once(3000, lambda: attacker.send(b""))
+    """20,100 connections that say nothing, or as many as this process may open."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    each = min(SILENT, files - SPARE_FILES) // 100
+    await at_once(100, lambda: attacker.hold(each))
 
 
 async def unfinished(attacker: Attacker) -> None:
@@ -131,7 +148,7 @@ async def many_files(attacker: Attacker) -> None:
 
 async def large_bodies(attacker: Attacker) -> None:
     """64 bodies of 32 MiB, over and over."""
-    message = post(form(bytes(2**25 - 1000)))
+    message = post(form(bytes(GatewaySettings.max_body_bytes - 1000)))
     await at_once(64, lambda: attacker.ask(message))
 
 
@@ -153,7 +170,7 @@ ATTACKS: dict[str, tuple[Callable[[Attacker], Awaitable[None]], int]] = {
     "url": (url, 1),
     "pipelined": (pipelined, 1),
     "silent": (silent, len(ADDRESSES)),
-    "unfinished": (unfinished, len(ADDRESSES)),
+    "unfinished": (unfinished, FEW_ADDRESSES),
     "chunked": (chunked, 1),
     "slow_uploads": (slow_uploads, 1),
     "many_files": (many_files, 1),
@@ -166,10 +183,12 @@ ATTACKS: dict[str, tuple[Callable[[Attacker], Awaitable[None]], int]] = {
 def main() -> None:
     name, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192), most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     attack, addresses = ATTACKS[name]
     print("begun", flush=True)
-    asyncio.run(attack(Attacker(port, seconds, addresses)))  # type: ignore[arg-type]
+    attacker = Attacker(port, seconds, addresses)
+    asyncio.run(attack(attacker))  # type: ignore[arg-type]
+    print(f"{attacker.connected} connections", flush=True)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ class Peak:
 
 
 @contextmanager
-def attack(name: str, port: int, seconds: float) -> Iterator[None]:
+def attack(name: str, port: int, seconds: float, record_property: Any) -> Iterator[None]:
     command = [sys.executable, "-m", "tests.faults.exhaustion", name, str(port), str(seconds)]
     with subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.PIPE) as process:
         try:
@@ -91,6 +91,7 @@ def attack(name: str, port: int, seconds: float) -> Iterator[None]:
             time.sleep(0.5)
             yield
             assert process.wait(timeout=TIMEOUT_SECONDS) == 0
+            record_property("attack", process.stdout.read().decode().strip())
         finally:
             process.kill()
 
@@ -119,7 +120,7 @@ def test_strangers_take_neither_the_memory_nor_the_answers(
     alone = times_of_a_good_client(front, photo, sizes.attack_requests)
     memory = Peak(front.pid)
 
-    with memory.watch(), attack(name, port, sizes.attack_seconds):
+    with memory.watch(), attack(name, port, sizes.attack_seconds, record_property):
         beside = times_of_a_good_client(front, photo, sizes.attack_requests)
 
     record_property("p50 and p99 alone", (percentile(alone, 50), percentile(alone, 99)))

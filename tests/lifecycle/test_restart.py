@@ -18,7 +18,7 @@ from tests.e2e.support import as_version, command, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
 from web.gateway import Gateway
-from web.upstream import NOT_RUNNING
+from web.torchserve.upstream import NOT_RUNNING
 
 
 @pytest.fixture

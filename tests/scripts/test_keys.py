@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from scripts.cli import app
-from scripts.errors import CommandError
-from web.keys import KeyFile
+from scripts.errors import ServingError
+from web.keys import ApiKeys
 
 
 def densenet(*arguments: str | Path) -> str:
@@ -19,7 +19,7 @@ def densenet(*arguments: str | Path) -> str:
 
 def test_add_list_revoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = densenet("add", "phone", "--run-dir", tmp_path).splitlines()[0]
-    assert KeyFile(tmp_path).name_of(key) == "phone"
+    assert ApiKeys(tmp_path).name_of(key) == "phone"
 
     (listed,) = json.loads(densenet("list", "--run-dir", tmp_path))
     assert set(listed) == {"name", "created"}
@@ -27,15 +27,15 @@ def test_add_list_revoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
     densenet("revoke", "phone", "--run-dir", tmp_path)
     assert json.loads(densenet("list", "--run-dir", tmp_path)) == []
-    assert KeyFile(tmp_path).name_of(key) is None
+    assert ApiKeys(tmp_path).name_of(key) is None
 
 
 def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="There is no key named phone"):
+    with pytest.raises(ServingError, match="There is no key named phone"):
         densenet("revoke", "phone", "--run-dir", tmp_path)
 
 
 def test_the_last_key_says_what_it_leaves(tmp_path: Path) -> None:
-    KeyFile(tmp_path).add("phone")
+    ApiKeys(tmp_path).add("phone")
     result = CliRunner().invoke(app, ["keys", "revoke", "phone", "--run-dir", str(tmp_path)])
     assert "the gateway stays closed" in result.output.replace("\n", " ")

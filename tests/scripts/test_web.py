@@ -7,9 +7,9 @@ import pytest
 from scripts import web as command
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
-from scripts.errors import CommandError
+from scripts.errors import CommandError, ServingError
 from tests.local_server import LocalServer, as_json
-from web.keys import KeyFile
+from web.keys import ApiKeys
 
 
 @pytest.mark.parametrize(
@@ -19,11 +19,11 @@ from web.keys import KeyFile
 def test_a_gateway_open_to_everybody_is_warned_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str, warned: bool
 ) -> None:
-    command.warn_if_open(host, KeyFile(tmp_path))
+    command.warn_if_open(host, ApiKeys(tmp_path))
     assert ("Everybody who reaches" in capsys.readouterr().err) is warned
 
-    KeyFile(tmp_path).add("phone")
-    command.warn_if_open(host, KeyFile(tmp_path))
+    ApiKeys(tmp_path).add("phone")
+    command.warn_if_open(host, ApiKeys(tmp_path))
     assert capsys.readouterr().err == ""
 
 
@@ -42,12 +42,12 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_host_that_is_none_starts_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"https://photos\.example is no host: write it as"):
+    with pytest.raises(ServingError, match=r"https://photos\.example is no host: write it as"):
         command.web(allowed_host=["https://photos.example"], run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_wrong_rate_starts_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="--rate often is no rate"):
+    with pytest.raises(ServingError, match="--rate often is no rate"):
         command.web(rate="often", run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()

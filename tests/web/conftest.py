@@ -17,7 +17,7 @@ from scripts.client.endpoint import Endpoint
 from tests.scripts.conftest import write_keys
 from web.app import create_app
 from web.settings import GatewaySettings
-from web.upstream import Upstream
+from web.torchserve.upstream import Upstream
 
 MODEL = "densenet121"
 GATEWAY = "http://127.0.0.1:8000"

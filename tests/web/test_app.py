@@ -10,9 +10,9 @@ from fastapi import FastAPI
 
 from tests.web.conftest import CAT, TorchServe, check_error, client_of, files, loads
 from web.app import create_app
-from web.keys import KeyFile
+from web.keys import ApiKeys
 from web.settings import GatewaySettings
-from web.upstream import Upstream
+from web.torchserve.upstream import Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +114,7 @@ async def test_pages_of_other_origins_may_not_read(front: httpx.AsyncClient) -> 
 
 
 async def test_pages_of_a_named_origin_may(upstream: Upstream, settings: GatewaySettings) -> None:
-    key = KeyFile(settings.run_dir).add("shop")
+    key = ApiKeys(settings.run_dir).add("shop")
     headers = {"Origin": ORIGIN, "Authorization": f"Bearer {key}"}
     question = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     async with client_of(create_app(upstream, replace(settings, cors_origins=(ORIGIN,)))) as front:
@@ -135,20 +135,3 @@ async def test_the_application_closes_its_connections(app: FastAPI, upstream: Up
     async with app.router.lifespan_context(app):
         assert not upstream._client.is_closed
     assert upstream._client.is_closed
-
-
-async def test_health(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
-    assert loads(await front.get("/healthz")) == {"status": "Healthy"}
-    assert loads(await front.get("/readyz")) == {"status": "Ready", "model": "densenet121"}
-
-    torchserve.described = []
-    check_error(await front.get("/readyz"), 503, "No worker of densenet121 is ready.")
-    assert loads(await front.get("/healthz")) == {"status": "Healthy"}
-
-
-def test_settings_travel_as_json(settings: GatewaySettings) -> None:
-    sent = replace(settings, cors_origins=(ORIGIN,), allowed_hosts=("photos.example",), port=9000)
-
-    assert GatewaySettings.from_json(sent.to_json()) == sent
-    assert sent.url == "http://127.0.0.1:9000"
-    assert replace(sent, host="::1").url == "http://[::1]:9000"

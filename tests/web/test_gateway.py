@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.errors import CommandError
+from scripts.errors import ServingError
 from tests.local_server import LocalServer, as_json
 from web import gateway
 from web.gateway import STATE_FILE, Gateway, is_ready, wait_until_ready
@@ -53,7 +53,7 @@ def test_another_process_with_its_pid_is_left_alone(tmp_path: Path, sleeper: sub
 @pytest.mark.parametrize("text", ["", "{", '{"pid": 1}', "[]"])
 def test_a_damaged_state_file(tmp_path: Path, text: str) -> None:
     (tmp_path / STATE_FILE).write_text(text)
-    with pytest.raises(CommandError, match=r"gateway.json is damaged: end the gateway by hand"):
+    with pytest.raises(ServingError, match=r"gateway.json is damaged: end the gateway by hand"):
         Gateway.find(tmp_path)
 
 
@@ -66,7 +66,7 @@ def test_ready_is_what_readyz_says(local: LocalServer, nobody: str, sleeper: sub
 
 def test_a_gateway_that_ends_says_why(tmp_path: Path, nobody: str) -> None:
     (tmp_path / gateway.CONSOLE_FILE).write_text("ImportError: no such thing\n")
-    with pytest.raises(CommandError, match="The gateway ended while starting:\nImportError: no such thing"):
+    with pytest.raises(ServingError, match="The gateway ended while starting:\nImportError: no such thing"):
         wait_until_ready(Gateway(1, 0.0, nobody), tmp_path, lambda _: None)
 
 
@@ -74,12 +74,12 @@ def test_a_gateway_that_is_never_ready(
     tmp_path: Path, nobody: str, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway, "READY_SECONDS", 0)
-    with pytest.raises(CommandError, match="The gateway is not ready after 0 s"):
+    with pytest.raises(ServingError, match="The gateway is not ready after 0 s"):
         wait_until_ready(gateway_of(sleeper, nobody), tmp_path, lambda _: None)
 
 
 def test_a_port_that_is_taken(tmp_path: Path, local: LocalServer) -> None:
     port = int(local.url.rpartition(":")[2])
-    with pytest.raises(CommandError, match=f"Port {port} is taken by another program"):
+    with pytest.raises(ServingError, match=f"Port {port} is taken by another program"):
         gateway.start(GatewaySettings(tmp_path, "densenet121", port=port))
     assert not (tmp_path / STATE_FILE).exists()

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from scripts.errors import CommandError
-from web.keys import KeyFile
+from scripts.errors import ServingError
+from web.keys import ApiKeys
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> KeyFile:
-    return KeyFile(tmp_path / "run")
+def keys(tmp_path: Path) -> ApiKeys:
+    return ApiKeys(tmp_path / "run")
 
 
-def test_without_a_file_nothing_is_enforced(keys: KeyFile) -> None:
+def test_without_a_file_nothing_is_enforced(keys: ApiKeys) -> None:
     assert not keys.enforced
     assert keys.entries() == {}
 
 
-def test_a_key_is_known_by_its_name(keys: KeyFile) -> None:
+def test_a_key_is_known_by_its_name(keys: ApiKeys) -> None:
     first, second = keys.add("phone"), keys.add("laptop")
 
     assert keys.enforced
@@ -31,7 +31,7 @@ def test_a_key_is_known_by_its_name(keys: KeyFile) -> None:
     assert [keys.name_of(key) for key in ("", first[:-1], first + "x", first.upper(), "schlüssel \udc80")] == [None] * 5
 
 
-def test_only_a_digest_is_stored(keys: KeyFile) -> None:
+def test_only_a_digest_is_stored(keys: ApiKeys) -> None:
     key = keys.add("phone")
     text = keys.path.read_text()
 
@@ -41,15 +41,15 @@ def test_only_a_digest_is_stored(keys: KeyFile) -> None:
     assert json.loads(text)["phone"]["sha256"] == hashlib.sha256(key.encode()).hexdigest()
 
 
-def test_the_file_is_its_owners_alone(keys: KeyFile) -> None:
+def test_the_file_is_its_owners_alone(keys: ApiKeys) -> None:
     for name in ("phone", "laptop"):
         keys.add(name)
         assert stat.S_IMODE(keys.path.stat().st_mode) == 0o600
     assert [path.name for path in keys.path.parent.iterdir()] == ["api_keys.json"]
 
 
-def test_a_running_gateway_follows_the_file(keys: KeyFile) -> None:
-    gateway = KeyFile(keys.path.parent)
+def test_a_running_gateway_follows_the_file(keys: ApiKeys) -> None:
+    gateway = ApiKeys(keys.path.parent)
     phone = keys.add("phone")
     assert gateway.name_of(phone) == "phone"
 
@@ -60,7 +60,7 @@ def test_a_running_gateway_follows_the_file(keys: KeyFile) -> None:
     assert gateway.name_of(phone) is None
 
 
-def test_after_the_last_key_nobody_gets_in(keys: KeyFile) -> None:
+def test_after_the_last_key_nobody_gets_in(keys: ApiKeys) -> None:
     key = keys.add("phone")
     keys.revoke("phone")
 
@@ -69,42 +69,42 @@ def test_after_the_last_key_nobody_gets_in(keys: KeyFile) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 65, "two\nlines"])
-def test_a_name_that_is_none(keys: KeyFile, name: str) -> None:
-    with pytest.raises(CommandError, match="1 to 64 printable characters"):
+def test_a_name_that_is_none(keys: ApiKeys, name: str) -> None:
+    with pytest.raises(ServingError, match="1 to 64 printable characters"):
         keys.add(name)
     assert not keys.enforced
 
 
-def test_a_name_twice(keys: KeyFile) -> None:
+def test_a_name_twice(keys: ApiKeys) -> None:
     key = keys.add("phone")
-    with pytest.raises(CommandError, match="There is a key named phone: revoke it first"):
+    with pytest.raises(ServingError, match="There is a key named phone: revoke it first"):
         keys.add("phone")
     assert keys.name_of(key) == "phone"
 
 
-def test_a_name_that_is_not_there(keys: KeyFile) -> None:
-    with pytest.raises(CommandError, match="There is no key named phone: densenet keys list"):
+def test_a_name_that_is_not_there(keys: ApiKeys) -> None:
+    with pytest.raises(ServingError, match="There is no key named phone: densenet keys list"):
         keys.revoke("phone")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"phone": 1}', '{"phone": {"created": "x"}}'])
-def test_a_damaged_file_lets_nobody_in(keys: KeyFile, text: str) -> None:
+def test_a_damaged_file_lets_nobody_in(keys: ApiKeys, text: str) -> None:
     key = keys.add("phone")
     keys.path.write_text(text)
-    fresh = KeyFile(keys.path.parent)
+    fresh = ApiKeys(keys.path.parent)
 
-    with pytest.raises(CommandError, match=r"api_keys.json is damaged, and nobody gets in: put a copy back") as caught:
+    with pytest.raises(ServingError, match=r"api_keys.json is damaged, and nobody gets in: put a copy back") as caught:
         fresh.name_of(key)
     assert "delete" not in str(caught.value)  # that would open the gateway
 
 
-def test_keys_added_and_revoked_at_the_same_time_are_all_heeded(keys: KeyFile) -> None:
+def test_keys_added_and_revoked_at_the_same_time_are_all_heeded(keys: ApiKeys) -> None:
     for i in range(30):
         keys.add(f"old {i}")
 
     def change(i: int) -> None:
-        KeyFile(keys.path.parent).revoke(f"old {i}")
-        KeyFile(keys.path.parent).add(f"new {i}")
+        ApiKeys(keys.path.parent).revoke(f"old {i}")
+        ApiKeys(keys.path.parent).add(f"new {i}")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(change, range(30)))
@@ -112,7 +112,7 @@ def test_keys_added_and_revoked_at_the_same_time_are_all_heeded(keys: KeyFile) -
     assert set(keys.entries()) == {f"new {i}" for i in range(30)}
 
 
-def test_what_a_killed_process_left_is_no_obstacle(keys: KeyFile) -> None:
+def test_what_a_killed_process_left_is_no_obstacle(keys: ApiKeys) -> None:
     keys.add("phone")
     keys.path.with_suffix(".new").write_text("{")
 

@@ -1,4 +1,4 @@
-// One photo's answer: what is in it, how sure the model is, what in the photo says so, and the same for a program.
+// The answer to one photo: what is in it, how sure the model is, the heatmap, and the same for a program.
 import { Refusal, explain, predict } from "./api.js";
 import { fill } from "./code.js";
 import { bringIntoView, find, make, problem, speak } from "./elements.js";
@@ -9,7 +9,7 @@ import { NOT_SURE, duration, labels, percent } from "./words.js";
 const NOTHING_YET = "What the model sees in your photo appears here.";
 const CLOSEST = "Nothing that the model knows fits this photo well. These come closest; a closer or sharper view may help.";
 
-// What is still on its way when something else is asked for is called off.
+// A new question aborts the requests of the last one.
 let photoChange = new AbortController();
 let classChange = new AbortController();
 
@@ -23,13 +23,13 @@ export function clear(text = NOTHING_YET) {
   heatmap.clear();
 }
 
-/** Ask about a File and show what comes. */
+/** Ask about a File and show the answer. */
 export async function show(photo) {
   clear("Looking at it …");
   find("#answer").setAttribute("aria-busy", "true");
   photoChange = new AbortController();
   const { signal } = photoChange;
-  await orSay(async () => {
+  await orShowProblem(async () => {
     const topK = await model.candidates();
     const { answer, took } = await predict(photo, topK, signal);
     signal.throwIfAborted();
@@ -60,17 +60,17 @@ function bar(photo, prediction, text) {
   share.style.setProperty("--share", `${100 * prediction.probability}%`);
   const button = make(
     "button",
-    { title: `Show what speaks for ${text}` },
+    { title: `Show the evidence for ${text}` },
     make("span", { className: "name" }, text),
     make("span", { className: "percent" }, percent(prediction.probability)),
     make("span", { className: "track" }, share),
   );
   button.dataset.id = prediction.class_id;
-  button.onclick = () => orSay(() => choose(photo, prediction, text));
+  button.onclick = () => orShowProblem(() => choose(photo, prediction, text));
   return button;
 }
 
-/** Paint the heatmap of one class: the page blends the photo and the colours, so the slider asks nobody. */
+/** Show the heatmap of one class. The page blends photo and colors itself, so the slider needs no request. */
 async function choose(photo, prediction, text) {
   classChange.abort();
   classChange = new AbortController();
@@ -79,19 +79,19 @@ async function choose(photo, prediction, text) {
   heatmap.wait();
   const layers = await Promise.all([0, 1].map((overlay) => explain(photo, prediction.class_id, overlay, signal)));
   signal.throwIfAborted();
-  if (layers.some((layer) => layer.overlay === undefined)) return heatmap.clear(); // an archive that cannot explain
+  if (layers.some((layer) => layer.overlay === undefined)) return heatmap.clear(); // the archive is too old to explain
   heatmap.show(...layers.map((layer) => layer.overlay), text, photo.name);
-  speak(`The heatmap shows what speaks for ${text}.`);
+  speak(`The heatmap shows the evidence for ${text}.`);
 }
 
-/** Say what was refused; what was called off is nobody's error. */
-export async function orSay(work) {
+/** Do some work and show its refusal, if it is refused. Aborted requests are not shown. */
+export async function orShowProblem(work) {
   try {
     await work();
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof Refusal)) throw error;
-    model.forget(); // what answers next may be another one
+    model.forget(); // another model may answer next
     heatmap.clear();
     find("#answer .hint")?.remove();
     find("#answer .problem")?.remove();

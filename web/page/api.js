@@ -1,14 +1,14 @@
-// The gateway's API, the one that /docs describes and every other client uses.
+// The gateway's public API, which /docs describes.
 import { keyFor } from "./key.js";
 
-const UNREACHABLE = "The gateway does not answer: is it still running, and is there a connection to it?";
-const UNREADABLE = "The gateway answered with something else than JSON: something stands in between.";
+const UNREACHABLE = "The gateway does not answer: check that it runs and that you can reach it.";
+const UNREADABLE = "The answer is not JSON: a proxy in front of the gateway may have sent it.";
 
-/** What the gateway, or the way to it, says no with. The message is for the person. */
+/** Thrown if the gateway refuses or cannot be reached. The message is for the person at the page. */
 export class Refusal extends Error {}
 
 /**
- * Name what is on a photo, with so many candidates. Resolves to { answer, took }, `took` in milliseconds.
+ * Classify a photo and list `topK` candidates. Resolves to { answer, took }, `took` in milliseconds.
  * Throws Refusal, or an AbortError once `signal` is aborted.
  */
 export async function predict(photo, topK, signal) {
@@ -17,7 +17,7 @@ export async function predict(photo, topK, signal) {
   return { answer, took: performance.now() - started };
 }
 
-/** Picture what speaks for a class: `overlay` is 0 for the photo alone and 1 for the colours alone. */
+/** Ask for the heatmap of a class. `overlay` is 0 for the photo alone and 1 for the colors alone. */
 export function explain(photo, classId, overlay, signal) {
   const body = form(photo);
   body.append("class_id", classId);
@@ -25,10 +25,10 @@ export function explain(photo, classId, overlay, signal) {
   return post("explain", body, signal);
 }
 
-/** The card of the model that answers. */
+/** Ask for the card of the model that answers. */
 export const model = async () => json(await ask("model", {}));
 
-/** One of the examples, as a File. */
+/** Load one of the examples as a File. */
 export async function example(name) {
   const response = await ask(`page/examples/${name}`, {});
   return new File([await response.blob()], name, { type: "image/jpeg" });

@@ -1,4 +1,4 @@
-// A photo from the camera. Browsers offer one on https and on this machine only.
+// A photo from the camera. Browsers allow it only over https and on localhost.
 import { find, make } from "./elements.js";
 
 const JPEG_QUALITY = 0.92;
@@ -9,8 +9,8 @@ let wanted = null;
 export const isThere = () => Boolean(navigator.mediaDevices?.getUserMedia);
 
 /**
- * Show what the camera sees; resolves to false where it was closed before it opened, since a person is asked first.
- * Throws a DOMException where there is none, or none may be used.
+ * Show what the camera sees. Resolves to false if it was closed while the browser still asked for permission.
+ * Throws a DOMException if there is no camera or it may not be used.
  */
 export async function open() {
   const asked = (wanted = {});
@@ -28,7 +28,7 @@ export async function open() {
   return true;
 }
 
-/** Make a File of what the camera sees now. */
+/** Return what the camera sees now as a File. */
 export async function take() {
   const canvas = make("canvas", { width: video.videoWidth, height: video.videoHeight });
   canvas.getContext("2d").drawImage(video, 0, 0);

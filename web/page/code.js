@@ -1,4 +1,4 @@
-// The answer for a program, and the line that asks for it.
+// The answer as JSON, and the curl line that asks for it.
 import { find, speak } from "./elements.js";
 import { hasKey } from "./key.js";
 import { asksForKey } from "./model.js";
@@ -9,7 +9,7 @@ export function fill(photo, answer, topK) {
   find("#code").hidden = false;
 }
 
-/** A line for a POSIX shell. In curl's form, a name within double quotes may hold a semicolon or a comma. */
+/** Write a line for a POSIX shell. curl wants a file name with a semicolon or a comma in double quotes. */
 function curl(name, url) {
   const file = `file=@"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
   const key = hasKey() || asksForKey() ? ` -H "Authorization: Bearer $KEY"` : "";
@@ -28,7 +28,7 @@ for (const button of document.querySelectorAll(".copy")) {
   };
 }
 
-/** Copy an element's text; over plain http from another machine browsers leave only the older way. */
+/** Copy an element's text. Over plain http from another machine only the old API is there. */
 async function copy(element) {
   if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
   getSelection().selectAllChildren(element);

@@ -1,7 +1,7 @@
-// Answers as a table (RFC 4180).
+// Writes answers as CSV (RFC 4180).
 
 const COLUMNS = ["file", "class_id", "class_name", "probability", "recognized", "error"];
-// A spreadsheet takes a cell that begins with one of these for a formula and computes it.
+// A spreadsheet computes a cell that begins with one of these as a formula.
 const FORMULA = /^[=+\-@\t\r]/;
 
 export function toCsv(rows) {

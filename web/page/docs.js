@@ -1,4 +1,4 @@
-// Starts Swagger UI. FastAPI's own page does it in an inline script, which the content security policy refuses.
+// Starts Swagger UI. FastAPI's own page does it in an inline script, which the content security policy forbids.
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",

@@ -1,4 +1,4 @@
-// Elements are found and made here. Text is always text: what a model or a file is called is never read as HTML.
+// Finds and makes elements. Names of classes and files are set as text, never parsed as HTML.
 
 export const find = (selector) => document.querySelector(selector);
 
@@ -9,26 +9,26 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** An error in the server's own words, as a screen reader speaks it at once. */
+/** Make an error message, which a screen reader speaks at once. */
 export function problem(text) {
   const paragraph = make("p", { className: "problem" }, text);
   paragraph.setAttribute("role", "alert");
   return paragraph;
 }
 
-/** Say something to those who do not see what changed. */
+/** Let a screen reader say something. */
 export function speak(text) {
   find("#spoken").textContent = text;
 }
 
-/** Where the columns stand below each other, what was answered is below the fold. */
+/** Scroll to an answer: on a phone, where there is one column, it is below the fold. */
 export function bringIntoView(element) {
   if (element.getBoundingClientRect().top < innerHeight / 2) return;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   element.scrollIntoView({ behavior: still ? "auto" : "smooth" });
 }
 
-/** Let the browser keep a Blob as a file. */
+/** Download a Blob as a file. */
 export function download(blob, name) {
   const link = make("a", { href: URL.createObjectURL(blob), download: name });
   link.click();

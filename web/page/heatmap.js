@@ -1,4 +1,4 @@
-// The colours over the photo. The server's blend is (1 - overlay) photo + overlay colours, which CSS opacity is too.
+// The heatmap over the photo. CSS opacity blends as the server does: (1 - overlay) photo + overlay colors.
 import { download, find, make } from "./elements.js";
 
 const slider = find("#overlay");
@@ -10,12 +10,12 @@ slider.oninput = () => {
 };
 
 find("#save-heatmap").onclick = async () => {
-  const [photo, colours] = find("#heatmap").querySelectorAll("img");
+  const [photo, colors] = find("#heatmap").querySelectorAll("img");
   const canvas = make("canvas", { width: photo.naturalWidth, height: photo.naturalHeight });
   const context = canvas.getContext("2d");
   context.drawImage(photo, 0, 0);
   context.globalAlpha = slider.value / 100;
-  context.drawImage(colours, 0, 0);
+  context.drawImage(colors, 0, 0);
   canvas.toBlob((blob) => download(blob, saved), "image/png");
 };
 
@@ -24,27 +24,27 @@ export function clear() {
   find("#heatmap").replaceChildren();
 }
 
-/** Keep the place while the picture is on its way. */
+/** Show that a picture is on its way. */
 export function wait() {
   find("#why").hidden = false;
   find("#why").setAttribute("aria-busy", "true");
 }
 
-/** Show two PNGs in base64 and of one size: the part of the photo that the model saw, and the colours of a class. */
-export function show(photo, colours, text, fileName) {
+/** Show two PNGs in base64, of equal size: the part of the photo that the model saw, and the colors of a class. */
+export function show(photo, colors, text, fileName) {
   saved = `${fileName.replace(/\.[^.]*$/, "")}-heatmap.png`;
   const picture = (png, alt, className = "") => make("img", { src: `data:image/png;base64,${png}`, alt, className });
   const layers = make(
     "div",
     { className: "layers" },
-    picture(photo, "The part that the model looks at"),
-    picture(colours, "Heatmap over it", "colours"),
+    picture(photo, "The part of the photo that the model saw"),
+    picture(colors, "Heatmap over the photo", "colors"),
   );
   const said = make(
     "figcaption",
     {},
-    make("span", {}, "Bright is what speaks for ", make("strong", {}, text), "."),
-    make("span", { className: "hint" }, "Choose another bar to see what speaks for that."),
+    make("span", {}, "The bright areas are the evidence for ", make("strong", {}, text), "."),
+    make("span", { className: "hint" }, "Choose another bar to see the evidence for that class."),
   );
   find("#heatmap").replaceChildren(make("figure", {}, layers, said));
   find("#why").hidden = false;

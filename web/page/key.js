@@ -1,10 +1,10 @@
-// The API key, asked for where the gateway wants one and the browser's own prompt did not give it. It is kept in memory.
+// The API key. The page asks for it if the browser's own prompt did not give it, and keeps it in memory only.
 import { find } from "./elements.js";
 
 let key = "";
 let asked = null;
 
-/** The key to send, which may be "". After a 401 to the key `used`, another one, once the person has given it. */
+/** Return the key to send, which may be "". After a 401 to the key `used`, ask the person for another one. */
 export async function keyFor(refused, used) {
   if (!refused || used !== key) return key;
   const { message } = await refused.json();

@@ -1,4 +1,4 @@
-// The page: photos come in from anywhere, answers are shown.
+// The page: takes photos from everywhere and shows the answers.
 import * as answer from "./answer.js";
 import { example } from "./api.js";
 import * as camera from "./camera.js";
@@ -13,7 +13,7 @@ function takeAll(files) {
   if (files.length === 0) return;
   several.clear();
   if (files.length === 1) return take(files[0]);
-  forget("Choose one of the photos for its bars and its heatmap.");
+  forget("Choose one of the photos to see its bars and heatmap.");
   several.show(files, take);
 }
 
@@ -26,7 +26,7 @@ function take(photo) {
   answer.show(photo);
 }
 
-/** Bring the panel on the left back to its beginning, and the answer with it. */
+/** Reset the panel on the left, and the answer. */
 function forget(hint) {
   closeCamera();
   if (preview.src) URL.revokeObjectURL(preview.src);
@@ -41,7 +41,7 @@ preview.onerror = () => {
   find("#no-preview").hidden = false;
 };
 
-// Files from the chooser; the value is emptied, so that the same file can be chosen again.
+// Files from the dialog. The value is cleared, so that the same file can be chosen again.
 input.onchange = () => {
   takeAll([...input.files]);
   input.value = "";
@@ -59,10 +59,10 @@ find("#close-several").onclick = () => {
 };
 
 for (const button of document.querySelectorAll("#examples button")) {
-  button.onclick = () => answer.orSay(async () => takeAll([await example(button.dataset.file)]));
+  button.onclick = () => answer.orShowProblem(async () => takeAll([await example(button.dataset.file)]));
 }
 
-// Ctrl+V and drop, anywhere.
+// Paste and drop work anywhere on the page.
 document.onpaste = (event) => takeAll([...event.clipboardData.files]);
 document.ondragover = (event) => {
   event.preventDefault();

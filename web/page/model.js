@@ -1,4 +1,4 @@
-// The card of the model: which weights, how accurate, which engine.
+// The model's card: which weights, how accurate, which engine.
 import { Refusal, model } from "./api.js";
 import { find, make } from "./elements.js";
 
@@ -6,7 +6,7 @@ const CANDIDATES = 5;
 const ENGINES = { openvino: "OpenVINO", torch: "PyTorch" };
 let card = null;
 
-/** Read the card and show it. Where that fails, the answer to a photo says why, and the next photo tries again. */
+/** Load the card and show it. If that fails, the answer to the next photo says why, and loads it again. */
 export async function load() {
   try {
     card = await model();
@@ -18,12 +18,12 @@ export async function load() {
   if (card) find("#model dl").replaceChildren(...rows(card).map(([name, ...value]) => row(name, ...value)));
 }
 
-/** Ask again before the next photo. */
+/** Load the card again before the next photo. */
 export function forget() {
   card = null;
 }
 
-/** How many candidates to ask for: a model may have fewer classes. */
+/** Return how many candidates to ask for; a model may have fewer classes. */
 export async function candidates() {
   if (!card) await load();
   return Math.min(CANDIDATES, card?.classes ?? CANDIDATES);
@@ -47,8 +47,8 @@ function* rows({ name, version, architecture, classes, weights, engine }) {
 }
 
 function accuracy(measured) {
-  if (!measured) return "not stated by the card";
-  const share = (value) => `${(100 * value).toFixed(1)} %`;
+  if (!measured) return "not stated";
+  const share = (value) => `${(100 * value).toFixed(1)}%`;
   return `${share(measured.top1)} top-1, ${share(measured.top5)} top-5 on ${measured.evaluated_on}`;
 }
 

@@ -1,4 +1,4 @@
-// Several photos: a label each as the answers come, and a table of them to keep.
+// Several photos: a label for each as the answers arrive, and a CSV file of them all.
 import { Refusal, predict } from "./api.js";
 import { toCsv } from "./csv.js";
 import { bringIntoView, download, find, make } from "./elements.js";
@@ -18,7 +18,7 @@ export function clear() {
   find("#problems").replaceChildren();
 }
 
-/** Ask about every file; `open` is called with the one that the person chooses. */
+/** Ask about every file. `open` is called with the file that the person chooses. */
 export async function show(files, open) {
   clear();
   change = new AbortController();
@@ -84,13 +84,13 @@ function tile(file, open) {
   return button;
 }
 
-/** Draw a square out of the middle of a photo, decoded once, at no more than its small size. */
+/** Draw the middle square of a photo, small. */
 async function draw(file, canvas) {
   let picture;
   try {
     picture = await createImageBitmap(file);
   } catch {
-    return; // the model reads more formats than a browser: the tile keeps its plain ground
+    return; // the model reads more formats than a browser: the tile stays plain
   }
   const side = Math.min(picture.width, picture.height);
   const [x, y] = [(picture.width - side) / 2, (picture.height - side) / 2];

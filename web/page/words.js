@@ -1,16 +1,16 @@
-// The gateway's answers in the words that a person meets.
+// Turns the gateway's answers into words.
 
-/** Egyptian_cat as Egyptian cat. */
+/** Turn Egyptian_cat into Egyptian cat. */
 export const readable = (name) => name.replaceAll("_", " ");
 
-/** A probability as a whole percentage that never claims certainty, nor that something is impossible. */
+/** Write a probability as a whole percentage, never as 0% or 100% unless it is exactly that. */
 export function percent(probability) {
   if (probability > 0 && probability < 0.005) return "<1%";
   if (probability < 1 && probability >= 0.995) return ">99%";
   return `${Math.round(100 * probability)}%`;
 }
 
-/** A label for each prediction. Two classes may share a name, a crane is a bird and a machine: theirs get the id. */
+/** Label each prediction. Classes that share a name, as the two cranes do, are labeled with their id too. */
 export function labels(predictions) {
   const uses = new Map();
   for (const { class_name: name } of predictions) uses.set(name, (uses.get(name) ?? 0) + 1);
@@ -19,9 +19,9 @@ export function labels(predictions) {
 
 export const NOT_SURE = "Not sure";
 
-/** What is in the photo, on one line. */
+/** Say what is in the photo, in one line. */
 export const caption = (answer) =>
   answer.recognized ? `${readable(answer.class_name)}, ${percent(answer.probability)}` : NOT_SURE;
 
-/** A span of milliseconds. */
+/** Write a duration given in milliseconds. */
 export const duration = (ms) => (ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`);

@@ -1,0 +1,78 @@
+"""The answer: bars, names, the model that gave it."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.actions import BARS, CAT, choose, expect_cat, heading
+from tests.browser.support import Visit
+from tests.browser.torchserve import CARD, NAMES
+
+
+def test_an_uploaded_photo_is_answered_with_bars_and_a_heatmap(visit: Visit) -> None:
+    choose(visit.page, CAT)
+
+    expect_cat(visit.page)
+    expect(visit.page.locator("#bars .name")).to_have_text(BARS)
+    expect(visit.page.locator("#bars .percent")).to_have_text(["61%", "22%", "10%", "3%", "<1%"])
+    expect(visit.page.locator("#heatmap")).to_contain_text("evidence for Egyptian cat")
+    expect(visit.page.locator("#answer .took")).to_contain_text("Answered in ")
+    expect(visit.page.locator("#preview")).to_be_visible()
+
+
+def test_what_a_class_is_called_is_text_and_nothing_else(visit: Visit) -> None:
+    choose(visit.page, CAT)
+    expect_cat(visit.page)
+
+    visit.page.locator("#bars button").last.click()
+
+    expect(visit.page.locator("#heatmap strong")).to_have_text(NAMES[4])
+    expect(visit.page.locator("img[src=x]")).to_have_count(0)
+
+
+def test_a_photo_that_is_not_recognized_is_not_given_a_name(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="A blurred clock").click()
+
+    expect(heading(visit.page)).to_have_text("Not sure")
+    expect(visit.page.locator("#answer")).to_contain_text("These come closest")
+    expect(visit.page.locator("#bars button")).to_have_count(5)
+
+
+def test_an_answer_that_comes_late_does_not_replace_a_later_one(visit: Visit) -> None:
+    """The cat's answer is held back until the clock's has been shown."""
+    held: list[Route] = []
+    visit.page.route("**/predict*", lambda route: held.append(route) if not held else route.continue_())
+    visit.page.get_by_role("button", name="A cat").click()
+    expect(visit.page.locator("#answer")).to_contain_text("Looking at it")
+    visit.page.get_by_role("button", name="A blurred clock").click()
+    expect(heading(visit.page)).to_have_text("Not sure")
+    expect(visit.page.locator("#heatmap img")).to_have_count(2)
+
+    (late,) = held
+    late.continue_()
+    ask_past_the_page(visit.page)  # an answer that could have come has come by then
+    expect(heading(visit.page)).to_have_text("Not sure")
+
+
+def ask_past_the_page(page: Page) -> None:
+    """Ask for three answers without the page."""
+    page.evaluate(
+        """async () => {
+        const photo = await (await fetch("page/examples/cat.jpg")).blob();
+        for (let i = 0; i < 3; i++) {
+          const body = new FormData();
+          body.append("file", photo);
+          await (await fetch("explain?class_id=n02124075&overlay=0", { method: "POST", body })).json();
+        }
+        }"""
+    )
+
+
+def test_the_models_card_is_shown(visit: Visit) -> None:
+    card = visit.page.locator("#model")
+
+    expect(card).to_contain_text("densenet121 1.0")
+    expect(card).to_contain_text("file cats.pth")
+    expect(card).to_contain_text("74.4% top-1, 92.0% top-5 on ImageNet")
+    expect(card).to_contain_text("OpenVINO, bf16, CPU")
+    assert str(CARD["preprocessing"]) not in card.inner_text()

@@ -1,0 +1,81 @@
+"""uvicorn with the gateway's protocol on a real socket. The application answers every request with its path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from web.http.protocol import limited_protocol
+from web.settings import GatewaySettings
+
+MAX_BODY_BYTES = 100_000
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+GET = b"GET /_%d HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def echo(scope: Scope, _: Receive, send: Send) -> None:
+    body = scope["path"].encode()
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Server:
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    @asynccontextmanager
+    async def connect(self, address: str = "127.0.0.1") -> AsyncIterator[Streams]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=(address, 0))
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+
+    async def ask(self, message: bytes, *, pieces: int = 1) -> bytes:
+        """Send a message, return all that comes until the server closes."""
+        async with self.connect() as (reader, writer):
+            size = len(message) // pieces + 1
+            for begin in range(0, len(message), size):
+                writer.write(message[begin : begin + size])
+                await asyncio.sleep(0.001)
+            return await rest(reader)
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    received = b""
+    async with asyncio.timeout(20):
+        try:
+            while piece := await reader.read(65536):
+                received += piece
+        except OSError:
+            pass  # closed while more was on its way: what came before it counts
+    return received
+
+
+@pytest.fixture
+async def server(settings: GatewaySettings) -> AsyncIterator[Server]:
+    limits = replace(settings, max_connections=8, max_connections_per_address=4, max_body_bytes=MAX_BODY_BYTES)
+    config = uvicorn.Config(
+        echo,
+        port=0,
+        http=limited_protocol(limits),
+        ws="none",
+        lifespan="off",
+        log_level="error",
+        timeout_keep_alive=60,
+    )
+    running = uvicorn.Server(config)
+    task = asyncio.create_task(running.serve())
+    while not running.started:
+        await asyncio.sleep(0.01)
+    yield Server(running.servers[0].sockets[0].getsockname()[1])
+    running.should_exit = True
+    async with asyncio.timeout(20):
+        await task

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from pathlib import Path
+
+import httpx
+import pytest
+
+from scripts.client.endpoint import Endpoint
+from tests import certificates
+from tests.local_server import as_json, serve
+from tests.scripts.conftest import write_keys
+from tests.web.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
+from web.torchserve import deaths
+from web.torchserve.answer import Answer
+from web.torchserve.upstream import NOT_RUNNING, REFUSED, TOO_SLOW, Upstream
+
+pytestmark = pytest.mark.anyio
+
+DEATHS: list[httpx.Response] = [
+    httpx.Response(500, json=WORKER_DIED),
+    httpx.Response(507, json={"code": 507, "type": "InternalServerException", "message": "Worker died."}),
+]
+BROKEN: list[Exception] = [
+    httpx.ReadError("reset"),
+    httpx.RemoteProtocolError("Server disconnected without sending a response."),
+    httpx.WriteError("broken pipe"),
+]
+
+
+async def test_an_image_goes_up_and_an_answer_comes_down(upstream: Upstream, torchserve: TorchServe) -> None:
+    assert await upstream.predict(b"cat", {"top_k": 3, "min_probability": 0.5}) == Answer(200, CAT)
+
+    (asked,) = torchserve.asked
+    assert (asked.method, str(asked.url)) == ("POST", f"http://inference/predictions/{MODEL}")
+    assert asked.content == b"cat"
+    sent = {name: asked.headers[name] for name in ("Authorization", "Content-Type", "Top-K", "Min-Probability")}
+    assert sent == {
+        "Authorization": "Bearer inf",
+        "Content-Type": "application/octet-stream",
+        "Top-K": "3",
+        "Min-Probability": "0.5",
+    }
+
+
+async def test_explanations_have_an_address_of_their_own(upstream: Upstream, torchserve: TorchServe) -> None:
+    torchserve.replies = [httpx.Response(200, json=CAT | {"overlay": "aGVhdA=="})]
+
+    assert (await upstream.explain(b"cat", {"class_id": "猫", "overlay": 0.5})).content["overlay"] == "aGVhdA=="
+    (asked,) = torchserve.asked
+    assert asked.url.path == f"/explanations/{MODEL}"
+    assert asked.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    for name, value in (("class_id", "猫"), ("overlay", "0.5")):
+        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in asked.content
+    assert b"\r\n\r\ncat\r\n" in asked.content
+
+
+async def test_an_error_of_torchserve_is_an_answer(upstream: Upstream) -> None:
+    assert await upstream.predict(b"text", {}) == Answer(415, NO_IMAGE)
+
+
+@pytest.mark.parametrize("death", BROKEN)
+async def test_a_connection_that_breaks_is_tried_again(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response | Exception
+) -> None:
+    torchserve.replies = [death]
+
+    assert await upstream.predict(b"cat", {}) == Answer(200, CAT)
+    assert [asked.content for asked in torchserve.asked] == [b"cat", b"cat"]
+
+
+@pytest.mark.parametrize("death", DEATHS)
+async def test_a_photo_that_killed_a_worker_by_itself_is_not_tried_again(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response
+) -> None:
+    torchserve.replies = [death]
+
+    assert (await upstream.predict(b"cat", {})).status == death.status_code
+    assert len(torchserve.asked) == 1
+
+
+async def together(upstream: Upstream, torchserve: TorchServe, death: httpx.Response, count: int = 3) -> list[int]:
+    """Ask for as many photos at a time, with all of which a worker dies; returns the statuses."""
+    gathered = asyncio.Barrier(count)
+
+    async def die(_: httpx.Request) -> httpx.Response:
+        await gathered.wait()
+        return death
+
+    torchserve.asked.clear()
+    torchserve.replies = [die] * count
+    async with asyncio.timeout(5):
+        return [answer.status for answer in await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(count)))]
+
+
+@pytest.mark.parametrize("death", DEATHS)
+async def test_photos_that_a_worker_died_with_are_tried_again(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response
+) -> None:
+    assert await together(upstream, torchserve, death) == [200] * 3
+    assert len(torchserve.asked) == 6
+
+
+async def test_the_next_death_is_not_tried_again(
+    upstream: Upstream, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deaths, "TOGETHER_SECONDS", 0)
+    assert await together(upstream, torchserve, DEATHS[0], 2) != [500, 500]
+
+    assert await together(upstream, torchserve, DEATHS[0], 2) == [500, 500]
+    assert len(torchserve.asked) == 2
+
+
+@pytest.mark.parametrize(("death", "status"), list(zip(BROKEN, (503, 503, 503), strict=True)))
+async def test_but_once(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response | Exception, status: int
+) -> None:
+    torchserve.replies = [death, death]
+
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["code"]) == (status, status)
+    assert len(torchserve.asked) == 2
+
+
+async def test_other_errors_are_not_tried_again(upstream: Upstream, torchserve: TorchServe) -> None:
+    error = {"code": 500, "type": "InternalServerException", "message": "Something else."}
+    torchserve.replies = [httpx.Response(500, json=error)]
+
+    assert await upstream.predict(b"cat", {}) == Answer(500, error)
+    assert len(torchserve.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "message"),
+    [
+        (httpx.ConnectError("refused"), 503, NOT_RUNNING),
+        (httpx.ConnectTimeout("slow"), 503, NOT_RUNNING),
+        (httpx.ReadTimeout("slow"), 504, TOO_SLOW),
+    ],
+)
+async def test_a_server_that_does_not_answer(
+    upstream: Upstream, torchserve: TorchServe, failure: Exception, status: int, message: str
+) -> None:
+    torchserve.replies = [failure]
+
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["message"]) == (status, message)
+    assert len(torchserve.asked) == 1
+
+
+async def test_a_server_that_is_not_there(endpoint: Endpoint, nobody: str) -> None:
+    upstream = Upstream(Endpoint(nobody, nobody, nobody, endpoint.folder), MODEL)
+
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["message"]) == (503, NOT_RUNNING)
+    assert not await upstream.ready()
+    await upstream.aclose()
+
+
+async def test_a_server_that_was_stopped_has_no_tokens(upstream: Upstream, endpoint: Endpoint) -> None:
+    endpoint.key_file.unlink()
+
+    assert (await upstream.predict(b"cat", {})).content["message"] == NOT_RUNNING
+    assert not await upstream.ready()
+
+
+async def test_a_proxy_of_the_environment_is_not_used(
+    endpoint: Endpoint, nobody: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    upstream = Upstream(Endpoint(nobody, nobody, nobody, endpoint.folder), MODEL)
+
+    assert (await upstream.predict(b"cat", {})).content["message"] == NOT_RUNNING
+    assert not [pattern for pattern in upstream._client._mounts if pattern.pattern != "all://"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_over_tls_the_servers_own_certificate_is_trusted_and_no_other(tmp_path: Path, shown: bool) -> None:
+    pair = certificates.make(tmp_path, "photos.example.org")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*(pair if shown else certificates.make(tmp_path)))
+    write_keys(tmp_path)
+    with serve(context) as local:
+        local.on(f"POST /predictions/{MODEL}", as_json(CAT))
+        upstream = Upstream(Endpoint(local.url, local.url, local.url, tmp_path, str(pair.certificate)), MODEL)
+        answer = await upstream.predict(b"cat", {})
+        await upstream.aclose()
+
+    assert answer == Answer(200, CAT) if shown else answer.content["message"] == NOT_RUNNING
+    assert len(local.asked) == shown
+
+
+async def test_a_refused_token_is_read_anew(upstream: Upstream, torchserve: TorchServe, endpoint: Endpoint) -> None:
+    await upstream.predict(b"cat", {})
+    write_keys(endpoint.folder, inference="new")
+    torchserve.replies = [httpx.Response(400, json=REFUSED_KEY)]
+
+    assert await upstream.predict(b"cat", {}) == Answer(200, CAT)
+    assert [asked.headers["Authorization"] for asked in torchserve.asked] == ["Bearer inf"] * 2 + ["Bearer new"]
+
+
+async def test_a_token_refused_twice_is_no_fault_of_the_client(upstream: Upstream, torchserve: TorchServe) -> None:
+    torchserve.replies = [httpx.Response(400, json=REFUSED_KEY)] * 2
+
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["message"]) == (503, REFUSED)
+    assert "InvalidKey" not in json.dumps(answer.content)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "fragment"),
+    [
+        (httpx.Response(413), 413, "max_request_size"),
+        (httpx.Response(404, text="<html>"), 404, "not JSON"),
+        (httpx.Response(200, text="fine"), 502, "not JSON"),
+    ],
+)
+async def test_an_answer_without_json(
+    upstream: Upstream, torchserve: TorchServe, reply: httpx.Response, status: int, fragment: str
+) -> None:
+    torchserve.replies = [reply]
+
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["code"]) == (status, status)
+    assert fragment in answer.content["message"]
+
+
+async def test_so_many_images_are_in_flight_and_no_more(endpoint: Endpoint) -> None:
+    now, most = 0, 0
+
+    async def slow(_: httpx.Request) -> httpx.Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.001)
+        now -= 1
+        return httpx.Response(200, json=CAT)
+
+    upstream = Upstream(endpoint, MODEL, in_flight=3, transport=httpx.MockTransport(slow))
+    answers = await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(20)))
+
+    assert answers == [Answer(200, CAT)] * 20
+    assert most == 3
+
+
+@pytest.mark.parametrize(
+    ("described", "ready"),
+    [
+        ([{"workers": [{"status": "READY"}]}], True),
+        ([{"workers": [{"status": "LOADING"}, {"status": "READY"}]}], True),
+        ([{"workers": [{"status": "LOADING"}]}], False),
+        ([{"workers": []}], False),
+        ([], False),
+    ],
+)
+async def test_ready_is_a_worker_that_is(
+    upstream: Upstream, torchserve: TorchServe, described: list[object], ready: bool
+) -> None:
+    torchserve.described = described
+
+    assert await upstream.ready() is ready
+    (asked,) = torchserve.asked
+    assert str(asked.url) == f"http://management/models/{MODEL}"
+    assert asked.headers["Authorization"] == "Bearer man"
+
+
+@pytest.mark.parametrize("reply", [httpx.Response(404, json={}), httpx.ReadTimeout("slow"), httpx.ConnectError("no")])
+async def test_not_ready(upstream: Upstream, torchserve: TorchServe, reply: httpx.Response | Exception) -> None:
+    torchserve.replies = [reply]
+
+    assert not await upstream.ready()

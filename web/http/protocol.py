@@ -1,0 +1,231 @@
+"""uvicorn's HTTP protocol with limits on what a connection may send, and for how long.
+
+uvicorn's own protocol over httptools has none: it keeps headers of any length, leaves silent connections open and
+queues pipelined requests without end. These limits are applied as bytes arrive, before any route or API key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from web.http.connections import Connections, room_for
+from web.http.refusals import Refusal
+from web.http.throttle import Throttle
+from web.limits.budget import BUSY
+from web.limits.clients import network_of
+from web.settings import GatewaySettings
+
+MAX_HEAD_BYTES = 16_384  # Apache and nginx allow 8 to 32 kB
+MAX_PIPELINED = 16  # browsers do not pipeline at all
+HEAD_SECONDS = 10
+# If a request is answered before its body was read, the rest is read and dropped: closing at once would reset the
+# connection and destroy the answer. It is read for so long, and at one rate for all connections together, since it
+# takes time from the others.
+DISCARD_SECONDS = 10
+DISCARD_RATE = 50e6  # bytes a second
+CLOSE_SECONDS = 5  # for the client to read what was written
+READ_SECONDS = 60  # for the client to read an answer that is longer than the buffers
+
+HEAD_TOO_LONG = f"The request's URL and headers are longer than {MAX_HEAD_BYTES // 1024} KiB: send less."
+HEAD_TOO_SLOW = f"The request's headers took longer than {HEAD_SECONDS} s: send it again."
+TOO_MANY_PIPELINED = f"More than {MAX_PIPELINED} requests wait on this connection: read their answers first."
+MALFORMED = "This is no HTTP request that the gateway understands: send it again."
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. `limited_protocol` makes the class for one server."""
+
+    table: Connections
+    discarding: Throttle
+    max_body_bytes: int
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.address = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._reading_timer: asyncio.TimerHandle | None = None
+        # Bytes since the last complete head or the last piece of a body. Trailers count too.
+        self._pending_bytes = 0
+        self._head_bytes = 0
+        self._head_complete = False
+        self._discarded_bytes = 0
+        self._refusal: Refusal | None = None
+        self._over = False
+        self._running: RequestResponseCycle | None = None  # the one being answered; self.cycle is the last one parsed
+
+    @property
+    def idle(self) -> bool:
+        """Whether every request on it has been answered or refused."""
+        return self._over or self.cycle is None or (self.cycle.response_complete and not self.pipeline)
+
+    def close(self) -> None:
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.address = network_of(self.client[0]) if self.client else ""
+        if self.table.admit(self):
+            self._arm(HEAD_SECONDS)
+        else:
+            transport.write(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, BUSY).response())
+            self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.table.remove(self)
+        self._disarm()
+        self.resume_writing()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._over:
+            self._discard(len(data))
+            return
+        if self.transport.is_closing():
+            return
+        self._pending_bytes += len(data)
+        super().data_received(data)
+        if self._pending_bytes > MAX_HEAD_BYTES:
+            self._refuse(Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LONG))
+        elif self.idle and self._timer is None:
+            self._arm(HEAD_SECONDS)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own text
+        """Answer a request that the parser or one of its callbacks refused."""
+        self._refuse(self._refusal or Refusal(HTTPStatus.BAD_REQUEST, MALFORMED))
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._stop_parsing(Refusal(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_PIPELINED))
+        self._head_bytes, self._head_complete = 0, False
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_head(len(name) + len(value))
+        if not self._head_complete:  # what comes later are trailers, which no route reads
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._head_complete, self._pending_bytes, self._discarded_bytes = True, 0, 0
+        self._disarm()
+        super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_body(self, body: bytes) -> None:
+        self._pending_bytes = 0
+        if self.cycle.response_complete:
+            self._discard(len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._pending_bytes, self._head_complete = 0, False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.table.answered(self)
+        if self.idle and self._head_complete:  # the body has not ended
+            self._arm(DISCARD_SECONDS)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._reading_timer is None:
+            self._reading_timer = self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._end()
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._stop_parsing(Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LONG))
+
+    def _stop_parsing(self, refusal: Refusal) -> None:
+        self._refusal = refusal
+        raise refusal
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer, end the writing side, and drop what still comes: closing at once would destroy the answer."""
+        if self.transport.is_closing() or self._over:
+            return
+        self._over, self._discarded_bytes = True, 0
+        self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True  # what its route still writes is dropped
+            self._running.message_event.set()
+        self.transport.write(refusal.response())
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._disarm()
+        self._timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def _discard(self, size: int) -> None:
+        self._discarded_bytes += size
+        if self._discarded_bytes > self.max_body_bytes:
+            self._end()
+        elif not self.transport.is_closing():
+            self.transport.pause_reading()
+            self.loop.call_later(self.discarding.delay(size), self._read_on)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _end(self) -> None:
+        """Close, after CLOSE_SECONDS even if the client has not read what was written."""
+        self._disarm()
+        self.transport.close()
+        self._timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self.loop.call_later(seconds, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        if self._pending_bytes:
+            self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, HEAD_TOO_SLOW))
+        else:
+            self._end()
+
+
+def limited_protocol(settings: GatewaySettings) -> type[LimitedProtocol]:
+    """Return the protocol class of one server. Its connections share the limits of `settings`."""
+
+    class Limited(LimitedProtocol):
+        table = Connections(room_for(settings.max_connections), settings.max_connections_per_address)
+        discarding = Throttle(DISCARD_RATE)
+        max_body_bytes = settings.max_body_bytes
+
+    return Limited

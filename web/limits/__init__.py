@@ -1,0 +1,1 @@
+"""The limits: how much one client, and all of them together, may have at a time."""

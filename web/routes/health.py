@@ -1,0 +1,27 @@
+"""Whether the gateway runs, and whether it can answer."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from web.errors import ServiceUnavailable
+from web.routes.schemas import Error
+from web.torchserve.upstream import Upstream
+
+
+def router(upstream: Upstream) -> APIRouter:
+    routes = APIRouter(tags=["health"])
+
+    @routes.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The gateway itself runs. Restart it if this fails."""
+        return {"status": "Healthy"}
+
+    @routes.get("/readyz", responses={503: {"model": Error}})
+    async def readyz() -> dict[str, str]:
+        """TorchServe runs and a worker of the model is ready. Send no requests while this fails."""
+        if not await upstream.ready():
+            raise ServiceUnavailable(f"No worker of {upstream.model} is ready.")
+        return {"status": "Ready", "model": upstream.model}
+
+    return routes

@@ -1,0 +1,86 @@
+"""GET /model: which model answers, how good its weights are, and what computes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse
+
+from web.keys import ApiKeys
+from web.routes import predictions
+from web.routes.schemas import Error, Model
+from web.settings import GatewaySettings
+from web.torchserve.answer import Answer
+from web.torchserve.upstream import Upstream
+
+KEPT_SECONDS = 5
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    401: {"model": Error, "description": "No valid API key, if the gateway asks for one."},
+    503: {"model": Error, "description": "TorchServe does not answer."},
+}
+
+
+class Cards:
+    """TorchServe's description of the model, kept for a while, since a worker has to answer for its card.
+
+    While TorchServe is being asked, all who want the description wait for the same answer.
+    """
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._asking: asyncio.Task[Answer] | None = None
+        self._kept: Answer | None = None
+        self._until = 0.0
+
+    async def get(self) -> Answer:
+        if self._kept is not None and time.monotonic() < self._until:
+            return self._kept
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)  # a client that goes away does not take the others' answer with it
+
+    async def _ask(self) -> Answer:
+        try:
+            answer = await self._upstream.describe()
+            self._kept, self._until = answer if answer.ok else None, time.monotonic() + KEPT_SECONDS
+            return answer
+        finally:
+            self._asking = None
+
+
+def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
+    routes = APIRouter()
+    cards, keys = Cards(upstream), ApiKeys(settings.run_dir)
+
+    @routes.get("/model", response_model=Model, responses=RESPONSES, dependencies=[Depends(predictions.bearer)])
+    async def model() -> Any:
+        """Describe the model that answers: its weights, how accurate they are, and the engine that runs it."""
+        answer = await cards.get()
+        if not answer.ok:
+            return JSONResponse(answer.content, answer.status)
+        return public(answer.content, upstream.model) | {"api_key": keys.enforced}
+
+    return routes
+
+
+def public(description: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Select what the public may know from TorchServe's description, which also names paths and processes.
+
+    The archive of another project has no model card: then name and version are all there is.
+    """
+    first = description[0]
+    card = first.get("customizedMetadata")
+    if not isinstance(card, dict) or not isinstance(card.get("weights"), dict):
+        return {"name": name, "version": str(first.get("modelVersion", ""))}
+    weights = card["weights"] | {"source": without_secrets(card["weights"]["source"])}
+    return card | {"weights": weights, "engine": card.get("running")}
+
+
+def without_secrets(source: str) -> str:
+    """Remove from an address what may hold a password or a signature."""
+    parts = urlsplit(source)
+    return f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.scheme in ("http", "https") else source

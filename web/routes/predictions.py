@@ -1,0 +1,95 @@
+"""POST /predict, the tutorial's endpoint: photos in a form go in, the name of what is on each comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from pydantic import ValidationError
+
+from web.errors import BadRequest, explain_invalid
+from web.limits.budget import Admission
+from web.routes import uploads
+from web.routes.schemas import REQUEST_BODY, CommonParameters, Error, Parameters, Response
+from web.settings import GatewaySettings
+from web.torchserve.answer import Answer
+from web.torchserve.upstream import Upstream
+
+EMPTY = "The file is empty: send the photo's bytes."
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": Response, "description": "An object for one file, a list in the order sent for several."},
+    400: {"model": Error, "description": "No file, a file that is empty, damaged or no image, or a wrong parameter."},
+    401: {"model": Error, "description": "No valid API key, if the gateway asks for one."},
+    408: {"model": Error, "description": "The upload came too slowly."},
+    413: {"model": Error, "description": "Too many bytes, pixels or files."},
+    429: {"model": Error, "description": "More requests than the API key may make."},
+    503: {"model": Error, "description": "Busy, or TorchServe does not answer."},
+    "default": {"model": Error, "description": "Every error has this form."},  # keeps FastAPI's own 422 out
+}
+# web/guards/access.py checks the key. This lets /docs ask for it.
+bearer = HTTPBearer(auto_error=False, description="An API key, if the gateway asks for one.")
+
+
+def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.post(
+        "/predict",
+        responses=RESPONSES,
+        openapi_extra={"requestBody": REQUEST_BODY},
+        dependencies=[Depends(bearer)],
+    )
+    async def predict(request: Request, query: Annotated[Parameters, Query()]) -> JSONResponse:
+        """Name what is on a photo, or on each of several, in the order sent."""
+        with admission():
+            form = await uploads.read(request, settings)
+            parameters = query.given() | parameters_of(form, Parameters)
+            if not form.files:
+                raise BadRequest(uploads.NO_FORM)
+            answers = await asyncio.gather(*(classify(upstream, file, parameters) for file in form.files))
+        return respond([answer if parameters else briefly(answer) for answer in answers])
+
+    return routes
+
+
+def parameters_of(form: uploads.Form, known: type[CommonParameters]) -> dict[str, Any]:
+    try:
+        return known.model_validate(form.parameters).given()
+    except ValidationError as error:
+        raise BadRequest(explain_invalid(error.errors())) from error
+
+
+async def classify(upstream: Upstream, file: bytes, parameters: dict[str, Any]) -> Answer:
+    """Ask TorchServe about one file. A 415 becomes a 400, the only refusal that the tutorial's clients know."""
+    if not file:
+        return refusal(EMPTY)
+    answer = await upstream.predict(file, parameters)
+    if answer.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        return refusal(answer.content["message"])
+    return answer
+
+
+def refusal(message: str) -> Answer:
+    return Answer.error(HTTPStatus.BAD_REQUEST, message)
+
+
+def briefly(answer: Answer) -> Answer:
+    """Shorten a good answer to the two fields that the tutorial's clients know."""
+    if not answer.ok or not answer.content["recognized"]:
+        return answer
+    return Answer(answer.status, {name: answer.content[name] for name in ("class_id", "class_name")})
+
+
+def respond(answers: list[Answer]) -> JSONResponse:
+    """Answer one file with an object and several with a list, as TorchServe's handler does.
+
+    The status is 200 if at least one file was classified, and otherwise that of the first error.
+    """
+    if len(answers) == 1:
+        return JSONResponse(answers[0].content, answers[0].status)
+    items = [answer.content if answer.ok else {"error": answer.content} for answer in answers]
+    return JSONResponse(items, HTTPStatus.OK if any(answer.ok for answer in answers) else answers[0].status)

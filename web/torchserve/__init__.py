@@ -1,0 +1,1 @@
+"""The way to TorchServe: photos go up, answers come down."""

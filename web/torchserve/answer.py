@@ -1,0 +1,51 @@
+"""What TorchServe answered, or why it did not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Self
+
+import httpx
+
+from scripts.client.tokens import REFUSED_KEY
+from web.errors import error_content
+
+WORKER_DIED = "Worker died."
+NOT_JSON = "TorchServe's answer is not JSON."
+TOO_LARGE = "The photo is larger than TorchServe's max_request_size: send a smaller one."
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP status and decoded JSON, which for an error is {"code", "type", "message"}."""
+
+    status: int
+    content: Any
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> Self:
+        """Read a response. TorchServe sends an empty 413; anything else that is not JSON comes from another server."""
+        try:
+            return cls(response.status_code, response.json())
+        except ValueError:
+            status = response.status_code if response.is_error else HTTPStatus.BAD_GATEWAY
+            return cls.error(status, TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NOT_JSON)
+
+    @classmethod
+    def error(cls, status: int, message: str) -> Self:
+        return cls(int(status), error_content(status, message))
+
+    @property
+    def ok(self) -> bool:
+        return self.status == HTTPStatus.OK
+
+    @property
+    def worker_died(self) -> bool:
+        died = self.status == HTTPStatus.INTERNAL_SERVER_ERROR and self.content.get("message") == WORKER_DIED
+        return died or self.status == HTTPStatus.INSUFFICIENT_STORAGE  # 507: it was killed
+
+    @property
+    def token_refused(self) -> bool:
+        """Whether TorchServe refused the gateway's token, which the client can do nothing about."""
+        return self.status == HTTPStatus.BAD_REQUEST and self.content.get("type") == REFUSED_KEY
