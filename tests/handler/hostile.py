@@ -96,9 +96,18 @@ def zeros(size: int) -> bytes:
     return b"".join(packer.compress(bytes(1_000_000)) for _ in range(size // 1_000_000)) + packer.flush()
 
 
-def png_of_rows(width: int, height: int, bits: int, colour: int, row: int, interlaced: bool = False) -> bytes:
+def paeth(width: int, height: int, bits: int, color: int, row: int) -> bytes:
+    """A PNG whose rows all have the costliest filter, over bytes that repeat."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
+    one = b"\4" + (bytes(range(200)) * 2 * row)[: row - 1]
+    packer = zlib.compressobj(9)
+    data = b"".join(packer.compress(one) for _ in range(height)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
+
+
+def png_of_rows(width: int, height: int, bits: int, color: int, row: int, interlaced: bool = False) -> bytes:
     """A PNG all of zeros; `row` is the bytes of a row with its filter byte."""
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, interlaced))
     data = png_chunk(b"IDAT", zeros(row * height + 1_000_000))
     return b"\x89PNG\r\n\x1a\n" + header + data + png_chunk(b"IEND", b"")
 
@@ -370,7 +379,10 @@ FILES: dict[str, Hostile] = {
         None,
     ),
     "png-one-column": Hostile(lambda: png_of_rows(1, 49_000_000, 1, 0, 2), PayloadTooLarge, "limit of a side"),
-    "png-rgba16": Hostile(lambda: png_of_rows(8_000, 6_250, 16, 6, 64_001), None),
+    "png-rgba16": Hostile(lambda: png_of_rows(8_000, 6_250, 16, 6, 64_001), PayloadTooLarge, "8 bits a channel"),
+    "png-rgba16-of-31-megapixels": Hostile(lambda: png_of_rows(7_800, 4_000, 16, 6, 62_401), None),
+    "png-paeth": Hostile(lambda: paeth(7_800, 4_000, 16, 6, 62_401), None),
+    "png-paeth-rgba": Hostile(lambda: paeth(8_000, 6_250, 8, 6, 32_001), None),
     "png-grey16": Hostile(lambda: png_of_rows(8_000, 6_250, 16, 0, 16_001), None),
     "webp-exif": Hostile(lambda: webp_of(riff_chunk(b"EXIF", exif_over_one_region(65_000, 800_000))), None),
     "webp-tiny-chunks": Hostile(lambda: webp_of(repeated(riff_chunk(b"none", b""), MOST)), BadRequest, CHUNKS),
@@ -408,7 +420,7 @@ FILES: dict[str, Hostile] = {
     "png-exif-as-many-texts": Hostile(
         lambda: png_of(repeated(png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zeros(1_000_000)), 5_000_000)), None
     ),
-    "png-interlaced": Hostile(lambda: png_of_rows(8_000, 6_250, 16, 6, 64_001, interlaced=True), None),
+    "png-interlaced": Hostile(lambda: png_of_rows(7_800, 4_000, 16, 6, 62_401, interlaced=True), None),
     "jpeg-progressive": Hostile(
         lambda: encode(Image.new("RGB", (7_000, 7_000), 99), progressive=True, subsampling=0, quality=90), None
     ),

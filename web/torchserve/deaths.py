@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 # The photos of one batch fail within this time; a second death comes later.
-TOGETHER_SECONDS = 1
+TOGETHER_SECONDS = 3
 QUIET_SECONDS = 60
 
 
