@@ -1,4 +1,4 @@
-"""All figures as JSON, and as the tables a person reads."""
+"""Writes all figures as JSON, and as Markdown tables for people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NONE = "-"
 
 @dataclass
 class Run:
-    """One benchmark: what was measured on what, and everything that came out."""
+    """One benchmark: what was measured, on which machine, and every figure."""
 
     date: str
     commit: str
@@ -64,9 +64,9 @@ def _heading(run: Run) -> str:
     photos = ", ".join(f"{size} ({count / 1000:.0f} kB)" for size, count in run.photos.items())
     return (
         f"# Benchmark of {run.date}, commit {run.commit}\n\n{machine}\n{versions}\n\n"
-        f"Same DenseNet-121 checkpoint and photos ({photos}) for all, keep-alive where the server has it. "
-        f"Rounds: {run.rounds}, interleaved; {run.seconds:g} s a load. "
-        "Every figure is the median of the rounds, with least and most in brackets."
+        f"Same DenseNet-121 checkpoint and photos ({photos}) for every server, with keep-alive if it supports that. "
+        f"Rounds: {run.rounds}, interleaved; {run.seconds:g} s for each load. "
+        "Every figure is the median of the rounds, with the lowest and highest in brackets."
     )
 
 
@@ -82,8 +82,8 @@ def _throughput(run: Run) -> str:
         ratio = f"{ours.median / rates[-1].median:.2f} x" if ours and rates[-1] and rates[-1].median else NONE
         rest = [outcome.spread(step.key, "requests_per_second") for step in others]
         rows.append([outcome.title, *map(show, rates), ratio, *map(show, rest)])
-    note = f"`ours is`: requests/s of ours over the contender's, at {max(CLIENTS)} clients."
-    return f"## Requests per second, {run.main_photo} where nothing else is said\n\n{table(head, rows)}\n\n{note}"
+    note = f"`ours is`: our requests/s divided by the contender's, at {max(CLIENTS)} clients."
+    return f"## Requests per second, {run.main_photo} unless a column says otherwise\n\n{table(head, rows)}\n\n{note}"
 
 
 def _closed(run: Run) -> str:
@@ -108,18 +108,18 @@ def _open(run: Run) -> str:
             ratio = f"{p99.median / p50.median:.1f}" if p50 and p99 and p50.median else NONE
             row += [show(outcome.spread(step.key, "offered")), *map(show, latencies), ratio]
         rows.append(row)
-    return f"## Latency in ms, open loop at a part of each one's own peak, {run.main_photo}\n\n{table(head, rows)}"
+    return f"## Latency in ms, open loop at a share of each server's own peak, {run.main_photo}\n\n{table(head, rows)}"
 
 
 def _costs(run: Run) -> str:
     key = Step("closed", run.main_photo, max(CLIENTS)).key
-    head = ["contender", "CPU ms a request", "memory MiB", "s to first answer", "errors"]
+    head = ["contender", "CPU ms per request", "memory MiB", "s to first answer", "errors"]
     rows = []
     for outcome in run.outcomes:
         cpu, memory = outcome.spread(key, "cpu_seconds_per_request"), outcome.spread(key, "memory_bytes")
         cells = [show(_scaled(cpu, 1e3)), show(_scaled(memory, 1 / 2**20)), show(spread(outcome.start_seconds))]
         rows.append([outcome.title, *cells, str(outcome.errors()) if outcome.samples else NONE])
-    note = "Memory is the proportional set size of the process and all it started; errors are those of all loads."
+    note = "Memory is the proportional set size of the process and all its children. Errors are those of all loads."
     return f"## Cost at {max(CLIENTS)} clients, {run.main_photo}\n\n{table(head, rows)}\n\n{note}"
 
 
@@ -133,8 +133,8 @@ def _ceiling(run: Run) -> str:
         cpu = spread([m["cpu_seconds_per_image"] for m in measured])
         p50 = show(spread([m["p50_ms"] for m in measured])) if variant == ONE_AT_A_TIME else NONE
         rows.append([variant, show(spread([m["rate"] for m in measured])), p50, show(_scaled(cpu, 1e3))])
-    head = ["no server", "images/s", "p50 ms", "CPU ms an image"]
-    return f"## The ceiling: every arrangement, {run.main_photo}\n\n{table(head, rows)}"
+    head = ["no server", "images/s", "p50 ms", "CPU ms per image"]
+    return f"## The ceiling: each arrangement without a server, {run.main_photo}\n\n{table(head, rows)}"
 
 
 def _failures(run: Run) -> str:
@@ -143,13 +143,13 @@ def _failures(run: Run) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all but the first column are figures."""
+    """Write a Markdown table. All columns but the first hold figures."""
     lines = [list(head), ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def show(value: Spread | None) -> str:
-    """Three digits that count: 101 (98-104)."""
+    """Write a median with its range, to three significant digits: 101 (98-104)."""
     if value is None:
         return NONE
     middle, least, most = (f"{n:,.0f}" if n >= 99.95 else f"{n:.3g}" for n in (value.median, value.min, value.max))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.actions import CAT, CLOCK, choose, expect_cat, heading
 from tests.browser.devices import DARK, DARK_PHONE, DESKTOP, PHONE, WIDER_PHONE
@@ -109,3 +109,19 @@ def serious(page: Page) -> list[str]:
         for violation in violations
         if violation["impact"] in ("serious", "critical")
     ]
+
+
+def test_axe_finds_nothing_serious_in_long_lists(visit: Visit, notes: Path, tmp_path: Path) -> None:
+    """More refusals than fit, and more photos than fit while none is answered yet."""
+    copies = [tmp_path / f"{i:02}.txt" for i in range(9)]
+    for copy in copies:
+        copy.write_bytes(notes.read_bytes())
+    choose(visit.page, CAT, *copies)
+    expect(visit.page.locator("#problems .problem")).to_have_count(9)
+    assert serious(visit.page) == []
+
+    held: list[Route] = []
+    visit.page.route("**/predict*", lambda route: held.append(route))
+    choose(visit.page, *[CAT, CLOCK] * 12)
+    expect(visit.page.locator("#several h2")).to_have_text("0 of 24 photos")
+    assert serious(visit.page) == []

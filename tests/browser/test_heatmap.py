@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.actions import CAT, choose, downloaded, expect_cat, heading
 from tests.browser.support import Visit
@@ -61,3 +61,17 @@ def test_an_archive_that_cannot_explain_answers_without_a_heatmap(visit: Visit, 
     expect(heading(visit.page)).to_have_text("Egyptian cat")
     expect(visit.page.locator("#why")).to_be_hidden()
     expect(visit.page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_heatmap_that_is_on_its_way_cannot_be_saved_yet(visit: Visit) -> None:
+    held: list[Route] = []
+    visit.page.route("**/explain", lambda route: held.append(route))
+    choose(visit.page, CAT)
+
+    expect(visit.page.locator("#why")).to_contain_text("Looking for the evidence for Egyptian cat")
+    expect(visit.page.get_by_role("button", name="Download PNG")).to_be_hidden()
+    visit.screenshot("on-its-way")
+    for route in held:
+        route.continue_()
+    expect_cat(visit.page)
+    expect(visit.page.get_by_role("button", name="Download PNG")).to_be_visible()

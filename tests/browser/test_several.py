@@ -6,9 +6,11 @@ import csv
 import io
 from pathlib import Path
 
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Route, expect
 
 from tests.browser.actions import CAT, CLOCK, choose, downloaded, expect_cat
+from tests.browser.devices import DESKTOP, WIDER_PHONE
 from tests.browser.support import Visit
 from tests.browser.torchserve import NOT_AN_IMAGE
 
@@ -47,18 +49,71 @@ def test_a_table_holds_no_formula(visit: Visit, tmp_path: Path) -> None:
     assert [row["file"] for row in table] == ['\'=cmd|"a".jpg', "'@b,c.jpg"]
 
 
-def test_progress_is_told_while_photos_are_answered(visit: Visit, tmp_path: Path) -> None:
-    for i in range(12):
-        (tmp_path / f"{i:02}.jpg").write_bytes(CAT.read_bytes())
+@pytest.fixture
+def cats(tmp_path: Path) -> list[Path]:
+    """More photos than the gallery shows without scrolling."""
+    paths = [tmp_path / f"{i:02}.jpg" for i in range(20)]
+    for path in paths:
+        path.write_bytes(CAT.read_bytes())
+    return paths
+
+
+@pytest.mark.parametrize("visit", [DESKTOP, WIDER_PHONE], indirect=True, ids=["desktop", "phone"])
+def test_every_tile_shows_its_whole_photo_and_label(visit: Visit, cats: list[Path]) -> None:
+    choose(visit.page, *cats)
+    expect(visit.page.locator("#several h2")).to_have_text("20 photos")
+
+    width = visit.page.viewport_size["width"]  # type: ignore[index]
+    for left, right, bottom, photo_shape, caption_bottom in visit.page.evaluate(TILES):
+        assert left >= 0
+        assert right <= width
+        assert photo_shape == pytest.approx(1, abs=0.02)
+        assert caption_bottom <= bottom
+
+
+TILES = """[...document.querySelectorAll("#gallery button")].map((tile) => {
+  const [box, photo, caption] = [tile, ...tile.children].map((part) => part.getBoundingClientRect());
+  return [box.left, box.right, box.bottom, photo.width / photo.height, caption.bottom];
+})"""
+
+
+def test_photos_are_shown_before_they_are_answered(visit: Visit) -> None:
+    held: list[Route] = []
+    visit.page.route("**/predict*", lambda route: held.append(route))
+    choose(visit.page, CAT, CLOCK)
+
+    drawn = """[...document.querySelectorAll("#gallery canvas")].every(
+        (canvas) => canvas.getContext("2d").getImageData(0, 0, 1, 1).data[3] === 255)"""
+    visit.page.wait_for_function(drawn)
+    expect(visit.page.locator("#several h2")).to_have_text("0 of 2 photos")
+    for route in held:
+        route.continue_()
+    expect(visit.page.locator("#gallery .caption")).to_have_text(["Egyptian cat, 61%", "Not sure"])
+
+
+def test_removing_one_of_several_photos_leaves_none_chosen(visit: Visit) -> None:
+    choose(visit.page, CAT, CLOCK)
+    visit.page.get_by_role("button", name="Egyptian cat, 61%").click()
+    expect_cat(visit.page)
+    expect(visit.page.locator("#gallery [aria-pressed=true]")).to_have_count(1)
+
+    visit.page.get_by_role("button", name="Remove").click()
+
+    expect(visit.page.locator("#gallery [aria-pressed=true]")).to_have_count(0)
+    expect(visit.page.locator("#answer")).to_have_text("Choose one of the photos to see its bars and heatmap.")
+
+
+def test_progress_is_told_while_photos_are_answered(visit: Visit, cats: list[Path]) -> None:
     visit.page.evaluate(
         """window.told = [];
         new MutationObserver(() => told.push(document.querySelector("#several-title").textContent))
           .observe(document.querySelector("#several-title"), { childList: true })"""
     )
-    choose(visit.page, *sorted(tmp_path.iterdir()))
+    choose(visit.page, *cats)
 
-    expect(visit.page.locator("#gallery .caption")).to_have_text(["Egyptian cat, 61%"] * 12)
-    expect(visit.page.locator("#several h2")).to_have_text("12 photos")
+    expect(visit.page.locator("#gallery .caption")).to_have_text(["Egyptian cat, 61%"] * 20)
+    expect(visit.page.locator("#several h2")).to_have_text("20 photos")
     told = visit.page.evaluate("told")
-    assert told == [f"{done} of 12 photos" for done in range(12)] + ["12 photos"]
+    assert told == [f"{done} of 20 photos" for done in range(20)] + ["20 photos"]
     expect(visit.page.locator("#progress")).to_be_hidden()
+    expect(visit.page.get_by_role("status")).to_have_text("All 20 photos are answered.")

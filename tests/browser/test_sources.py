@@ -5,38 +5,59 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests import pictures
-from tests.browser.actions import CAT, choose, expect_cat
+from tests.browser.actions import CAT, CLOCK, choose, expect_cat, heading
 from tests.browser.support import Visit
 
-FILES = """([encoded, type]) => {
-  const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
+FILES = """(photos) => {
   const transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], "given", { type }));
+  for (const encoded of photos) {
+    const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
+    transfer.items.add(new File([bytes], "given", { type: "image/jpeg" }));
+  }
+  if (photos.length === 0) transfer.setData("text/uri-list", "https://example.org/cat.jpg");
   return transfer;
 }"""
-PASTE = f"""(photo) => document.body.dispatchEvent(new ClipboardEvent("paste",
-  {{ clipboardData: ({FILES})(photo), bubbles: true, cancelable: true }}))"""
-DROP = f"""(photo) => document.querySelector("footer").dispatchEvent(new DragEvent("drop",
-  {{ dataTransfer: ({FILES})(photo), bubbles: true, cancelable: true }}))"""
+PASTE = f"""(photos) => document.body.dispatchEvent(new ClipboardEvent("paste",
+  {{ clipboardData: ({FILES})(photos), bubbles: true, cancelable: true }}))"""
+DROP = f"""([target, ...photos]) => document.querySelector(target).dispatchEvent(new DragEvent("drop",
+  {{ dataTransfer: ({FILES})(photos), bubbles: true, cancelable: true }}))"""
 
 
-def given(path: Path) -> list[str]:
-    return [base64.b64encode(path.read_bytes()).decode(), "image/jpeg"]
+def encoded(*paths: Path) -> list[str]:
+    return [base64.b64encode(path.read_bytes()).decode() for path in paths]
 
 
 def test_a_pasted_photo_is_answered(visit: Visit) -> None:
-    visit.page.evaluate(PASTE, given(CAT))
+    visit.page.evaluate(PASTE, encoded(CAT))
 
     expect_cat(visit.page)
 
 
 def test_a_photo_dropped_anywhere_is_answered(visit: Visit) -> None:
-    visit.page.evaluate(DROP, given(CAT))
+    visit.page.evaluate(DROP, ["footer", *encoded(CAT)])
 
     expect_cat(visit.page)
+
+
+def test_two_photos_dropped_on_one_take_its_place(visit: Visit) -> None:
+    choose(visit.page, CLOCK)
+    expect(heading(visit.page)).to_have_text("Not sure")
+
+    visit.page.evaluate(DROP, ["#preview", *encoded(CAT, CAT)])
+
+    expect(visit.page.locator("#gallery .caption")).to_have_text(["Egyptian cat, 61%"] * 2)
+    expect(visit.page.locator("#preview")).to_be_hidden()
+    expect(heading(visit.page)).to_have_count(0)
+
+
+def test_a_dropped_link_is_refused_in_words(visit: Visit) -> None:
+    """A picture dragged from another page may be a link alone, which the content security policy forbids to open."""
+    visit.page.evaluate(DROP, ["#stage"])
+
+    expect(visit.page.get_by_role("alert")).to_contain_text("Save the picture")
 
 
 def test_an_example_is_answered(visit: Visit) -> None:
@@ -57,6 +78,18 @@ def test_taking_the_photo_away_takes_the_answer_away(visit: Visit) -> None:
     expect(visit.page.locator("#bars")).to_be_hidden()
     expect(visit.page.locator("#why")).to_be_hidden()
     expect(visit.page.locator("#preview")).to_be_hidden()
+
+
+def test_a_photo_removed_before_its_answer_leaves_nothing_waiting(visit: Visit) -> None:
+    held: list[Route] = []
+    visit.page.route("**/predict*", lambda route: held.append(route))
+    choose(visit.page, CAT)
+    expect(visit.page.locator("#answer")).to_have_attribute("aria-busy", "true")
+
+    visit.page.get_by_role("button", name="Remove").click()
+
+    expect(visit.page.locator("#answer")).to_contain_text("appears here")
+    expect(visit.page.locator("[aria-busy=true]")).to_have_count(0)
 
 
 def test_a_format_that_no_browser_shows_is_answered_all_the_same(visit: Visit, tmp_path: Path) -> None:

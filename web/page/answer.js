@@ -6,18 +6,18 @@ import * as heatmap from "./heatmap.js";
 import * as model from "./model.js";
 import { NOT_SURE, duration, labels, percent } from "./words.js";
 
-const NOTHING_YET = "What the model sees in your photo appears here.";
 const CLOSEST = "Nothing that the model knows fits this photo well. These come closest; a closer or sharper view may help.";
 
 // A new question aborts the requests of the last one.
 let photoChange = new AbortController();
 let classChange = new AbortController();
 
-/** Empty the panel. */
-export function clear(text = NOTHING_YET) {
+/** Empty the panel, but for a hint. */
+export function clear(text) {
   photoChange.abort();
   classChange.abort();
   find("#answer").replaceChildren(make("p", { className: "hint" }, text));
+  find("#answer").removeAttribute("aria-busy");
   for (const part of ["#bars", "#why", "#code"]) find(part).hidden = true;
   find("#bars").replaceChildren();
   heatmap.clear();
@@ -49,7 +49,7 @@ function paint(photo, answer, took) {
   find("#answer").replaceChildren(
     make("div", { className: "row spread" }, make("h2", {}, title), ...said),
     ...(answer.recognized ? [] : [make("p", {}, CLOSEST)]),
-    make("p", { className: "took" }, `Answered in ${duration(took)}`),
+    make("p", { className: "took" }, `${model.name()} answered in ${duration(took)}`),
   );
   find("#bars").replaceChildren(...predictions.map((prediction, i) => bar(photo, prediction, texts[i])));
   find("#bars").hidden = predictions.length === 0;
@@ -76,7 +76,7 @@ async function choose(photo, prediction, text) {
   classChange = new AbortController();
   const { signal } = classChange;
   for (const button of find("#bars").children) button.ariaPressed = button.dataset.id === prediction.class_id;
-  heatmap.wait();
+  heatmap.wait(text);
   const layers = await Promise.all([0, 1].map((overlay) => explain(photo, prediction.class_id, overlay, signal)));
   signal.throwIfAborted();
   if (layers.some((layer) => layer.overlay === undefined)) return heatmap.clear(); // the archive is too old to explain

@@ -21,8 +21,9 @@ export function speak(text) {
   find("#spoken").textContent = text;
 }
 
-/** Scroll to an answer: on a phone, where there is one column, it is below the fold. */
-export function bringIntoView(element) {
+/** Scroll to the card of an answer: on a phone, where there is one column, it is below the fold. */
+export function bringIntoView(part) {
+  const element = part.closest(".card");
   if (element.getBoundingClientRect().top < innerHeight / 2) return;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   element.scrollIntoView({ behavior: still ? "auto" : "smooth" });

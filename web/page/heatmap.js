@@ -20,14 +20,18 @@ find("#save-heatmap").onclick = async () => {
 };
 
 export function clear() {
-  find("#why").hidden = true;
+  find("#why").hidden = find("#heatmap-tools").hidden = true;
+  find("#why").removeAttribute("aria-busy");
   find("#heatmap").replaceChildren();
 }
 
-/** Show that a picture is on its way. */
-export function wait() {
+/** Show that a picture is on its way. The last class's picture stays until it is there. */
+export function wait(text) {
   find("#why").hidden = false;
   find("#why").setAttribute("aria-busy", "true");
+  if (find("#heatmap").hasChildNodes()) return;
+  const said = make("figcaption", {}, make("span", { className: "hint" }, `Looking for the evidence for ${text} …`));
+  find("#heatmap").append(make("figure", {}, make("div", { className: "layers" }), said));
 }
 
 /** Show two PNGs in base64, of equal size: the part of the photo that the model saw, and the colors of a class. */
@@ -47,6 +51,6 @@ export function show(photo, colors, text, fileName) {
     make("span", { className: "hint" }, "Choose another bar to see the evidence for that class."),
   );
   find("#heatmap").replaceChildren(make("figure", {}, layers, said));
-  find("#why").hidden = false;
+  find("#why").hidden = find("#heatmap-tools").hidden = false;
   find("#why").removeAttribute("aria-busy");
 }

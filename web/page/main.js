@@ -2,10 +2,13 @@
 import * as answer from "./answer.js";
 import { example } from "./api.js";
 import * as camera from "./camera.js";
-import { find, problem } from "./elements.js";
+import { bringIntoView, find, problem } from "./elements.js";
 import * as model from "./model.js";
 import * as several from "./several.js";
 
+const NOTHING_YET = "What the model sees in your photo appears here.";
+const CHOOSE_ONE = "Choose one of the photos to see its bars and heatmap.";
+const NO_FILE = "This is a link, not a file. Save the picture first, then drop or choose the file.";
 const input = find("#files");
 const preview = find("#preview");
 
@@ -13,8 +16,8 @@ function takeAll(files) {
   if (files.length === 0) return;
   several.clear();
   if (files.length === 1) return take(files[0]);
-  forget("Choose one of the photos to see its bars and heatmap.");
   several.show(files, take);
+  forget();
 }
 
 function take(photo) {
@@ -27,13 +30,21 @@ function take(photo) {
 }
 
 /** Reset the panel on the left, and the answer. */
-function forget(hint) {
+function forget() {
   closeCamera();
+  several.mark(null);
   if (preview.src) URL.revokeObjectURL(preview.src);
   preview.removeAttribute("src");
   for (const part of [preview, find("#remove"), find("#no-preview")]) part.hidden = true;
   find("#invitation").hidden = false;
-  answer.clear(hint);
+  answer.clear(several.isOpen() ? CHOOSE_ONE : NOTHING_YET);
+}
+
+/** Show an error message in the place of the answer. */
+function say(text) {
+  forget();
+  find("#answer").replaceChildren(problem(text));
+  bringIntoView(find("#answer"));
 }
 
 preview.onerror = () => {
@@ -74,7 +85,9 @@ document.ondragleave = (event) => {
 document.ondrop = (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
-  takeAll([...event.dataTransfer.files]);
+  const { files, types } = event.dataTransfer;
+  if (files.length === 0 && types.includes("text/uri-list")) return say(NO_FILE);
+  takeAll([...files]);
 };
 
 find("#camera").hidden = !camera.isThere();
@@ -86,8 +99,7 @@ find("#camera").onclick = async () => {
   try {
     if (!(await camera.open())) return;
   } catch (error) {
-    forget();
-    find("#answer").replaceChildren(problem(`The camera cannot be used: ${error.message}.`));
+    say(`The camera cannot be used: ${error.message}.`);
     return;
   }
   find("#take").disabled = false;
@@ -108,5 +120,5 @@ function show(parts) {
   for (const [selector, shown] of Object.entries(parts)) find(selector).hidden = !shown;
 }
 
-answer.clear();
+forget();
 model.load();

@@ -29,6 +29,9 @@ export async function candidates() {
   return Math.min(CANDIDATES, card?.classes ?? CANDIDATES);
 }
 
+/** Return the name of the model that answers. Without a card the gateway does not tell it. */
+export const name = () => card?.name ?? "The model";
+
 export const asksForKey = () => card?.api_key === true;
 
 const row = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));

@@ -1,7 +1,7 @@
 // Several photos: a label for each as the answers arrive, and a CSV file of them all.
 import { Refusal, predict } from "./api.js";
 import { toCsv } from "./csv.js";
-import { bringIntoView, download, find, make } from "./elements.js";
+import { bringIntoView, download, find, make, speak } from "./elements.js";
 import { caption } from "./words.js";
 
 const AT_ONCE = 4;
@@ -16,6 +16,13 @@ export function clear() {
   find("#several").hidden = true;
   find("#gallery").replaceChildren();
   find("#problems").replaceChildren();
+}
+
+export const isOpen = () => !find("#several").hidden;
+
+/** Mark one tile as chosen, or none. */
+export function mark(chosen) {
+  for (const tile of find("#gallery").children) tile.ariaPressed = tile === chosen;
 }
 
 /** Ask about every file. `open` is called with the file that the person chooses. */
@@ -43,6 +50,7 @@ export async function show(files, open) {
   try {
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, files.length) }, work));
     find("#csv").disabled = false;
+    speak(`All ${files.length} photos are answered.`);
   } catch (error) {
     if (error.name !== "AbortError") throw error;
   }
@@ -50,9 +58,8 @@ export async function show(files, open) {
 
 async function label(file, tile, row, signal) {
   try {
-    const { answer } = await predict(file, 1, signal);
+    const [{ answer }] = await Promise.all([predict(file, 1, signal), draw(file, tile.querySelector("canvas"))]);
     Object.assign(row, answer);
-    await draw(file, tile.querySelector("canvas"));
     tile.querySelector(".caption").textContent = caption(answer);
     tile.disabled = false;
   } catch (error) {
@@ -78,8 +85,8 @@ function tile(file, open) {
     make("span", { className: "caption" }, "…"),
   );
   button.onclick = () => {
-    for (const other of find("#gallery").children) other.ariaPressed = other === button;
     open(file);
+    mark(button);
   };
   return button;
 }
