@@ -24,29 +24,18 @@ from scripts.errors import CommandError
 from scripts.model.agreement import Agreement, compare
 from scripts.model.calibration import Photos
 from scripts.model.export import rename_nodes
-from scripts.model.inference import Arithmetic, images_per_second, logits
+from scripts.model.inference import logits
+from scripts.model.precisions import Measured, measure
 from scripts.model.sensitivity import most_sensitive_first, quantized_layers
 
 MIN_AGREEMENT = 0.99
-# The order of the layers hardly changes with more (docs/int8.md), and each photo is inferred once a layer.
-RANKING_PHOTOS = 32
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One precision on the machine that built the archive: images/s on one thread, and its answers beside f32's."""
-
-    precision: str
-    images_per_second: float
-    agreement: Agreement
+# As in docs/int8.md: enough to tell the layers that cost most, and few, as each is inferred once a layer.
+RANKING_PHOTOS = 64
 
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """What int8 costs and gains. Of `layers` that can be int8, `kept` stayed in higher precision.
-
-    `measured` has f32, bf16 if the processor has it, and int8 with everything else in the processor's own precision.
-    """
+    """What int8 costs and gains on the machine that quantized: of `layers`, `kept` stayed in higher precision."""
 
     calibrated_on: str
     layers: int
@@ -73,37 +62,46 @@ def quantize(graph: Any, photos: Photos, min_agreement: float) -> tuple[Any, Qua
     `min_agreement` is the share of comparison photos, 0 to 1, whose first class must be that of f32; with 0 every layer
     becomes int8. Raises CommandError if the share is not reached with half of the layers, or if NNCF is not installed.
     """
+    candidates = _candidates(graph, photos)
+    best = next(candidates)
+    while best.agreement.top_1 < min_agreement and (another := next(candidates, None)):
+        best = max(best, another, key=lambda candidate: candidate.agreement.top_1)
+    layers = len(quantized_layers(best.graph)) + best.kept
+    if best.agreement.top_1 < min_agreement:
+        raise CommandError(_refusal(best, layers, min_agreement))
+    return best.graph, QuantizationReport(
+        photos.source, layers, best.kept, measure(graph, best.graph, photos.comparison)
+    )
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A quantized graph in which `kept` layers stayed in higher precision, and how far its answers are those of f32."""
+
+    graph: Any
+    kept: int
+    agreement: Agreement
+
+
+def _candidates(graph: Any, photos: Photos) -> Iterator[_Candidate]:
+    """Quantize all layers, then all but the most sensitive one, two, four and so on, up to half of them.
+
+    The photos of the comparison take part in no ranking: the bar is held against them a few times, and they stay fair.
+    """
     exact = softmax(logits(graph, photos.comparison, "f32"))
 
-    def agreement_of(candidate: Any, arithmetic: Arithmetic = "native") -> Agreement:
-        return compare(softmax(logits(candidate, photos.comparison, arithmetic)), exact)
+    def without(ignored: Sequence[str]) -> _Candidate:
+        quantized = _quantize_layers(graph, photos.calibration, ignored)
+        agreement = compare(softmax(logits(quantized, photos.comparison, "native")), exact)
+        return _Candidate(quantized, len(ignored), agreement)
 
-    quantized, kept = _quantize_layers(graph, photos.calibration, []), 0
-    agreement, layers = agreement_of(quantized), quantized_layers(quantized)
-    if agreement.top_1 < min_agreement:
-        ranked = most_sensitive_first(graph, quantized, photos.calibration[:RANKING_PHOTOS])
-        for kept in _counts(len(ranked)):
-            quantized = _quantize_layers(graph, photos.calibration, ranked[:kept])
-            agreement = agreement_of(quantized)
-            if agreement.top_1 >= min_agreement:
-                break
-    if agreement.top_1 < min_agreement:
-        raise CommandError(_refusal(agreement, kept, len(layers), min_agreement))
-
-    graphs: dict[str, tuple[Any, Arithmetic]] = {"f32": (graph, "f32")}
-    agreements = {"f32": compare(exact, exact), "int8": agreement}
-    if has_bf16():
-        graphs["bf16"] = (graph, "native")
-        agreements["bf16"] = agreement_of(graph)
-    graphs["int8"] = (quantized, "native")
-    speeds = images_per_second(graphs, photos.comparison)
-    measured = tuple(Measured(name, speed, agreements[name]) for name, speed in speeds.items())
-    return quantized, QuantizationReport(photos.source, len(layers), kept, measured)
-
-
-def has_bf16() -> bool:
-    """Say whether OpenVINO infers in bf16 by itself on this processor."""
-    return "BF16" in openvino.Core().get_property("CPU", openvino.properties.device.capabilities())
+    full = without([])
+    yield full
+    ranked = most_sensitive_first(graph, full.graph, photos.calibration[:RANKING_PHOTOS])
+    count = 1
+    while count <= len(ranked) // 2:
+        yield without(ranked[:count])
+        count *= 2
 
 
 def _quantize_layers(graph: Any, photos: NDArray[np.uint8], ignored: Sequence[str]) -> Any:
@@ -130,19 +128,12 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _counts(layers: int) -> Iterator[int]:
-    """1, 2, 4 and so on, up to half of the layers: past that int8 hardly gains anything."""
-    count = 1
-    while count <= layers // 2:
-        yield count
-        count *= 2
-
-
-def _refusal(agreement: Agreement, kept: int, layers: int, min_agreement: float) -> str:
+def _refusal(best: _Candidate, layers: int, min_agreement: float) -> str:
+    found = best.agreement
     return (
-        f"int8 gives {agreement.top_1:.1%} of {agreement.photos} photos the first class that f32 gives them "
-        f"({agreement.top_5_sets:.1%} the same first five, and a probability changes by up to "
-        f"{agreement.largest_change:.2f}), with {kept} of {layers} layers in higher precision, and --min-agreement "
-        f"asks for {min_agreement:.1%}: calibrate on more photos like those the model will be asked about, lower "
+        f"int8 gives {found.top_1:.1%} of {found.photos} photos the first class that f32 gives them "
+        f"({found.top_5_sets:.1%} the same first five, and a probability changes by up to {found.largest_change:.2f}) "
+        f"at best, with {best.kept} of {layers} layers in higher precision, and --min-agreement asks for "
+        f"{min_agreement:.1%}: calibrate on more photos like those the model will be asked about, lower "
         "--min-agreement, or build without int8."
     )
