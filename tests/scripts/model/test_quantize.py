@@ -25,7 +25,7 @@ from scripts.model.networks import ARCHITECTURES, ServingModel
 from scripts.model.precisions import has_bf16
 from scripts.model.sensitivity import most_sensitive_first, quantized_layers
 
-pytestmark = pytest.mark.skipif(find_spec("nncf") is None, reason="NNCF is not installed: pip install '.[int8]'.")
+needs_nncf = pytest.mark.skipif(find_spec("nncf") is None, reason="NNCF is not installed: pip install '.[int8]'.")
 
 SIDE = 32
 SPEC = ARCHITECTURES["densenet121"].preprocessing
@@ -65,6 +65,7 @@ def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "SECONDS", 0.01)
 
 
+@needs_nncf
 def test_int8_answers_like_f32(tmp_path: Path) -> None:
     graph = export_tiny(tmp_path)
     quantized, report = quantize.quantize(graph, PHOTOS, min_agreement=0)
@@ -80,6 +81,7 @@ def test_int8_answers_like_f32(tmp_path: Path) -> None:
     assert all(one.images_per_second > 0 for one in report.measured)
 
 
+@needs_nncf
 def test_the_layer_that_int8_harms_stays_in_higher_precision(tmp_path: Path) -> None:
     graph = export_tiny(tmp_path, outlier=1000)
     every, plain = quantize.quantize(graph, PHOTOS, min_agreement=0)
@@ -92,11 +94,13 @@ def test_the_layer_that_int8_harms_stays_in_higher_precision(tmp_path: Path) -> 
     assert report.measured[-1].agreement.top_1 >= bar
 
 
+@needs_nncf
 def test_too_little_agreement_is_refused_with_the_figures(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"int8 gives \d.* of 60 photos .* of 5 layers .* asks for 101\.0%"):
         quantize.quantize(export_tiny(tmp_path), PHOTOS, 1.01)
 
 
+@needs_nncf
 def test_the_engine_serves_the_quantized_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export_tiny(tmp_path)
     settings, threads = Settings(precision="f32"), Threads(1, 1)
@@ -109,6 +113,7 @@ def test_the_engine_serves_the_quantized_folder(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out == ""
 
 
+@needs_nncf
 def test_equal_input_gives_equal_files(tmp_path: Path) -> None:
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
@@ -126,6 +131,7 @@ def test_without_nncf_it_says_what_to_install(tmp_path: Path, monkeypatch: pytes
         quantize.quantize(export_tiny(tmp_path), PHOTOS, 0)
 
 
+@needs_nncf
 def test_nncf_reports_to_nobody() -> None:
     """In a process of its own: NNCF turns its telemetry off by itself if it sees pytest."""
     code = (
