@@ -19,7 +19,7 @@ from handler.settings import Settings
 from scripts.client.sources import SUFFIXES
 from scripts.errors import CommandError
 
-# EfficientNet-Lite0 calibrated on 50, 100 and 300 photos agrees with f32 on 95, 97 and 98 % of others (docs/int8.md).
+# EfficientNet-Lite0 calibrated on 50, 100 and 300 photos agrees with f32 on 95, 97 and 97 % of others (docs/int8.md).
 CALIBRATION_PHOTOS = 300
 MOST_PHOTOS = 1000
 LEAST_PHOTOS = 200

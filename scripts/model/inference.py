@@ -14,7 +14,7 @@ from handler.engines.openvino_runtime import openvino
 # Of what is not int8: "native" is what OpenVINO chooses, bf16 if the processor has it.
 Arithmetic = Literal["native", "f32"]
 
-BATCH = 4  # images, the most that wait together in a worker under load
+BATCH = 4  # images: batchSize in handler/model-config.yaml
 SECONDS = 2.0
 
 
