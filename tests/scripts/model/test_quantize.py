@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from handler.cores import Threads
 from handler.engines.openvino import OPENVINO_FILE, OpenVinoEngine
 from handler.engines.openvino_runtime import openvino
-from handler.settings import Settings, Threads
+from handler.settings import Settings
 from scripts import paths
 from scripts.errors import CommandError
 from scripts.model import inference, quantize
@@ -104,9 +105,9 @@ def test_too_little_agreement_is_refused_with_the_figures(tmp_path: Path) -> Non
 def test_the_engine_serves_the_quantized_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export_tiny(tmp_path)
     settings, threads = Settings(precision="f32"), Threads(1, 1)
-    before = OpenVinoEngine(tmp_path, settings, threads)(PHOTOS.comparison)
+    before, _ = OpenVinoEngine(tmp_path, settings, threads).infer(PHOTOS.comparison)
     quantize.quantize_folder(tmp_path, PHOTOS, 0)
-    after = OpenVinoEngine(tmp_path, settings, threads)(PHOTOS.comparison)
+    after, _ = OpenVinoEngine(tmp_path, settings, threads).infer(PHOTOS.comparison)
     assert compare(after.astype(np.float64), before.astype(np.float64)).top_1 > 0.8
     assert not np.array_equal(after, before)
     assert [file.name for file in tmp_path.glob("quantized.*")] == []
