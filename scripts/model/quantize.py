@@ -9,7 +9,8 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ from scripts.model.inference import logits
 from scripts.model.precisions import Measured, measure
 from scripts.model.sensitivity import most_sensitive_first, quantized_layers
 
-MIN_AGREEMENT = 0.99
 # As in docs/int8.md: enough to tell the layers that cost most, and few, as each is inferred once a layer.
 RANKING_PHOTOS = 64
 
@@ -42,8 +42,31 @@ class QuantizationReport:
     kept: int
     measured: tuple[Measured, ...]
 
+    def on_card(self) -> dict[str, Any]:
+        """Return what the model card says. Speeds are left out: equal input must give equal archives."""
+        return {
+            "precision": "int8",
+            "quantized_with": f"nncf {version('nncf')}",
+            "calibrated_on": self.calibrated_on,
+            "layers": self.layers,
+            "layers_in_higher_precision": self.kept,
+            "agreement_with_f32": {
+                one.precision: {name: round(value, 4) for name, value in asdict(one.agreement).items()}
+                for one in self.measured
+                if one.precision != "f32"
+            },
+        }
 
-def quantize_folder(folder: Path, photos: Photos, min_agreement: float = MIN_AGREEMENT) -> QuantizationReport:
+
+def check_installed() -> None:
+    """Raise CommandError if NNCF is not installed."""
+    if find_spec("nncf") is None:
+        raise CommandError(
+            "int8 needs NNCF where archives are built: run pip install '.[int8]', or leave out --precision."
+        )
+
+
+def quantize_folder(folder: Path, photos: Photos, min_agreement: float) -> QuantizationReport:
     """Replace the exported model.xml and model.bin in `folder` by their int8 form. Raises CommandError."""
     path = folder / OPENVINO_FILE
     quantized, report = quantize(openvino.Core().read_model(path), photos, min_agreement)
@@ -54,6 +77,12 @@ def quantize_folder(folder: Path, photos: Photos, min_agreement: float = MIN_AGR
     for suffix in (".bin", ".xml"):
         partial.with_suffix(suffix).replace(path.with_suffix(suffix))
     return report
+
+
+def compare_precisions(folder: Path, photos: Photos) -> tuple[Measured, ...]:
+    """Measure f32, bf16 if the processor has it, and int8 of all layers; the graph in `folder` stays as it is."""
+    _, report = quantize(openvino.Core().read_model(folder / OPENVINO_FILE), photos, min_agreement=0)
+    return report.measured
 
 
 def quantize(graph: Any, photos: Photos, min_agreement: float) -> tuple[Any, QuantizationReport]:
@@ -106,8 +135,7 @@ def _candidates(graph: Any, photos: Photos) -> Iterator[_Candidate]:
 
 def _quantize_layers(graph: Any, photos: NDArray[np.uint8], ignored: Sequence[str]) -> Any:
     """Quantize all layers but those named in `ignored`; the graph itself stays as it is."""
-    if find_spec("nncf") is None:
-        raise CommandError("int8 needs NNCF where archives are built: run pip install '.[int8]'.")
+    check_installed()
     with _quiet():
         import nncf
 
