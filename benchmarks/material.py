@@ -86,7 +86,7 @@ def make_archive(checkpoint: Path, store: Path, unpacked: Path, graph_step: Grap
 
 def make_int8(checkpoint: Path, folder: Path, progress: Callable[[str], None]) -> Int8:
     """Quantize all layers on packaged photos: speed depends on neither photos nor weights. The agreement does."""
-    progress("Building our int8 archive (a minute)")
+    progress("Building our int8 archive (minutes)")
     unpacked = make_archive(checkpoint, folder / "model_store", folder / "unpacked", step_of("int8", None, 0))
     quantization = ModelCard.read(unpacked).quantization or {}
     return Int8(folder / "model_store", unpacked, quantization["agreement_with_f32"]["int8"]["top_1"])

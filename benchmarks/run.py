@@ -26,7 +26,7 @@ from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError
 
 RESULTS = Path(__file__).parent / "results"
-NO_NNCF = "NNCF is not installed: pip install '.[int8]'."
+NO_NNCF = "NNCF is not installed: pip install -e '.[int8]'."
 
 
 def bench(

@@ -106,7 +106,7 @@ def photo() -> bytes:
 def int8_archive() -> Path:
     """The stand-in's int8 archive, of another version. Shared by all test processes: copy it to change it."""
     if find_spec("nncf") is None:
-        pytest.skip("NNCF is not installed: pip install '.[int8]'.")
+        pytest.skip("NNCF is not installed: pip install -e '.[int8]'.")
     return built.int8_archive()
 
 

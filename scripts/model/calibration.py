@@ -112,7 +112,7 @@ def _packaged(package: str, name: str) -> Path:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise CommandError(
-            f"{package} is not installed, whose photos int8 is calibrated on: run pip install '.[int8]', or "
+            f"{package} is not installed, whose photos int8 is calibrated on: run pip install -e '.[int8]', or "
             "name a folder of photos with --calibrate."
         )
     return Path(spec.origin).parent / name

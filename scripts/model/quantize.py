@@ -62,7 +62,7 @@ def check_installed() -> None:
     """Raise CommandError if NNCF is not installed."""
     if find_spec("nncf") is None:
         raise CommandError(
-            "int8 needs NNCF where archives are built: run pip install '.[int8]', or leave out --precision."
+            "int8 needs NNCF where archives are built: run pip install -e '.[int8]', or leave out --precision."
         )
 
 

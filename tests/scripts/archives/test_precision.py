@@ -119,5 +119,5 @@ def test_a_missing_package_is_found_before_the_export(
     chosen: ArchivePrecision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantize, "find_spec", {}.get)
-    with pytest.raises(CommandError, match=r"int8 needs NNCF.*pip install '\.\[int8\]', or leave out --precision"):
+    with pytest.raises(CommandError, match=r"int8 needs NNCF.*pip install -e '\.\[int8\]', or leave out --precision"):
         step_of(chosen, None, None)

@@ -26,7 +26,7 @@ from scripts.model.networks import ARCHITECTURES, ServingModel
 from scripts.model.precisions import has_bf16
 from scripts.model.sensitivity import most_sensitive_first, quantized_layers
 
-needs_nncf = pytest.mark.skipif(find_spec("nncf") is None, reason="NNCF is not installed: pip install '.[int8]'.")
+needs_nncf = pytest.mark.skipif(find_spec("nncf") is None, reason="NNCF is not installed: pip install -e '.[int8]'.")
 
 SIDE = 32
 SPEC = ARCHITECTURES["densenet121"].preprocessing
@@ -128,7 +128,7 @@ def test_equal_input_gives_equal_files(tmp_path: Path) -> None:
 
 def test_without_nncf_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantize, "find_spec", {}.get)
-    with pytest.raises(CommandError, match=r"NNCF.*pip install '\.\[int8\]'"):
+    with pytest.raises(CommandError, match=r"NNCF.*pip install -e '\.\[int8\]'"):
         quantize.quantize(export_tiny(tmp_path), PHOTOS, 0)
 
 
