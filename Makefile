@@ -27,7 +27,7 @@ $(VENV)/.web: $(VENV)/.serve
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.web
-	$(INSTALL) --editable '.[dev,training]'
+	$(INSTALL) --editable '.[dev,int8,training]'
 	$(INSTALL) --only-binary atheris --editable '.[fuzz]' || echo 'atheris cannot be installed here: its test will be skipped'
 	@touch $@
 

@@ -24,7 +24,7 @@ from PIL import Image, ImageFilter, ImageOps
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.agreement import HEADINGS, Agreement, compare, stand_in
+from benchmarks.agreement import stand_in
 from benchmarks.material import JPEG_QUALITY, parse_size
 from benchmarks.report import show
 from benchmarks.results import Spread, spread
@@ -38,6 +38,7 @@ from handler.settings import Settings
 from scripts.client import sources
 from scripts.console import err, out, run
 from scripts.errors import CommandError
+from scripts.model.agreement import HEADINGS, Agreement, compare
 from scripts.model.networks import ARCHITECTURES
 from scripts.options import MODEL
 

@@ -16,7 +16,9 @@ from scripts.server.java import find_java
 PACKAGE = "benchmarks.contenders"
 # None of them may call home while it is measured.
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "RAY_USAGE_STATS_ENABLED": "0", "LIT_DISABLE_TELEMETRY": "1"}
-CEILING = "ceiling"
+CEILING, CEILING_INT8 = "ceiling", "ceiling-int8"
+OURS_INT8 = "ours-int8"
+INT8 = (OURS_INT8, CEILING_INT8)
 # Of each worker, where there is a worker a core. More, which is PyTorch's default, is far worse: idle OpenMP threads
 # spin, so that whatever else runs (the server's own front, wrk) stalls them; LitServe and mosec answered 2 a second.
 ONE_THREAD = {"THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -91,12 +93,21 @@ def torchserve(best: bool) -> Callable[[Place], Running]:
 
 
 def ours(place: Place) -> Running:
+    return serve(place, place.material.model_store)
+
+
+def ours_int8(place: Place) -> Running:
+    if place.material.int8 is None:
+        raise CommandError("There is no int8 archive.")
+    return serve(place, place.material.int8.model_store)
+
+
+def serve(place: Place, store: Path) -> Running:
     """`densenet serve`, without its console: config.properties and model-config.yaml as they are in the repository."""
     from scripts.archives.model_store import read_all
     from scripts.server import torchserve
 
     folder = place.folder / "run"
-    store = place.material.model_store
     started = torchserve.start(folder, store, read_all(store), paths.SERVER_CONFIG, place.port)
     url = f"{started.endpoint.inference}/predictions/densenet121"
 
@@ -108,6 +119,7 @@ def ours(place: Place) -> Running:
 
 LINEUP = (
     Contender("ours", "ours", None, ours),
+    Contender(OURS_INT8, "ours, int8", None, ours_int8),
     Contender(
         "tutorial",
         "Flask tutorial, app.run()",
@@ -135,7 +147,7 @@ LINEUP = (
     Contender("ray", "Ray Serve", "ray", module("ray_eager", "/")),
     Contender("ray-engine", "Ray Serve, our engine", "ray", module("ray_engine", "/")),
 )
-NAMES = (*(contender.name for contender in LINEUP), CEILING)
+NAMES = (*(contender.name for contender in LINEUP), CEILING, CEILING_INT8)
 
 
 def choose(names: str) -> list[str]:

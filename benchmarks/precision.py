@@ -13,7 +13,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.agreement import HEADINGS, Probabilities, compare, stand_in
+from benchmarks.agreement import stand_in
 from handler.card import ModelCard
 from handler.cores import Threads, available_cores
 from handler.engines.load import load_engine
@@ -23,6 +23,7 @@ from handler.preprocessing import preprocess
 from handler.settings import Settings
 from scripts.client import sources
 from scripts.console import err, out, run
+from scripts.model.agreement import HEADINGS, Probabilities, compare
 
 
 def precision(photos: Annotated[list[str], typer.Argument(help="Photos, folders or glob patterns.")]) -> None:

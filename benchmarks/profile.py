@@ -50,7 +50,7 @@ def profile(
     """Print milliseconds of CPU a request, by part."""
     load.check_tools()
     with err.status("Preparing"):
-        made = material.prepare([SIZE], available_cores(), lambda _: None)
+        made = material.prepare([SIZE], available_cores(), int8=False, progress=lambda _: None)
     with err.status(f"Loading the server with {clients} clients for {seconds:g} s"):
         front, workers, rate = loaded(made, clients, seconds)
     with err.status(f"Timing the stages alone for {seconds:g} s"):

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import load, service
 from benchmarks.ceiling import ONE_AT_A_TIME
-from benchmarks.lineup import CEILING, Contender
+from benchmarks.lineup import CEILING_INT8, Contender
 from benchmarks.load import Target
 from benchmarks.results import CLIENTS, Figures, Outcome, Sample, Step
 from benchmarks.service import Place, Running
@@ -126,7 +126,9 @@ def run_ceiling(
     main = steps[0].photo
     others = list(dict.fromkeys(step.photo for step in steps if step.photo != main))
     photos = [place.material.photos[size] for size in (main, *others)]
-    command = [sys.executable, "-m", "benchmarks.ceiling", place.material.unpacked, seconds, place.cores, *photos]
+    int8 = place.material.int8 if outcome.name == CEILING_INT8 else None
+    archive = int8.unpacked if int8 else place.material.unpacked
+    command = [sys.executable, "-m", "benchmarks.ceiling", archive, seconds, place.cores, *photos]
     limit = CEILING_SECONDS + seconds * 20
     try:
         ended = subprocess.run(
@@ -138,10 +140,10 @@ def run_ceiling(
         raise CommandError(f"It failed: {ended.stderr.strip()[-400:]}")
     measured: list[dict[str, Any]] = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
     for step, result in place_ceiling(measured, steps, main):
-        sample = ceiling_sample(step, result, number)
+        sample = ceiling_sample(outcome.name, step, result, number)
         outcome.samples.append(sample)
         done(sample)
-    return measured
+    return [one | {"variant": f"{one['variant']}, int8"} for one in measured] if int8 else measured
 
 
 def place_ceiling(measured: list[dict[str, Any]], steps: list[Step], main: str) -> list[tuple[Step, dict[str, Any]]]:
@@ -160,9 +162,9 @@ def place_ceiling(measured: list[dict[str, Any]], steps: list[Step], main: str) 
     return pairs
 
 
-def ceiling_sample(step: Step, result: dict[str, Any], number: int) -> Sample:
+def ceiling_sample(name: str, step: Step, result: dict[str, Any], number: int) -> Sample:
     return Sample(
-        contender=CEILING,
+        contender=name,
         round=number,
         step=step.key,
         requests_per_second=result["rate"],

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table
 
 from benchmarks import lineup, load, machine, material, peers, plot, report, rounds
-from benchmarks.lineup import CEILING, LINEUP, Contender
+from benchmarks.lineup import CEILING, CEILING_INT8, INT8, LINEUP, Contender
 from benchmarks.report import Run, show
 from benchmarks.results import CLIENTS, Outcome, Sample, Step, clients, make_steps, spread
 from benchmarks.service import Place, free_ports
@@ -25,6 +26,7 @@ from scripts.console import err, note, out, run, warn
 from scripts.errors import CommandError
 
 RESULTS = Path(__file__).parent / "results"
+NO_NNCF = "NNCF is not installed: pip install -e '.[int8]'."
 
 
 def bench(
@@ -51,7 +53,8 @@ def bench(
             progress.update(task, description=text)
 
         failures = peers.install(say) if any(package_of(name) for name in names) else {}
-        made = material.prepare(chosen_sizes, available_cores(), say)
+        int8 = find_spec("nncf") is not None and not set(names).isdisjoint(INT8)
+        made = material.prepare(chosen_sizes, available_cores(), int8, say)
     steps = make_steps(chosen_sizes)
     results = start_run(steps, names, number_of_rounds, seconds, made, failures)
     measure(results, made)
@@ -65,10 +68,15 @@ def package_of(name: str) -> str | None:
 def start_run(
     steps: list[Step], names: list[str], count: int, seconds: float, made: material.Material, failures: dict[str, str]
 ) -> Run:
-    titles = {contender.name: contender.title for contender in LINEUP} | {CEILING: "ceiling: no server"}
+    titles = {contender.name: contender.title for contender in LINEUP}
+    titles |= {CEILING: "ceiling: no server", CEILING_INT8: "ceiling: no server, int8"}
+    if made.int8:
+        titles |= {name: f"{titles[name]} ({made.int8.agreement:.1%} of answers as in f32)" for name in INT8}
     outcomes = [Outcome(name, titles[name]) for name in names]
     for outcome in outcomes:
         outcome.failure = peers.reason_missing(package_of(outcome.name), failures)
+        if outcome.name in INT8 and made.int8 is None:
+            outcome.failure = NO_NNCF
     theirs = {"peers": peers.versions()} if (peers.BIN / "python").exists() else {}
     return Run(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -104,7 +112,7 @@ def measure(results: Run, made: material.Material) -> None:
                         material.BUILD / "run" / outcome.name, free_ports(), made, peers.BIN, available_cores()
                     )
                     try:
-                        if outcome.name == CEILING:
+                        if outcome.name in (CEILING, CEILING_INT8):
                             results.ceiling += rounds.run_ceiling(
                                 place, results.steps, results.seconds, number, outcome, done
                             )

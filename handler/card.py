@@ -68,6 +68,8 @@ class Weights:
 
 @dataclass(frozen=True)
 class ModelCard:
+    """`quantization` is None unless the OpenVINO graph is int8: how it was made, and how far its answers are f32's."""
+
     name: str
     version: str
     architecture: str
@@ -75,6 +77,7 @@ class ModelCard:
     weights: Weights
     preprocessing: Preprocessing
     built_with: dict[str, str]
+    quantization: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

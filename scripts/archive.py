@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from handler.settings import Precision
 from scripts import paths
 from scripts.archives.build import build_model
 from scripts.archives.model_store import FIRST_VERSION
+from scripts.archives.precision import MIN_AGREEMENT, ArchivePrecision, setting_of, step_of
 from scripts.console import run
 from scripts.options import MODEL, STAND_IN, ModelStore
 
@@ -25,8 +25,24 @@ def archive(
     model_store: ModelStore = paths.MODEL_STORE,
     version: Annotated[str, typer.Option(help="The model's version.")] = FIRST_VERSION,
     precision: Annotated[
-        Precision | None,
-        typer.Option(help="The arithmetic, instead of that in handler/model-config.yaml; f32 is exact."),
+        ArchivePrecision | None,
+        typer.Option(
+            help="The arithmetic, instead of that in handler/model-config.yaml. f32 is exact. int8 is faster and "
+            "changes some answers. auto also prints how fast each one is here, and how many answers it changes."
+        ),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Photos that int8 is calibrated on and compared with f32.", show_default="a package's"),
+    ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="The share of photos to which int8 must give f32's first class.",
+            show_default=str(MIN_AGREEMENT),
+        ),
     ] = None,
 ) -> None:
     """Build MODEL.mar, and its digest MODEL.mar.sha256, from weights, labels and the handler."""
@@ -37,7 +53,8 @@ def archive(
         sha256=sha256,
         labels=labels,
         version=version,
-        precision=precision,
+        precision=setting_of(precision),
+        graph_step=step_of(precision, calibrate, min_agreement),
     )
 
 

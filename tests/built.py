@@ -14,16 +14,22 @@ from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 
 from handler.settings import Precision
 from scripts import paths
 from scripts.archives.build import build_model
-from scripts.options import MODEL
+from scripts.archives.model_store import file_name
+from scripts.archives.precision import setting_of, step_of
+from scripts.model import calibration
+from scripts.options import MODEL, STAND_IN
 
 STORE = paths.ROOT / "build" / "test-archives"
 KEPT = 4  # folders of digests: this one, its other precision, and those of one more state of the code
 CHECKPOINT = "seeded.pth"
+INT8_VERSION = "8.0"  # of the stand-in, so that a server can hold it beside the usual one
+INT8_CROPS = 100  # instead of 300: the tests ask whether int8 works, and not how well it is calibrated
 
 
 def archive_of(model: str, precision: Precision | None) -> Path:
@@ -34,6 +40,18 @@ def archive_of(model: str, precision: Precision | None) -> Path:
         build_model(model, folder, weights_from=weights, precision=precision)
 
     return _made_once(f"{model}-{precision or 'usual'}", build) / f"{model}.mar"
+
+
+def int8_archive() -> Path:
+    """Return the stand-in's int8 archive, calibrated on packaged photos, alone in its folder. It needs NNCF."""
+
+    def build(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(calibration, "CROPS", INT8_CROPS)
+            step = step_of("int8", calibrate=None, min_agreement=0)
+            build_model(STAND_IN, folder, version=INT8_VERSION, precision=setting_of("int8"), graph_step=step)
+
+    return _made_once("int8", build) / file_name(STAND_IN, INT8_VERSION)
 
 
 def seeded_checkpoint() -> Path:

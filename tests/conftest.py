@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -99,6 +100,14 @@ def cat(photos: dict[str, bytes]) -> bytes:
 def photo() -> bytes:
     """A real photograph, small: what is tried with it is the server and not the decoder."""
     return pictures.encode(pictures.photo("coffee").resize((96, 64)), quality=90)
+
+
+@pytest.fixture(scope="session")
+def int8_archive() -> Path:
+    """The stand-in's int8 archive, of another version. Shared by all test processes: copy it to change it."""
+    if find_spec("nncf") is None:
+        pytest.skip("NNCF is not installed: pip install -e '.[int8]'.")
+    return built.int8_archive()
 
 
 def unpack(mar: Path, folder: Path) -> Path:

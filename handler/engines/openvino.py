@@ -8,28 +8,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handler.card import ModelCard
 from handler.cores import Threads
 from handler.engines.engine import Engine, Outputs, no_features
+from handler.errors import ArchiveError
 from handler.settings import Settings
 
 OPENVINO_FILE = "model.xml"
 
 
 class OpenVinoEngine(Engine):
-    """OpenVINO on the CPU; it chooses bf16 by itself if the processor has it.
+    """OpenVINO on the CPU; it chooses bf16 by itself if the processor has it, in an int8 graph for what is not int8.
 
     With several workers the model is compiled twice: an image that comes alone means that the other workers idle, so it
     gets all cores, while under load each worker keeps to its share.
     """
 
     def __init__(self, folder: Path, settings: Settings, threads: Threads) -> None:
+        """Raises ArchiveError if the settings ask an int8 graph for f32."""
+        is_int8 = ModelCard.read(folder).quantization is not None
+        if is_int8 and settings.precision == "f32":
+            raise ArchiveError(
+                "handler.precision is f32, and an int8 archive cannot become f32: set auto in model-config.yaml, or "
+                "build it with densenet archive --precision f32."
+            )
         compiled = {count: _compile(folder, settings, count) for count in {threads.alone, threads.batch}}
         self._alone = compiled[threads.alone].create_infer_request()
         self._batch = compiled[threads.batch].create_infer_request()
         precision = compiled[threads.batch].get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.description = {
             "engine": "openvino",
-            "precision": precision,
+            "precision": "int8" if is_int8 else precision,
             "device": "cpu",
             "threads": threads.batch,
             "threads_alone": threads.alone,

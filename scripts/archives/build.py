@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import tempfile
+from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from handler.settings import Precision
 from scripts import paths
 from scripts.archives import pack
 from scripts.archives.model_store import FIRST_VERSION, file_name
+from scripts.archives.precision import GraphStep
 from scripts.console import err, note, warn
 from scripts.errors import CommandError
 from scripts.files import check_space
@@ -44,6 +46,7 @@ def build_model(
     labels: Path = paths.LABELS,
     version: str = FIRST_VERSION,
     precision: Precision | None = None,
+    graph_step: GraphStep | None = None,
 ) -> Path:
     """Find a model's weights, build its archive, say which weights it has and return its path. Raises CommandError.
 
@@ -60,7 +63,7 @@ def build_model(
         )
     is_stand_in = model == STAND_IN and weights_from == "auto"
     checkpoint = weights.stand_in() if is_stand_in else weights.find(weights_from, sha256)
-    path = build(ARCHITECTURES[model], checkpoint, labels, model_store, version, precision)
+    path = build(ARCHITECTURES[model], checkpoint, labels, model_store, version, precision, graph_step)
     note(f"Built {path} ({path.stat().st_size / 1e6:.0f} MB), weights from {checkpoint.source}.")
     if said := notice.of_weights(checkpoint.on_card()):
         warn(said)
@@ -74,6 +77,7 @@ def build(
     model_store: Path,
     version: str = FIRST_VERSION,
     precision: Precision | None = None,
+    graph_step: GraphStep | None = None,
 ) -> Path:
     """Build an archive from a checkpoint and return its path.
 
@@ -88,7 +92,7 @@ def build(
         needed = COPIES * checkpoint.path.stat().st_size
         check_space(folder, needed, "Building the archive", "set TMPDIR to another folder")
         staged = folder / "staged"
-        stage(architecture, checkpoint, labels, version, staged, status)
+        stage(architecture, checkpoint, labels, version, staged, status, graph_step)
         status.update("Packing the archive")
         config = pack.config_with(precision, folder)
         packed = pack.run_archiver(architecture.name, version, staged, config, folder)
@@ -110,7 +114,13 @@ def prepare(model_store: Path) -> None:
 
 
 def stage(
-    architecture: Architecture, checkpoint: Checkpoint, labels: Path, version: str, folder: Path, status: Status
+    architecture: Architecture,
+    checkpoint: Checkpoint,
+    labels: Path,
+    version: str,
+    folder: Path,
+    status: Status,
+    graph_step: GraphStep | None = None,
 ) -> None:
     """Put all that the archive holds beside its entry and its settings into a new folder. Raises CommandError."""
     from scripts.model.checkpoint import load_network
@@ -122,9 +132,11 @@ def stage(
     check_labels(labels, head.out_features)
     pack.stage_handler(folder)
     shutil.copy(labels, folder / LABELS_FILE)
-    make_card(architecture, checkpoint, head.out_features, version).write(folder)
     status.update(f"Exporting {architecture.title} for PyTorch and OpenVINO (about 20 s)")
     export(ServingModel(backbone, head, architecture.preprocessing), architecture.preprocessing.crop, folder)
+    card = make_card(architecture, checkpoint, head.out_features, version)
+    quantization = graph_step(folder, card.preprocessing, status.update) if graph_step else None
+    replace(card, quantization=quantization).write(folder)
 
 
 def check_labels(path: Path, classes: int) -> None:

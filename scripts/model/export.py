@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +33,16 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
         program = torch.export.export(model.eval(), (example,), dynamic_shapes=shapes)
         torch.export.save(program, folder / TORCH_FILE)
         graph = openvino.convert_model(program)
-    # OpenVINO numbers nodes with a counter of the process: without our own names a second export would differ.
+    rename_nodes(graph)
+    np.save(folder / HEAD_FILE, model.head.weight.detach().numpy())
+    openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)
+
+
+def rename_nodes(graph: Any) -> None:
+    """Name an openvino.Model's nodes by kind and place.
+
+    OpenVINO numbers them by a counter of the process, and a second export would differ from the first.
+    """
     graph.set_friendly_name("model")
     for index, node in enumerate(graph.get_ordered_ops()):
         node.set_friendly_name(f"{node.get_type_name()}_{index}")
-    np.save(folder / HEAD_FILE, model.head.weight.detach().numpy())
-    openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import lineup, material, peers, service
+from benchmarks import lineup, material, peers, run, service
 from benchmarks.measure import Tree
 from scripts.errors import CommandError
 
@@ -43,6 +43,25 @@ def test_a_multipart_body_holds_one_named_file(photo: Path) -> None:
 def test_contenders_run_in_the_order_of_the_lineup() -> None:
     assert lineup.choose("ceiling, tutorial,ours") == ["ours", "tutorial", "ceiling"]
     assert lineup.choose("all") == list(lineup.NAMES)
+
+
+def made_of(int8: material.Int8 | None) -> material.Material:
+    return material.Material(Path(), {}, Path(), Path(), Path(), Path(), int8)
+
+
+def test_what_quantizes_is_left_out_with_a_reason_without_nncf() -> None:
+    made = made_of(None)
+    results = run.start_run([], ["ours", *lineup.INT8], 1, 1, made, {})
+    assert [outcome.failure for outcome in results.outcomes] == [None, run.NO_NNCF, run.NO_NNCF]
+
+
+def test_int8_shows_its_agreement_beside_its_speed() -> None:
+    made = made_of(material.Int8(Path(), Path(), 0.953))
+    results = run.start_run([], list(lineup.INT8), 1, 1, made, {})
+    assert [outcome.title for outcome in results.outcomes] == [
+        "ours, int8 (95.3% of answers as in f32)",
+        "ceiling: no server, int8 (95.3% of answers as in f32)",
+    ]
 
 
 def test_an_unknown_contender_is_refused_by_name() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.agreement import Agreement, compare
+from scripts.model.agreement import Agreement, compare
 
 
 def test_the_same_answers_agree() -> None:

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from handler.cores import Threads
+from handler.engines.openvino import OPENVINO_FILE, OpenVinoEngine
+from handler.engines.openvino_runtime import openvino
+from handler.settings import Settings
+from scripts import paths
+from scripts.errors import CommandError
+from scripts.model import inference, quantize
+from scripts.model.agreement import compare
+from scripts.model.calibration import Photos
+from scripts.model.export import export
+from scripts.model.networks import ARCHITECTURES, ServingModel
+from scripts.model.precisions import has_bf16
+from scripts.model.sensitivity import most_sensitive_first, quantized_layers
+
+needs_nncf = pytest.mark.skipif(find_spec("nncf") is None, reason="NNCF is not installed: pip install -e '.[int8]'.")
+
+SIDE = 32
+SPEC = ARCHITECTURES["densenet121"].preprocessing
+
+
+def plain_images(count: int, seed: int) -> NDArray[np.uint8]:
+    """Images of one color each and some grain, so that the answers differ."""
+    rng = np.random.default_rng(seed)
+    colors = rng.integers(30, 225, (count, 1, 1, 3))
+    return (colors + rng.integers(-30, 30, (count, SIDE, SIDE, 3))).astype(np.uint8)
+
+
+PHOTOS = Photos(plain_images(40, seed=1), plain_images(60, seed=2), "plain images")
+
+
+def export_tiny(folder: Path, outlier: float = 1.0) -> Any:
+    """Export four layers and a head; one channel in front of the third is `outlier` times as large as the others.
+
+    The third layer undoes that in its weights: int8 has one step for all channels, so that the others drown in it.
+    """
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, stride=2), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 16, 3)]
+    with torch.no_grad():
+        layers[1].weight[0] *= outlier
+        layers[1].get_parameter("bias")[0] *= outlier
+        layers[2].weight[:, 0] /= outlier
+    backbone = nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU())))
+    head = nn.Linear(16, 5)
+    with torch.no_grad():
+        head.weight *= 50
+    export(ServingModel(backbone, head, SPEC), SIDE, folder)
+    return openvino.Core().read_model(folder / OPENVINO_FILE)
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "SECONDS", 0.01)
+
+
+@needs_nncf
+def test_int8_answers_like_f32(tmp_path: Path) -> None:
+    graph = export_tiny(tmp_path)
+    quantized, report = quantize.quantize(graph, PHOTOS, min_agreement=0)
+    assert (report.calibrated_on, report.layers, report.kept) == ("plain images", 5, 0)
+    assert len(quantized_layers(quantized)) == 5
+    assert quantized_layers(graph) == []
+    precisions = ["f32", "bf16", "int8"] if has_bf16() else ["f32", "int8"]
+    assert [one.precision for one in report.measured] == precisions
+    exact, int8 = report.measured[0].agreement, report.measured[-1].agreement
+    assert exact.top_1 == exact.top_5_sets == 1
+    assert int8.photos == 60
+    assert 0.8 < int8.top_1 <= 1
+    assert all(one.images_per_second > 0 for one in report.measured)
+
+
+@needs_nncf
+def test_the_layer_that_int8_harms_stays_in_higher_precision(tmp_path: Path) -> None:
+    graph = export_tiny(tmp_path, outlier=1000)
+    every, plain = quantize.quantize(graph, PHOTOS, min_agreement=0)
+    names = quantized_layers(every)
+    assert most_sensitive_first(graph, every, PHOTOS.calibration)[0] == names[2]
+    bar = plain.measured[-1].agreement.top_1 + 0.05
+    quantized, report = quantize.quantize(graph, PHOTOS, bar)
+    assert report.kept in (1, 2)
+    assert names[2] not in quantized_layers(quantized)
+    assert report.measured[-1].agreement.top_1 >= bar
+
+
+@needs_nncf
+def test_too_little_agreement_is_refused_with_the_figures(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"int8 gives \d.* of 60 photos .* of 5 layers .* asks for 101\.0%"):
+        quantize.quantize(export_tiny(tmp_path), PHOTOS, 1.01)
+
+
+@needs_nncf
+def test_the_engine_serves_the_quantized_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export_tiny(tmp_path)
+    settings, threads = Settings(precision="f32"), Threads(1, 1)
+    before, _ = OpenVinoEngine(tmp_path, settings, threads).infer(PHOTOS.comparison)
+    quantize.quantize_folder(tmp_path, PHOTOS, 0)
+    after, _ = OpenVinoEngine(tmp_path, settings, threads).infer(PHOTOS.comparison)
+    assert compare(after.astype(np.float64), before.astype(np.float64)).top_1 > 0.8
+    assert not np.array_equal(after, before)
+    assert [file.name for file in tmp_path.glob("quantized.*")] == []
+    assert capsys.readouterr().out == ""
+
+
+@needs_nncf
+def test_equal_input_gives_equal_files(tmp_path: Path) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+        export_tiny(folder)
+        quantize.quantize_folder(folder, PHOTOS, 0)
+    for name in ("model.xml", "model.bin"):
+        first, second = ((folder / name).read_bytes() for folder in folders)
+        assert first == second, name
+
+
+def test_without_nncf_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantize, "find_spec", {}.get)
+    with pytest.raises(CommandError, match=r"NNCF.*pip install -e '\.\[int8\]'"):
+        quantize.quantize(export_tiny(tmp_path), PHOTOS, 0)
+
+
+@needs_nncf
+def test_nncf_reports_to_nobody() -> None:
+    """In a process of its own: NNCF turns its telemetry off by itself if it sees pytest."""
+    code = (
+        "import scripts.model.quantize, nncf\n"
+        "from nncf.telemetry.wrapper import NNCFTelemetryStub, telemetry\n"
+        "assert isinstance(telemetry, NNCFTelemetryStub), telemetry\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, check=True, timeout=120)
