@@ -30,6 +30,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if not 0 < self.crop <= self.resize:
             raise ArchiveError(f"The crop ({self.crop}) must be between 1 and the resize ({self.resize}).")
+        if min(self.std) <= 0:
+            raise ArchiveError(f"Each std must be greater than 0, not {self.std}.")
         if self.interpolation not in ("bilinear", "bicubic"):
             raise ArchiveError(f"The interpolation must be bilinear or bicubic, not {self.interpolation!r}.")
 
@@ -75,6 +77,7 @@ class ModelCard:
     weights: Weights
     preprocessing: Preprocessing
     built_with: dict[str, str]
+    heatmaps: bool = True  # whether the head is one linear layer, which explanations need
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
