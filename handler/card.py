@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from handler.errors import ArchiveError
 
 CARD_FILE = "model-card.json"
+Interpolation = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Preprocessing:
 
     resize: int
     crop: int
-    interpolation: Literal["bilinear", "bicubic"]
+    interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scripts.options import Activation
+
 StateDict = dict[str, Tensor]
-Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "sigmoid"]  # functions of torch
-ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
 
 class HiddenLayers(nn.Linear):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handler.card import Preprocessing
-from scripts.model.heads import Activation, StateDict, head_for
+from handler.errors import ArchiveError
+from scripts.errors import CommandError
+from scripts.model.heads import StateDict, head_for
 from scripts.model.vision import torchvision
-from scripts.options import MODEL, STAND_IN
+from scripts.options import MODEL, STAND_IN, Activation
 
 
 @dataclass(frozen=True)
@@ -127,3 +129,31 @@ ARCHITECTURES = {
         ),
     )
 }
+
+
+def served_as(
+    model: str,
+    name: str | None,
+    has_checkpoint: bool,
+    activation: Activation | None,
+    preprocessing: Mapping[str, Any],
+) -> Architecture:
+    """Return the architecture called `name`, by default `model` or else DenseNet-121, served under the name `model`.
+
+    `activation` and the fields in `preprocessing` win over the architecture's own. Raises CommandError if they cannot
+    be, or if a name that is no architecture's has no checkpoint of its own: it may be a misspelled architecture.
+    """
+    name = name or (model if model in ARCHITECTURES else MODEL)
+    if name not in ARCHITECTURES or (model not in ARCHITECTURES and not has_checkpoint):
+        raise CommandError(
+            f"There is no architecture {name if name not in ARCHITECTURES else model}: choose "
+            f"{' or '.join(ARCHITECTURES)}. To serve a model of your own, name its checkpoint with --weights."
+        )
+    if model in ARCHITECTURES and model != name:
+        raise CommandError(f"{model} is another architecture than {name}: give the model a name of its own.")
+    own = ARCHITECTURES[name]
+    try:
+        spec = replace(own.preprocessing, **preprocessing)
+    except ArchiveError as error:
+        raise CommandError(f"{error} Give other values for --resize, --crop, --mean or --std.") from error
+    return replace(own, name=model, preprocessing=spec, activation=activation or own.activation)

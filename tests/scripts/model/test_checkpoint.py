@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from scripts.errors import WeightsError
 from scripts.model.checkpoint import classes_in, load, load_network
-from scripts.model.heads import Activation, StateDict
+from scripts.model.heads import StateDict
 from scripts.model.networks import ARCHITECTURES, ServingModel, build_densenet121
 from scripts.model.vision import torchvision
 from scripts.model.weights import stand_in
+from scripts.options import Activation
 from tests.scripts.refusals import refused
 
 DENSENET = ARCHITECTURES["densenet121"]
