@@ -18,6 +18,8 @@ from scripts.model.heads import StateDict, head_for
 from scripts.model.vision import torchvision
 from scripts.options import MODEL, STAND_IN, Activation
 
+SMALLEST_CROP = 32  # pixels: every network here halves the side five times
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -156,4 +158,6 @@ def served_as(
         spec = replace(own.preprocessing, **preprocessing)
     except ArchiveError as error:
         raise CommandError(f"{error} Give other values for --resize, --crop, --mean or --std.") from error
+    if spec.crop < SMALLEST_CROP:
+        raise CommandError(f"--crop {spec.crop} leaves no feature map: give at least {SMALLEST_CROP} pixels.")
     return replace(own, name=model, preprocessing=spec, activation=activation or own.activation)

@@ -75,6 +75,6 @@ def test_what_cannot_teach_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 def test_teachers_of_different_classes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks, "find", lambda name: (networks.ARCHITECTURES["densenet121"], Path(name)))
-    monkeypatch.setattr(checkpoint, "build", lambda path, _: (tiny(), torch.nn.Linear(4, int(path.name))))
+    monkeypatch.setattr(checkpoint, "load_network", lambda path, _: (tiny(), torch.nn.Linear(4, int(path.name))))
     with pytest.raises(CommandError, match="know different numbers of classes"):
         teachers.load("3,4", CPU)

@@ -181,6 +181,7 @@ def test_the_stand_ins_command_needs_no_file(quick: None, tmp_path: Path) -> Non
     ("options", "message"),
     [
         ({"preprocessing": {"crop": 299}}, r"The crop \(299\) must be .* other values for --resize, --crop"),
+        ({"preprocessing": {"crop": 31}}, "--crop 31 leaves no feature map: give at least 32 pixels"),
         ({"preprocessing": {"std": (0.2, 0.0, 0.2)}}, "Each std must be greater than 0"),
         ({"architecture": "resnet"}, "no architecture resnet: choose densenet121 or efficientnet_lite0"),
         ({"architecture": "efficientnet_lite0"}, "not a checkpoint of EfficientNet-Lite0"),
