@@ -76,4 +76,4 @@ bench: $(VENV)/.dev  ## measure this server beside every other one (half an hour
 	$(BIN)/python -m benchmarks.run
 
 clean: $(VENV)/.serve stop  ## stop the server and remove what was built
-	rm -rf .torchserve build .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache model_store/*.mar model_store/*.mar.sha256
+	rm -rf .torchserve build .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache model_store/*.mar model_store/*.mar.sha256 model_store/*.mar.command

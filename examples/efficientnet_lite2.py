@@ -52,5 +52,5 @@ class Lite2Classifier:
         normalized = (torch.tensor(pixels) / 255 - torch.tensor(SPEC.mean)) / torch.tensor(SPEC.std)
         with torch.inference_mode():
             logits = self.network(normalized.permute(2, 0, 1)[None])
-        parameters = Parameters(self.settings.top_k, self.settings.min_probability)
+        parameters = Parameters(self.settings.top_k, self.settings.threshold(len(self.labels)))
         return prediction(self.labels.top_k(softmax(logits.numpy())[0], parameters.top_k), parameters)

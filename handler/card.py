@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from handler.errors import ArchiveError
 
 CARD_FILE = "model-card.json"
+Interpolation = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,15 @@ class Preprocessing:
 
     resize: int
     crop: int
-    interpolation: Literal["bilinear", "bicubic"]
+    interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= self.resize:
             raise ArchiveError(f"The crop ({self.crop}) must be between 1 and the resize ({self.resize}).")
+        if min(self.std) <= 0:
+            raise ArchiveError(f"Each std must be greater than 0, not {self.std}.")
         if self.interpolation not in ("bilinear", "bicubic"):
             raise ArchiveError(f"The interpolation must be bilinear or bicubic, not {self.interpolation!r}.")
 
@@ -78,6 +81,7 @@ class ModelCard:
     preprocessing: Preprocessing
     built_with: dict[str, str]
     quantization: dict[str, Any] | None = None
+    heatmaps: bool = True  # whether the head is one linear layer, which explanations need
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

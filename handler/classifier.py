@@ -54,7 +54,8 @@ class ImageClassifier:
             raise ArchiveError(
                 f"{LABELS_FILE} has {len(self.labels)} classes and the model {self.card.classes}: rebuild the archive."
             )
-        predict, explain = Predict(self.labels), Explain(self.labels, Head.read(folder, self.card.classes))
+        head = Head.read(folder, self.card.classes) if self.card.heatmaps else None
+        predict, explain = Predict(self.labels), Explain(self.labels, head)
         self.protocols: dict[Address, RequestProtocol] = {
             Address.PREDICTIONS: TorchServeProtocol(self.settings, predict),
             Address.EXPLANATIONS: TorchServeProtocol(self.settings, explain),

@@ -1,6 +1,7 @@
 """Explain a prediction: the class's weights times the last feature map, painted over the image.
 
-Both networks end in global average pooling and one linear layer. The gradient of a class's logit with respect to the
+Both networks end in global average pooling and one linear layer. (For a checkpoint whose head has hidden layers this
+does not hold, and its model card says that there are no heatmaps.) The gradient of a class's logit with respect to the
 feature map is then that class's row of the layer divided by the map's area, so this is exactly Grad-CAM
 (Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391) without its backward pass.
 """

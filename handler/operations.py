@@ -74,24 +74,30 @@ class Explain:
     """
 
     labels: Labels
-    head: Head
+    head: Head | None  # None for a model whose head is not one linear layer
     known_parameters: ClassVar[tuple[str, ...]] = EXPLANATION
     needs_features: ClassVar[bool] = True
 
     def answer(self, inferred: Inferred, parameters: Parameters) -> dict[str, Any]:
         probabilities, chosen = inferred.probabilities, parameters.class_index
         index = int(probabilities.argmax()) if chosen is None else chosen
-        overlay = paint(inferred.pixels, self.head.activation(inferred.features, index), parameters.overlay)
+        overlay = paint(inferred.pixels, self._linear().activation(inferred.features, index), parameters.overlay)
         explained = self.labels.predict(probabilities, index)
         return responses.explanation(explained, probabilities.max(), parameters, base64.b64encode(overlay).decode())
 
     def writer(self, payload: Payload, headers: Mapping[str, Any]) -> Writer:
+        self._linear()  # before the image is decoded
         accepted = next((value for name, value in headers.items() if name.lower() == "accept"), "")
         if PNG not in str(accepted).lower():
             return responses.respond
         if len(payload.images) > 1:
             raise BadRequest(f"One {PNG} shows one image, and the request has several: ask for application/json.")
         return _write_png
+
+    def _linear(self) -> Head:
+        if self.head is None:
+            raise BadRequest("This model gives no heatmaps because its head has hidden layers: ask for a prediction.")
+        return self.head
 
 
 def _write_png(results: list[Result]) -> Response:

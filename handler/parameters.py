@@ -52,7 +52,7 @@ def check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
 
 def choose(given: Mapping[str, Any], settings: Settings, labels: Labels) -> Parameters:
     """Check the parameters given and add the defaults; if one is given twice, the last counts. Raises BadRequest."""
-    chosen = Parameters(min(settings.top_k, len(labels)), settings.min_probability)
+    chosen = Parameters(min(settings.top_k, len(labels)), settings.threshold(len(labels)))
     for name, value in given.items():
         text = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
         match parameter_name(name):
@@ -68,16 +68,17 @@ def choose(given: Mapping[str, Any], settings: Settings, labels: Labels) -> Para
 
 
 def _top_k(value: Any, classes: int) -> int:
-    expected = f"top_k must be a whole number from 1 to {classes}; it is {shown(value)}."
+    """Read how many classes to list. A model with fewer lists all it has, so one client can ask models of any size."""
+    expected = f"top_k must be a whole number of at least 1; it is {shown(value)}."
     if isinstance(value, bool | float):
         raise BadRequest(expected)
     try:
         top_k = int(value)
     except (TypeError, ValueError) as error:
         raise BadRequest(expected) from error
-    if not 1 <= top_k <= classes:
+    if top_k < 1:
         raise BadRequest(expected)
-    return top_k
+    return min(top_k, classes)
 
 
 def _class_index(class_id: str, labels: Labels) -> int:

@@ -11,7 +11,10 @@ from handler.errors import ArchiveError
 Precision = Literal["auto", "f32"]
 EngineName = Literal["auto", "openvino", "torch"]
 JpegDecode = Literal["exact", "scaled"]
+Threshold = float | Literal["auto"]
 CHOICES = {"engine": EngineName, "precision": Precision, "jpeg_decode": JpegDecode}
+
+ABOVE_CHANCE = 0.2  # gives the threshold that was measured for ImageNet's 1000 classes (docs/decisions.md)
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Settings:
     """Defaults are those of handler/model-config.yaml, where each one is explained."""
 
     top_k: int = 1
-    min_probability: float = 0.2
+    min_probability: Threshold = "auto"
     max_images: int = 32
     max_image_bytes: int = 20_000_000
     max_image_pixels: int = 50_000_000
@@ -35,8 +38,10 @@ class Settings:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "min_probability":
-                valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-                expected = "a number from 0 to 1"
+                valid = value == "auto" or (
+                    isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+                )
+                expected = "auto or a number from 0 to 1"
             elif field.name in CHOICES:
                 choices = get_args(CHOICES[field.name])
                 valid, expected = value in choices, f"one of {', '.join(choices)}"
@@ -46,6 +51,18 @@ class Settings:
                 expected = f"a whole number of at least {least}"
             if not valid:
                 raise ArchiveError(f"Set handler.{field.name} in model-config.yaml to {expected}; it is {value!r}.")
+
+    def threshold(self, classes: int) -> float:
+        """Return the probability, 0 to 1, from which an image counts as recognized by a model of this many classes.
+
+        `auto` is a fifth of the way from chance to certainty, to two decimals: a guess is right one time in `classes`,
+        so what is far above chance among 1000 classes (0.2) is chance itself among five. Chance-corrected agreement
+        is scaled the same way (Cohen 1960, https://doi.org/10.1177/001316446002000104).
+        """
+        if self.min_probability == "auto":
+            chance = 1 / classes
+            return round(chance + ABOVE_CHANCE * (1 - chance), 2)
+        return self.min_probability
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

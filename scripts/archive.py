@@ -7,21 +7,30 @@ from typing import Annotated
 
 import typer
 
+from handler.card import Interpolation
 from scripts import paths
 from scripts.archives.build import build_model
 from scripts.archives.model_store import FIRST_VERSION
 from scripts.archives.precision import MIN_AGREEMENT, ArchivePrecision, setting_of, step_of
 from scripts.console import run
-from scripts.options import MODEL, STAND_IN, ModelStore
+from scripts.options import MODEL, STAND_IN, Activation, ModelStore
+
+OWN = "the architecture's"
+Channels = tuple[float, float, float]
 
 
 def archive(
-    model: Annotated[str, typer.Option(help=f"The architecture: {MODEL} or {STAND_IN}.")] = MODEL,
+    model: Annotated[str, typer.Option(help="The name to serve it under.")] = MODEL,
     weights_from: Annotated[
         str, typer.Option("--weights", help="auto, official, embedded, a path, or a URL with --sha256.")
     ] = "auto",
     sha256: Annotated[str | None, typer.Option(help="The digest that the checkpoint must have.")] = None,
-    labels: Annotated[Path, typer.Option(help="The class names, one for each class.")] = paths.LABELS,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="The class names, as JSON or one on each line.", show_default="the checkpoint's own, or ImageNet's"
+        ),
+    ] = None,
     model_store: ModelStore = paths.MODEL_STORE,
     version: Annotated[str, typer.Option(help="The model's version.")] = FIRST_VERSION,
     precision: Annotated[
@@ -44,8 +53,23 @@ def archive(
             show_default=str(MIN_AGREEMENT),
         ),
     ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(help=f"The network: {MODEL} or {STAND_IN}.", show_default=f"that of the name, or {MODEL}"),
+    ] = None,
+    activation: Annotated[
+        Activation | None,
+        typer.Option(help="What is between the layers of a head with several.", show_default="relu"),
+    ] = None,
+    resize: Annotated[int | None, typer.Option(help="Pixels of a photo's shorter side.", show_default=OWN)] = None,
+    crop: Annotated[int | None, typer.Option(help="Pixels of the square that is cut out.", show_default=OWN)] = None,
+    interpolation: Annotated[Interpolation | None, typer.Option(help="How to resize.", show_default=OWN)] = None,
+    mean: Annotated[Channels | None, typer.Option(help="Of red, green and blue, 0 to 1.", show_default=OWN)] = None,
+    std: Annotated[Channels | None, typer.Option(help="Of red, green and blue, 0 to 1.", show_default=OWN)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an archive of another model.")] = False,
 ) -> None:
     """Build MODEL.mar, and its digest MODEL.mar.sha256, from weights, labels and the handler."""
+    given = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
     build_model(
         model,
         model_store,
@@ -55,6 +79,15 @@ def archive(
         version=version,
         precision=setting_of(precision),
         graph_step=step_of(precision, calibrate, min_agreement),
+        graph_options={
+            "precision": precision,
+            "calibrate": calibrate and calibrate.resolve(),
+            "min-agreement": min_agreement,
+        },
+        architecture=architecture,
+        activation=activation,
+        preprocessing={name: value for name, value in given.items() if value is not None},
+        overwrite=overwrite,
     )
 
 

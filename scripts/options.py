@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 MODEL, STAND_IN = "densenet121", "efficientnet_lite0"
+# What can be between the linear layers of a head: functions of torch.nn.functional.
+Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "sigmoid"]
 
 RunDir = Annotated[Path, typer.Option(help="The server's own folder, for logs, tokens and state.")]
 ModelStore = Annotated[Path, typer.Option(help="The folder of archives.")]

@@ -119,8 +119,11 @@ def test_the_limits_are_those_of_the_code(document: str) -> None:
 def test_the_defaults_are_those_of_the_code() -> None:
     settings, server = Settings(), properties.read(paths.SERVER_CONFIG)
     api, configuration = ((paths.ROOT / "docs" / name).read_text() for name in ("api.md", "configuration.md"))
-    assert f"| `top_k` | 1 to the number of classes | {settings.top_k} |" in api
-    assert api.count(f"| `min_probability` | 0 to 1 | {settings.min_probability} |") == 2
+    assert f"| `top_k` | 1 or more | {settings.top_k} |" in api
+    assert api.count(f"| `min_probability` | 0 to 1 | {settings.threshold(1000)} for ImageNet |") == 2
+    [classes] = re.findall(r"^\| classes \| (.+) \|$", api, re.MULTILINE)
+    thresholds = " | ".join(f"{settings.threshold(int(number)):g}" for number in classes.split(" | "))
+    assert f"| recognized from | {thresholds} |" in api
     assert f"| `overlay` | 0 to 1 | {OVERLAY} |" in api
     assert f"| requests that wait for a worker | {server['job_queue_size']} |" in configuration
     assert f"| memory a worker may grow by | {settings.memory_headroom // 10**9} GB |" in configuration

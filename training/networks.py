@@ -11,7 +11,8 @@ from torch import nn
 from handler.card import Preprocessing
 from scripts.errors import CommandError
 from scripts.model import networks, weights
-from scripts.model.networks import Architecture, EfficientNetFeatures, StateDict
+from scripts.model.heads import StateDict
+from scripts.model.networks import Architecture, EfficientNetFeatures
 
 LITE2 = "efficientnet_lite2"
 
@@ -30,6 +31,7 @@ ARCHITECTURES = networks.ARCHITECTURES | {
         title="EfficientNet-Lite2",
         build=build_efficientnet_lite2,
         classifier_key="_fc.weight",
+        features_key="_conv_stem.",
         # Its makers resize to 32 pixels more than the crop.
         preprocessing=Preprocessing(292, 260, "bicubic", (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)),
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
+from handler.card import CARD_FILE
 from scripts.archives.mar import Archive
 from scripts.errors import CommandError
 
@@ -27,6 +31,26 @@ def read_all(model_store: Path) -> list[Archive]:
 def file_name(model: str, version: str) -> str:
     """Name an archive in the model store: NAME.mar, or NAME-VERSION.mar for every version but the first."""
     return f"{model}.mar" if version == FIRST_VERSION else f"{model}-{version}.mar"
+
+
+def refuse_another_model(path: Path, name: str, version: str, weights_sha256: str) -> None:
+    """Raise CommandError if the archive at `path` holds another model than the one that is to take its place.
+
+    Two models differ if their names, versions or weights do. A missing or damaged archive holds none.
+    """
+    try:
+        with zipfile.ZipFile(path) as mar:
+            card = json.loads(mar.read(CARD_FILE)) if CARD_FILE in mar.namelist() else {}
+        weights = card.get("weights", {})
+        held = (card.get("name"), card.get("version"), weights.get("sha256"))
+        said = f"{held[0]} {held[1]}, weights from {weights.get('source')}" if card else "it has no model card"
+    except (OSError, zipfile.BadZipFile, zlib.error, ValueError, AttributeError):
+        return
+    if held != (name, version, weights_sha256):
+        raise CommandError(
+            f"{path} holds another model ({said}) and was kept: choose another --model or --version, or replace it "
+            "with --overwrite."
+        )
 
 
 def load_models(archives: Iterable[Archive]) -> str:

@@ -14,11 +14,14 @@ from handler.engines.batches import MAX_BATCH
 from handler.engines.openvino import OPENVINO_FILE
 from handler.engines.torch import TORCH_FILE
 from handler.explanations import HEAD_FILE
+from scripts.model.heads import HiddenLayers
 from scripts.model.networks import ServingModel
 
 
 def export(model: ServingModel, side: int, folder: Path) -> None:
-    """Write model.pt2, model.xml, model.bin and head.npy into `folder`. The graph takes 1 to MAX_BATCH images.
+    """Write model.pt2, model.xml, model.bin and, for a head of one linear layer, head.npy into `folder`.
+
+    The graph takes 1 to MAX_BATCH images.
 
     The OpenVINO graph keeps float32 weights: `precision: f32` must be exact, and bf16 is chosen at run time.
     The files depend only on the weights and the versions of torch and openvino, not on when or where they are made.
@@ -34,7 +37,8 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
         torch.export.save(program, folder / TORCH_FILE)
         graph = openvino.convert_model(program)
     rename_nodes(graph)
-    np.save(folder / HEAD_FILE, model.head.weight.detach().numpy())
+    if not isinstance(model.head, HiddenLayers):
+        np.save(folder / HEAD_FILE, model.head.weight.detach().numpy())
     openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)
 
 

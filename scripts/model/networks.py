@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,17 +12,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handler.card import Preprocessing
+from handler.errors import ArchiveError
+from scripts.errors import CommandError
+from scripts.model.heads import StateDict, head_for
 from scripts.model.vision import torchvision
-from scripts.options import MODEL, STAND_IN
+from scripts.options import MODEL, STAND_IN, Activation
 
-StateDict = dict[str, Tensor]
+SMALLEST_CROP = 32  # pixels: every network here halves the side five times
 
 
 @dataclass(frozen=True)
 class Architecture:
     """How to build a network in two parts, the feature extractor and the final linear layer.
 
-    `classifier_key` names the weight of shape (classes, channels), which gives the number of classes.
+    `classifier_key` names the weight of shape (classes, channels), which gives the number of classes; every checkpoint
+    has keys that begin with `features_key`. `activation` is what a head with hidden layers has between them.
     """
 
     name: str
@@ -30,6 +34,8 @@ class Architecture:
     build: Callable[[StateDict], tuple[nn.Module, nn.Linear]]
     classifier_key: str
     preprocessing: Preprocessing
+    features_key: str
+    activation: Activation = "relu"
 
 
 class ServingModel(nn.Module):
@@ -37,7 +43,8 @@ class ServingModel(nn.Module):
 
     The input is uint8 NHWC (N, side, side, 3). The outputs are the logits (N, classes) and the last feature map
     (N, channels, side / 32, side / 32), both float32. Both architectures end in global average pooling and one
-    linear layer, so the weights of a class times that map show where the class was seen.
+    linear layer, so the weights of a class times that map show where the class was seen. A head with HiddenLayers has
+    no such weights.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Linear, preprocessing: Preprocessing) -> None:
@@ -69,13 +76,15 @@ def calibrated(head: nn.Linear, temperature: float) -> nn.Linear:
     """
     scaled = copy.deepcopy(head)
     with torch.no_grad():
-        for parameter in scaled.parameters():
-            parameter.div_(temperature)
+        for parameter in (scaled.weight, scaled.bias):
+            if parameter is not None:
+                parameter.div_(temperature)
     return scaled
 
 
 def build_densenet121(weights: StateDict) -> tuple[nn.Module, nn.Linear]:
-    network = torchvision.models.densenet121(num_classes=len(weights["classifier.weight"]))
+    network = torchvision.models.densenet121(num_classes=1)
+    network.classifier = head_for(weights, "classifier.weight", network.classifier.in_features)
     network.load_state_dict(weights)
     return nn.Sequential(network.features, nn.ReLU()), network.classifier
 
@@ -93,7 +102,8 @@ class EfficientNetFeatures(nn.Module):
 def build_efficientnet_lite0(weights: StateDict) -> tuple[nn.Module, nn.Linear]:
     from efficientnet_lite_pytorch import EfficientNet
 
-    network = EfficientNet.from_name("efficientnet-lite0", num_classes=len(weights["_fc.weight"]))
+    network = EfficientNet.from_name("efficientnet-lite0", num_classes=1)
+    network._fc = head_for(weights, "_fc.weight", network._fc.in_features)
     network.load_state_dict(weights)
     return EfficientNetFeatures(network), network._fc
 
@@ -106,6 +116,7 @@ ARCHITECTURES = {
             title="DenseNet-121",
             build=build_densenet121,
             classifier_key="classifier.weight",
+            features_key="features.",
             # PyTorch's tutorial "Deploying PyTorch in Python via a REST API with Flask".
             preprocessing=Preprocessing(255, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ),
@@ -114,8 +125,39 @@ ARCHITECTURES = {
             title="EfficientNet-Lite0",
             build=build_efficientnet_lite0,
             classifier_key="_fc.weight",
+            features_key="_conv_stem.",
             # The package's own values: 88.5 % top-1 on 1000 ImageNet photos with them.
             preprocessing=Preprocessing(256, 224, "bicubic", (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)),
         ),
     )
 }
+
+
+def served_as(
+    model: str,
+    name: str | None,
+    has_checkpoint: bool,
+    activation: Activation | None,
+    preprocessing: Mapping[str, Any],
+) -> Architecture:
+    """Return the architecture called `name`, by default `model` or else DenseNet-121, served under the name `model`.
+
+    `activation` and the fields in `preprocessing` win over the architecture's own. Raises CommandError if they cannot
+    be, or if a name that is no architecture's has no checkpoint of its own: it may be a misspelled architecture.
+    """
+    name = name or (model if model in ARCHITECTURES else MODEL)
+    if name not in ARCHITECTURES or (model not in ARCHITECTURES and not has_checkpoint):
+        raise CommandError(
+            f"There is no architecture {name if name not in ARCHITECTURES else model}: choose "
+            f"{' or '.join(ARCHITECTURES)}. To serve a model of your own, name its checkpoint with --weights."
+        )
+    if model in ARCHITECTURES and model != name:
+        raise CommandError(f"{model} is another architecture than {name}: give the model a name of its own.")
+    own = ARCHITECTURES[name]
+    try:
+        spec = replace(own.preprocessing, **preprocessing)
+    except ArchiveError as error:
+        raise CommandError(f"{error} Give other values for --resize, --crop, --mean or --std.") from error
+    if spec.crop < SMALLEST_CROP:
+        raise CommandError(f"--crop {spec.crop} leaves no feature map: give at least {SMALLEST_CROP} pixels.")
+    return replace(own, name=model, preprocessing=spec, activation=activation or own.activation)

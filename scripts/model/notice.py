@@ -14,8 +14,8 @@ def of_weights(weights: Weights) -> str | None:
     accuracy = weights.accuracy
     return (
         f"The weights are {weights.source}: {100 * accuracy.top1:.1f} % top-1 and {100 * accuracy.top5:.1f} % top-5 on "
-        f"{accuracy.evaluated_on}; densenet archive --weights official, densenet stop and densenet serve bring "
-        "torchvision's official ones if there is a network."
+        f"{accuracy.evaluated_on}; densenet archive --weights official --overwrite, densenet stop and densenet serve "
+        "bring torchvision's official ones if there is a network."
     )
 
 

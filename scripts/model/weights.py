@@ -21,7 +21,7 @@ from scripts.model.provenance import read as read_provenance
 from scripts.model.vision import torchvision
 
 VARIABLE = "DENSENET121_WEIGHTS"
-SUFFIXES = (".pth", ".pt", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 OFFICIAL = torchvision.models.DenseNet121_Weights.IMAGENET1K_V1
 OFFICIAL_FILE: str = OFFICIAL.url.rsplit("/", 1)[-1]
 # PyTorch's own convention: the name ends in the first eight digits of the SHA-256.

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.status import Status
 
 from scripts.archives.build import build_model
+from scripts.archives.build_command import BuildCommand
 from scripts.archives.mar import Archive
 from scripts.archives.model_store import archives_in
 from scripts.client.http import Client
@@ -89,14 +90,24 @@ def build_missing_archive(model_store: Path) -> None:
             f"{reason} Until then the stand-in EfficientNet-Lite0 answers, a smaller network with ImageNet weights of "
             f"its own, under its own name {STAND_IN}."
         )
-        build_model(STAND_IN, model_store)
+        build_model(STAND_IN, model_store, stand_in=True)
 
 
 def archives_to_serve(model_store: Path, run_dir: Path) -> list[Path]:
-    """List the model store's archives without those that an upgrade replaced, and say which these are."""
+    """List the model store's archives without those that are no longer needed, and say which these are."""
     archives = archives_in(model_store)
-    kept = without_replaced(archives, run_dir)
+    current = without_replaced(archives, run_dir)
+    kept = without_stand_in(current)
     for path in archives:
-        if path not in kept:
+        if path not in current:
             note(f"{path.name} is not loaded: an upgrade replaced it, and densenet models rollback goes back to it.")
+        elif path not in kept:
+            again = BuildCommand.read(path)
+            note(f"{path.name} is not loaded: it stood in while there was no other model. To serve it too: {again}")
     return kept
+
+
+def without_stand_in(archives: list[Path]) -> list[Path]:
+    """Leave out the stand-in that an earlier start built, if there is another model now."""
+    others = [path for path in archives if not ((command := BuildCommand.read(path)) and command.stand_in)]
+    return others or archives

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scripts import paths, properties
+from scripts.archives.build_command import BuildCommand
 from scripts.client.http import Client
 from scripts.console import warn
 from scripts.files import digest_file
@@ -16,9 +17,12 @@ from scripts.server.torchserve import Server
 def warn_if_stale(archives: Iterable[Path]) -> None:
     """Warn about archives that were built before the handler or the labels changed."""
     newest = max(path.stat().st_mtime for path in (*paths.handler_files(), paths.LABELS))
-    stale = [path.name for path in archives if path.stat().st_mtime < newest]
-    if stale:
-        warn(f"{', '.join(stale)} is older than the handler or the labels here: densenet archive builds it again.")
+    for path in archives:
+        if path.stat().st_mtime < newest:
+            again = BuildCommand.read(path) or (
+                "densenet archive, with the --model, --weights, --labels and --version it was built with,"
+            )
+            warn(f"{path.name} is older than the handler or the labels here: {again} builds it again.")
 
 
 def warn_if_unpinned(archives: Iterable[Path]) -> None:

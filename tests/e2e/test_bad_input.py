@@ -115,7 +115,6 @@ BAD = {
     # parameters
     "top_k of text": Bad(400, "top_k must be a whole number", body(CAT, {"Top-K": "abc"})),
     "top_k of 0": Bad(400, "top_k must be a whole number", body(CAT, {"Top-K": "0"})),
-    "top_k of 1001": Bad(400, "from 1 to 1000", body(CAT, {"Top-K": "1001"})),
     "min_probability of 2": Bad(400, "from 0 to 1", body(CAT, {"Min-Probability": "2"})),
     "min_probability of nan": Bad(400, "from 0 to 1", body(CAT, {"Min-Probability": "nan"})),
     # addresses: TorchServe's own answers

@@ -65,6 +65,12 @@ def test_a_card_from_before_there_was_accuracy_or_after(tmp_path: Path) -> None:
         assert read(tmp_path, json.dumps(CARD.to_dict() | {"weights": fields})) == CARD
 
 
+def test_a_card_from_before_there_were_heads_without_heatmaps(tmp_path: Path) -> None:
+    fields = CARD.to_dict()
+    del fields["heatmaps"]
+    assert read(tmp_path, json.dumps(fields)) == CARD
+
+
 def test_a_card_that_lacks_a_field(tmp_path: Path) -> None:
     fields = CARD.to_dict()
     del fields["classes"]
@@ -79,7 +85,8 @@ def test_a_damaged_card(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"crop": 256}, {"crop": 0}, {"crop": -1}, {"resize": 0}, {"interpolation": "lanczos"}]
+    "change",
+    [{"crop": 256}, {"crop": 0}, {"crop": -1}, {"resize": 0}, {"interpolation": "lanczos"}, {"std": (0.2, 0, 0.2)}],
 )
 def test_preprocessing_refuses_what_cannot_be(change: dict[str, Any]) -> None:
     with pytest.raises(ArchiveError, match=r"must be"):

@@ -94,15 +94,21 @@ def test_an_instance_that_is_no_base64(ask: Ask) -> None:
 
 def test_parameters_belong_to_their_row(ask: Ask) -> None:
     rows = [{"body": RED}, {"body": RED, "top_k": b"2"}, {"body": RED}, instances(RED, top_k=3), {"body": RED}]
-    answers, _ = ask(rows, [{}, {}, {"Top-K": "3"}, {}, {"Top-K": "4"}])
+    answers, _ = ask(rows, [{}, {}, {"Top-K": "3"}, {}, {"Top-K": "0"}])
     assert [len(answer.get("predictions", [])) for answer in answers] == [0, 2, 3, 3, 0]
-    assert "1 to 3" in answers[4]["message"]
+    assert "at least 1" in answers[4]["message"]
 
 
 def test_a_grey_picture_is_not_recognized(ask: Ask) -> None:
     [answer], _ = ask([{"body": picture("grey"), "min_probability": "0.5"}])
     assert (answer["recognized"], answer["class_name"]) == (False, None)
     assert answer["probability"] == pytest.approx(1 / 3)
+
+
+def test_a_guess_among_three_classes_is_not_recognized(ask: Ask) -> None:
+    """A third is chance here, and over the threshold of 0.2 that suits ImageNet's 1000 classes."""
+    [answer], _ = ask([{"body": picture("grey")}])
+    assert (answer["recognized"], answer["class_name"]) == (False, None)
 
 
 def test_nothing_is_kept_between_calls(handler: ImageClassifier, ask: Ask) -> None:
@@ -180,7 +186,7 @@ def test_a_batch_is_measured_once(ask: Ask, metrics: FakeMetrics) -> None:
 
 
 def test_a_batch_without_images_decodes_and_infers_nothing(ask: Ask, metrics: FakeMetrics) -> None:
-    ask([{}, {"top_k": b"9", "body": RED}])
+    ask([{}, {"top_k": b"0", "body": RED}])
     assert [n for n, _ in metrics.added("counter", IMAGES) if n] == [2]
     assert [metrics.added("histogram", name) for name in (DECODE, INFERENCE, BATCH)] == [[], [], []]
 

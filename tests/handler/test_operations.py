@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from handler.classifier import ImageClassifier
-from tests.colours import BAD, BLUE, GREEN, RED, ColourEngine
+from handler.explanations import HEAD_FILE
+from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine
 from tests.pictures import encode
 from tests.worker import FakeContext
 
@@ -97,6 +99,19 @@ def test_an_image_that_is_not_recognized_is_explained_all_the_same(handler: Imag
     (body,), _ = ask(handler, folder, ({"body": RED}, EXPLAIN | {"Min-Probability": "1"}))
     answer = json.loads(body)
     assert (answer["class_name"], answer["recognized"]) == ("red", False)
+
+
+def test_a_head_with_hidden_layers_gives_predictions_and_no_heatmaps(folder: Path, engine: ColourEngine) -> None:
+    (folder / HEAD_FILE).unlink()
+    replace(THREE_CLASSES, heatmaps=False).write(folder)
+    handler = ImageClassifier()
+    handler.initialize(FakeContext(folder))
+    engine.shapes.clear()
+    (explained, predicted), context = ask(handler, folder, ({"body": RED}, EXPLAIN), ({"body": RED}, PREDICT))
+    assert context.statuses == {0: 400, 1: 200}
+    assert "no heatmaps because its head has hidden layers" in json.loads(explained)["message"]
+    assert json.loads(predicted)["class_name"] == "red"
+    assert [shape[0] for shape in engine.shapes] == [1]
 
 
 def test_several_images_give_a_list(handler: ImageClassifier, folder: Path) -> None:

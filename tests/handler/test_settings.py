@@ -52,6 +52,7 @@ def test_unknown_keys_are_named(unknown: dict[Any, Any], named: str) -> None:
         ("min_probability", -0.1),
         ("min_probability", True),
         ("min_probability", "0.5"),
+        ("min_probability", ["auto"]),
         ("min_probability", float("nan")),
         ("engine", "tensorflow"),
         ("engine", ["torch"]),
@@ -62,7 +63,7 @@ def test_unknown_keys_are_named(unknown: dict[Any, Any], named: str) -> None:
     ],
 )
 def test_bad_values_are_named_with_what_was_expected(key: str, value: Any) -> None:
-    with pytest.raises(ArchiveError, match=f"Set handler.{key} in model-config.yaml to (a|one) .*; it is "):
+    with pytest.raises(ArchiveError, match=f"Set handler.{key} in model-config.yaml to (a|one|auto) .*; it is "):
         Settings.from_config({"handler": {key: value}})
 
 
@@ -72,6 +73,7 @@ def test_bad_values_are_named_with_what_was_expected(key: str, value: Any) -> No
         ("threads", 0),
         ("min_probability", 0),
         ("min_probability", 1),
+        ("min_probability", "auto"),
         ("engine", "torch"),
         ("precision", "f32"),
         ("jpeg_decode", "scaled"),
@@ -79,3 +81,9 @@ def test_bad_values_are_named_with_what_was_expected(key: str, value: Any) -> No
 )
 def test_good_values(key: str, value: Any) -> None:
     assert getattr(Settings.from_config({"handler": {key: value}}), key) == value
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(1, 1), (2, 0.6), (3, 0.47), (5, 0.36), (10, 0.28), (1000, 0.2)])
+def test_the_threshold_is_above_chance(classes: int, expected: float) -> None:
+    assert Settings().threshold(classes) == expected
+    assert Settings(min_probability=0.15).threshold(classes) == 0.15

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
+from typer.testing import CliRunner
 
 from handler.card import CARD_FILE
 from handler.settings import Settings
 from scripts import paths
-from scripts.archives.build import build, build_model, check_labels, make_card
+from scripts.archives.build import build, build_model, make_card
+from scripts.archives.build_command import BuildCommand
 from scripts.archives.mar import Archive
 from scripts.archives.model_store import file_name
 from scripts.errors import CommandError, WeightsError
@@ -18,9 +23,23 @@ from scripts.model.weights import Checkpoint, stand_in
 from scripts.options import MODEL
 from tests.checkpoints import PROVENANCE, write_embedded
 from tests.conftest import unpack
-from tests.scripts.archives.archive_files import members
+from tests.scripts.archives.archive_files import members, write_archive
 
 STAND_IN = ARCHITECTURES["efficientnet_lite0"]
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two checkpoints of two classes, which they name."""
+    import torch
+
+    from scripts.model.vision import torchvision
+
+    written = [tmp_path_factory.mktemp("flowers") / name for name in ("first.pth", "second.pth")]
+    for path in written:
+        weights = torchvision.models.densenet121(num_classes=2).state_dict()
+        torch.save({"model_state_dict": weights, "class_to_idx": {"rose": 1, "daisy": 0}}, path)
+    return written
 
 
 @pytest.mark.parametrize(
@@ -71,36 +90,114 @@ def test_an_embedded_checkpoint(
 
 
 def test_an_unknown_model(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="no architecture resnet: choose densenet121 or efficientnet_lite0"):
+    message = "no architecture resnet: choose densenet121 or efficientnet_lite0. .* name its checkpoint with --weights"
+    with pytest.raises(CommandError, match=message):
         build_model("resnet", tmp_path)
 
 
-@pytest.mark.parametrize("version", ["", "../2", "2/0", "-1", "two words"])
-def test_a_version_that_fits_no_address(tmp_path: Path, version: str) -> None:
-    with pytest.raises(CommandError, match="cannot be part of an address"):
-        build_model(MODEL, tmp_path, version=version)
+@pytest.mark.parametrize("name", ["", "../2", "2/0", "-1", "two words", ".hidden", "a,b", "a=b"])
+def test_a_name_that_fits_no_address(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CommandError, match=r"The version .* cannot be part of an address"):
+        build_model(MODEL, tmp_path, version=name)
+    with pytest.raises(CommandError, match=r"The model .* cannot be part of an address"):
+        build_model(name, tmp_path, weights_from="own.pth")
+
+
+def test_another_model_is_not_overwritten_unasked(quick: None, tmp_path: Path, flowers: list[Path]) -> None:
+    first, second = (str(path) for path in flowers)
+    path = build_model("flowers", tmp_path, weights_from=first)
+    before = path.read_bytes()
+    build_model("flowers", tmp_path, weights_from=first)  # the same again
+    assert path.read_bytes() == before
+    message = r"holds another model \(flowers 1.0, weights from file first.pth\) and was kept: .* --overwrite"
+    with pytest.raises(CommandError, match=message):
+        build_model("flowers", tmp_path, weights_from=second)
+    assert path.read_bytes() == before
+    build_model("flowers", tmp_path, weights_from=second, version="2.0")
+    build_model("flowers", tmp_path, weights_from=second, overwrite=True)
+    assert path.read_bytes() != before
+
+
+def test_two_names_of_one_file_are_two_models(quick: None, tmp_path: Path, flowers: list[Path]) -> None:
+    build_model("flowers", tmp_path, weights_from=str(flowers[0]), version="2.0")
+    with pytest.raises(CommandError, match=r"holds another model \(flowers 2.0"):
+        build_model("flowers-2.0", tmp_path, weights_from=str(flowers[0]))
+
+
+def test_an_archive_of_somebody_else_is_kept_and_a_damaged_one_is_not(
+    quick: None, tmp_path: Path, flowers: list[Path]
+) -> None:
+    path = write_archive(tmp_path / "flowers.mar")
+    with pytest.raises(CommandError, match=r"holds another model \(it has no model card\)"):
+        build_model("flowers", tmp_path, weights_from=str(flowers[0]))
+    path.write_bytes(path.read_bytes()[:99])
+    build_model("flowers", tmp_path, weights_from=str(flowers[0]))
+    assert Archive.read(path).name == "flowers"
+
+
+def test_the_command_beside_an_archive_builds_it_again(quick: None, tmp_path: Path, flowers: list[Path]) -> None:
+    from scripts.archive import archive
+
+    labels = tmp_path / "my labels.txt"
+    labels.write_text("daisy\nrose\n")
+    app = typer.Typer()
+    app.command()(archive)
+    given = ["--model", "flowers", "--weights", str(flowers[0]), "--labels", str(labels), "--version", "2.0"]
+    given += [
+        "--crop",
+        "192",
+        "--resize",
+        "200",
+        "--mean",
+        "0.5",
+        "0.4",
+        "0.3",
+        "--model-store",
+        str(tmp_path / "store"),
+    ]
+    assert CliRunner().invoke(app, given).exit_code == 0
+    path = tmp_path / "store" / "flowers-2.0.mar"
+    before = path.read_bytes()
+    card = json.loads(members(path)[CARD_FILE])
+    assert card["name"] == "flowers"
+    assert [card["preprocessing"][key] for key in ("resize", "crop", "mean")] == [200, 192, [0.5, 0.4, 0.3]]
+    command = str(BuildCommand.read(path))
+    path.unlink()
+    densenet, verb, *again = shlex.split(command)
+    assert (densenet, verb) == ("densenet", "archive")
+    assert CliRunner().invoke(app, again).exit_code == 0
+    assert path.read_bytes() == before
+    assert str(BuildCommand.read(path)) == command
+
+
+def test_the_stand_ins_command_needs_no_file(quick: None, tmp_path: Path) -> None:
+    command = BuildCommand.read(build_model("efficientnet_lite0", tmp_path, stand_in=True))
+    assert command is not None
+    assert command.stand_in
+    assert "--weights" not in command.arguments
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preprocessing": {"crop": 299}}, r"The crop \(299\) must be .* other values for --resize, --crop"),
+        ({"preprocessing": {"crop": 31}}, "--crop 31 leaves no feature map: give at least 32 pixels"),
+        ({"preprocessing": {"std": (0.2, 0.0, 0.2)}}, "Each std must be greater than 0"),
+        ({"architecture": "resnet"}, "no architecture resnet: choose densenet121 or efficientnet_lite0"),
+        ({"architecture": "efficientnet_lite0"}, "not a checkpoint of EfficientNet-Lite0"),
+        ({"model": "efficientnet_lite0", "architecture": "densenet121"}, "give the model a name of its own"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path: Path, flowers: list[Path], options: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"model": "flowers", "model_store": tmp_path, "weights_from": str(flowers[0])} | options
+    with pytest.raises(CommandError, match=message):
+        build_model(**given)
 
 
 def test_weights_of_another_architecture(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not a checkpoint of DenseNet-121"):
         build_model(MODEL, tmp_path, weights_from=str(stand_in().path))
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "There is no labels file .*labels.json: name one with --labels"),
-        ('{"0": ["a", "b"]}', "names 1 classes and the checkpoint has 3: give its own labels"),
-        ("{", "must map"),
-        ('["a", "b", "c"]', "must map"),
-    ],
-)
-def test_labels_that_do_not_fit(tmp_path: Path, content: str | None, message: str) -> None:
-    if content is not None:
-        (tmp_path / "labels.json").write_text(content)
-    with pytest.raises(CommandError, match=message):
-        check_labels(tmp_path / "labels.json", 3)
 
 
 def test_wrong_labels_build_nothing(tmp_path: Path) -> None:

@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import os
 import re
+from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from scripts.errors import WeightsError
-from scripts.model.checkpoint import load, load_network
-from scripts.model.networks import ARCHITECTURES, StateDict, build_densenet121
+from scripts.model.checkpoint import classes_in, load, load_network
+from scripts.model.heads import StateDict
+from scripts.model.networks import ARCHITECTURES, ServingModel, build_densenet121
 from scripts.model.vision import torchvision
 from scripts.model.weights import stand_in
+from scripts.options import Activation
 from tests.scripts.refusals import refused
 
 DENSENET = ARCHITECTURES["densenet121"]
@@ -47,6 +51,10 @@ def same(left: StateDict, right: StateDict) -> bool:
         old_form(TINY),
         {"state_dict": TINY, "epoch": 3},
         {"model": TINY, "optimizer": {"lr": 0.1}},
+        {"model_state_dict": TINY, "optimizer_state_dict": {"lr": 0.1}, "epoch": 3},
+        {"state_dict": {f"model.{key}": value for key, value in TINY.items()} | {"loss.weight": torch.ones(2)}},
+        {f"model.module._orig_mod.{key}": value for key, value in TINY.items()},
+        {key.replace("classifier.", "classifier.1."): value for key, value in TINY.items()},
         {f"module.{key}": value for key, value in TINY.items()},
         {"state_dict": {f"module.{key}": value for key, value in old_form(TINY).items()}},
         {key: value.half() for key, value in TINY.items()},
@@ -54,7 +62,22 @@ def same(left: StateDict, right: StateDict) -> bool:
         TINY | {"epoch": 3, "history": [1, 2]},
         {7: torch.zeros(1)} | TINY,
     ],
-    ids=["new", "old", "state_dict", "model", "parallel", "both", "half", "double", "extras", "number as a key"],
+    ids=[
+        "new",
+        "old",
+        "state_dict",
+        "model",
+        "tutorial",
+        "lightning",
+        "compiled",
+        "dropout",
+        "parallel",
+        "both",
+        "half",
+        "double",
+        "extras",
+        "number as a key",
+    ],
 )
 def test_every_form_of_a_checkpoint_gives_the_same(tmp_path: Path, content: Any) -> None:
     loaded = load(saved(content, tmp_path / "tiny.pth"), DENSENET)
@@ -106,6 +129,89 @@ def test_a_smaller_network_of_the_same_family(tmp_path: Path, seeded: StateDict)
     assert len(str(caught.value)) < 400
 
 
+def fine_tuned(head: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    network: nn.Module = torchvision.models.densenet121()
+    network.classifier = head
+    return network.eval()
+
+
+HEADS: dict[str, tuple[nn.Module, Activation]] = {
+    "dropout": (nn.Sequential(nn.Dropout(0.5), nn.Linear(1024, 5)), "relu"),
+    "no bias": (nn.Linear(1024, 5, bias=False), "relu"),
+    "hidden": (nn.Sequential(nn.Linear(1024, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 5)), "relu"),
+    "two hidden": (nn.Sequential(nn.Linear(1024, 9), nn.GELU(), nn.Linear(9, 9), nn.GELU(), nn.Linear(9, 5)), "gelu"),
+    "named": (nn.Sequential(OrderedDict(fc1=nn.Linear(1024, 8), relu=nn.ReLU(), fc2=nn.Linear(8, 5))), "relu"),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_heads_that_people_put_on(tmp_path: Path, name: str, suffix: str) -> None:
+    own_head, activation = HEADS[name]
+    network, path = fine_tuned(own_head), tmp_path / f"own{suffix}"
+    save_file(network.state_dict(), path) if suffix == ".safetensors" else torch.save(network.state_dict(), path)
+    backbone, head = load_network(path, replace(DENSENET, activation=activation))
+    assert head.out_features == 5
+    pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    model = ServingModel(backbone, head, DENSENET.preprocessing).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(model(pixels)[0], network(model.normalize(pixels)), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (nn.Sequential(nn.BatchNorm1d(1024), nn.Linear(1024, 5)), "its head may have linear layers only"),
+        (nn.Sequential(nn.LayerNorm(1024), nn.Linear(1024, 5)), "its head may have linear layers only"),
+        (nn.Sequential(nn.Linear(1024, 8), nn.Linear(9, 5)), "the layers of its head do not fit each other"),
+        (
+            nn.Sequential(nn.Linear(512, 8), nn.ReLU(), nn.Linear(8, 5)),
+            "is not a checkpoint of DenseNet-121: size mismatch",
+        ),
+    ],
+)
+def test_heads_that_cannot_be_built(tmp_path: Path, head: nn.Module, why: str) -> None:
+    path = saved(fine_tuned(head).state_dict(), tmp_path / "own.pth")
+    with refused(path, why, WeightsError):
+        load_network(path, DENSENET)
+
+
+def test_two_networks_in_one_file(tmp_path: Path) -> None:
+    both = {f"{name}.{key}": value for name in ("model", "ema") for key, value in TINY.items()}
+    path = saved({"state_dict": both}, tmp_path / "two.pth")
+    with refused(path, r"holds several networks \(ema\., model\.\): save the state_dict of one", WeightsError):
+        load_network(path, DENSENET)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_torchscript_program(tmp_path: Path) -> None:
+    path = tmp_path / "traced.pt"
+    torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save(path)  # type: ignore[no-untyped-call]
+    with refused(path, r"is a TorchScript program .*: save torch.jit.load\('traced.pt'\).state_dict\(\)", WeightsError):
+        load_network(path, DENSENET)
+
+
+def test_a_whole_model_pickled(tmp_path: Path) -> None:
+    path = saved(fine_tuned(nn.Linear(1024, 5)), tmp_path / "whole.pth")
+    with refused(path, r"\(torchvision.models.densenet.DenseNet\), .* would run code: .* save model.state_dict\(\)"):
+        load_network(path, DENSENET)
+
+
+@pytest.mark.parametrize(
+    ("said", "classes"),
+    [
+        ({"class_to_idx": {"daisy": 0, "rose": 1}}, {"daisy": 0, "rose": 1}),
+        ({"classes": ["daisy", "rose"], "epoch": 3}, ["daisy", "rose"]),
+        ({"classes": 2}, None),
+        ({}, None),
+    ],
+)
+def test_classes_that_a_checkpoint_names(tmp_path: Path, said: dict[str, object], classes: object) -> None:
+    path = saved({"model_state_dict": TINY} | said, tmp_path / "own.pth")
+    assert classes_in(path) == classes
+
+
 OTHER = {"fc.weight": torch.zeros(2, 2)}
 
 
@@ -140,7 +246,10 @@ def test_a_truncated_file(tmp_path: Path, suffix: str, kept: float) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (Network(2, 2), "holds pickled objects and not only tensors, or is damaged: save model.state_dict"),
+        (
+            Network(2, 2),
+            "not only tensors (tests.scripts.model.test_checkpoint.Network), and loading them would run code",
+        ),
         ([torch.zeros(2)], "holds no state_dict: save model.state_dict"),
         (torch.zeros(2), "holds no state_dict: save model.state_dict"),
         (OTHER, "is not a checkpoint of DenseNet-121 (it has no classifier.weight): give one of that"),

@@ -12,8 +12,8 @@ WEIGHTS = Weights("a student", "ab", "MIT", "on photos", Accuracy(0.41234, 2 / 3
 
 def test_one_sentence_with_the_figures_and_the_way_to_better_ones() -> None:
     assert notice.of_weights(WEIGHTS) == (
-        "The weights are a student: 41.2 % top-1 and 66.7 % top-5 on eval.tar; densenet archive --weights official, "
-        "densenet stop and densenet serve bring torchvision's official ones if there is a network."
+        "The weights are a student: 41.2 % top-1 and 66.7 % top-5 on eval.tar; densenet archive --weights official "
+        "--overwrite, densenet stop and densenet serve bring torchvision's official ones if there is a network."
     )
 
 

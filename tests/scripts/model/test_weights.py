@@ -79,7 +79,9 @@ def test_another_file_of_the_official_name_is_not_passed_off_as_it(tmp_path: Pat
 
 
 def test_a_missing_path(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"There is no file .*none.pth: name a checkpoint \(.pth, .pt, .safetensors"):
+    with pytest.raises(
+        WeightsError, match=r"There is no file .*none.pth: name a checkpoint \(.pth, .pt, .ckpt, .safetensors"
+    ):
         find(str(tmp_path / "none.pth"))
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from scripts import paths, properties
+from scripts.archives.build_command import BuildCommand
 from scripts.archives.model_store import archives_in
 from scripts.errors import CommandError, NoWeights
 from scripts.files import digest_file, digest_line, sha256_of
@@ -29,11 +30,12 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The models whose archives were asked for; DenseNet's weights are nowhere."""
     asked: list[str] = []
 
-    def build(model: str, model_store: Path) -> None:
+    def build(model: str, model_store: Path, stand_in: bool = False) -> None:
         asked.append(model)
         if model == "densenet121":
             raise NoWeights([("weights/", "empty [/]")], "Put them there.")
         (model_store / f"{model}.mar").touch()
+        BuildCommand(["--model", model], stand_in).write(model_store / f"{model}.mar")
 
     monkeypatch.setattr(start, "build_model", build)
     return asked
@@ -61,6 +63,26 @@ def test_an_archive_that_an_upgrade_replaced(tmp_path: Path, capsys: pytest.Capt
     Upgrade(serving="m-2.0.mar", replaced="m.mar").record("m", tmp_path)
     assert [path.name for path in start.archives_to_serve(tmp_path, tmp_path)] == ["m-2.0.mar"]
     assert "m.mar is not loaded: an upgrade replaced it" in capsys.readouterr().err
+
+
+def test_the_stand_in_makes_way_for_a_model(
+    built: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start.build_missing_archive(tmp_path)
+    assert [path.name for path in start.archives_to_serve(tmp_path, tmp_path)] == ["efficientnet_lite0.mar"]
+    (tmp_path / "flowers.mar").touch()
+    capsys.readouterr()
+    assert [path.name for path in start.archives_to_serve(tmp_path, tmp_path)] == ["flowers.mar"]
+    said = capsys.readouterr().err
+    assert "efficientnet_lite0.mar is not loaded: it stood in while there was no other model." in said
+    assert "To serve it too: densenet archive --model efficientnet_lite0" in said
+
+
+def test_a_stand_in_that_a_person_built_stays(tmp_path: Path) -> None:
+    for name in ("efficientnet_lite0.mar", "flowers.mar"):
+        (tmp_path / name).touch()
+        BuildCommand([]).write(tmp_path / name)
+    assert len(start.archives_to_serve(tmp_path, tmp_path)) == 2
 
 
 def test_a_second_serve_asks_the_running_server(

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from handler.labels import Labels
+from scripts import paths
+from scripts.errors import CommandError
+from scripts.model.class_names import find, parse, read, render
+from tests.scripts.refusals import refused
+
+NAMES = [("daisy", "daisy"), ("rose", "rose")]
+PAIRS = [("n01", "daisy"), ("n02", "rose")]
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        ({"0": ["n01", "daisy"], "1": ["n02", "rose"]}, PAIRS),
+        ([["n01", "daisy"], ["n02", "rose"]], PAIRS),
+        ({"1": "rose", "0": "daisy"}, NAMES),
+        ({1: "rose", 0: "daisy"}, NAMES),
+        (["daisy", "rose"], NAMES),
+        (("daisy", "rose"), NAMES),
+        ({"rose": 1, "daisy": 0}, NAMES),
+        ({"0": 1, "1": 0}, [("1", "1"), ("0", "0")]),  # the folders of an ImageFolder, named by numbers
+        ({str(i): f"flower {i}" for i in reversed(range(12))}, [(f"flower {i}",) * 2 for i in range(12)]),
+    ],
+)
+def test_every_form_of_class_names(table: Any, names: list[tuple[str, str]], tmp_path: Path) -> None:
+    assert parse(table) == names
+    (tmp_path / "index_to_name.json").write_text(render(names))
+    labels = Labels.read(tmp_path / "index_to_name.json")
+    assert [labels[i] for i in range(len(labels))] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.json", '{"0": "daisy", "1": "rose"}'),
+        ("labels", '["daisy", "rose"]'),
+        ("labels.txt", "daisy\nrose\n\n"),
+        ("labels.txt", "\ufeffdaisy\r\n rose "),
+    ],
+)
+def test_a_file_of_class_names(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_bytes(text.encode())
+    assert read(tmp_path / name) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("labels.json", None, "There is no labels file .*labels.json: name one with --labels"),
+        ("labels.json", b"{", "does not name the classes .*: give a JSON file with"),
+        ("labels.json", b"3", "neither a list nor a mapping"),
+        ("labels.json", b"[]", "neither a list nor a mapping"),
+        ("labels.json", b"{}", "neither a list nor a mapping"),
+        ("labels.json", b'{"1": "daisy"}', "there is no class 0"),
+        ("labels.json", b'{"daisy": 1, "rose": 2}', "there is no class 0"),
+        ("labels.json", b'{"daisy": 0, "rose": 0}', "there is no class 1"),
+        ("labels.json", b'["daisy", 3]', "'3' is neither a name nor a pair"),
+        ("labels.json", b'[["a", "b", "c"]]', "is neither a name nor a pair"),
+        ("labels.json", b'["crane", "crane"]', "2 classes have the id 'crane'"),
+        ("labels.txt", b"daisy\n\nrose", "'' is neither a name nor a pair"),
+        ("labels.txt", b"", "neither a list nor a mapping"),
+        ("labels.txt", b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_what_names_no_classes(tmp_path: Path, name: str, content: bytes | None, why: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with refused(path, why):
+        read(path)
+
+
+def test_what_is_written_is_the_file_of_this_repository() -> None:
+    assert render(read(paths.LABELS)) == paths.LABELS.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.save({"class_to_idx": {"daisy": 0, "rose": 1}, "state_dict": {}}, tmp_path / "own.pth")
+    return tmp_path / "own.pth"
+
+
+def test_a_labels_file_wins_over_the_checkpoint_and_that_over_imagenet(checkpoint: Path, tmp_path: Path) -> None:
+    assert find(None, checkpoint, 2) == NAMES
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(PAIRS))
+    assert find(labels, checkpoint, 2) == PAIRS
+    torch.save({}, checkpoint)
+    assert len(find(None, checkpoint, 1000)) == 1000
+
+
+def test_another_number_of_classes(checkpoint: Path, tmp_path: Path) -> None:
+    with refused(checkpoint, "names 2 classes and the checkpoint has 3: give its own labels with --labels"):
+        find(None, checkpoint, 3)
+    torch.save({"classes": ["daisy", "daisy"]}, checkpoint)
+    with refused(checkpoint, "does not name its classes well .*: name them with --labels"):
+        find(None, checkpoint, 2)
+    torch.save({}, checkpoint)
+    with pytest.raises(CommandError, match=r"index_to_name.json names 1000 classes and the checkpoint has 2"):
+        find(None, checkpoint, 2)
