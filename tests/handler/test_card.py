@@ -58,6 +58,15 @@ def test_a_card_with_accuracy_survives_the_archive(tmp_path: Path) -> None:
     assert ModelCard.read(tmp_path) == card
 
 
+def test_a_card_of_int8_survives_the_archive_and_one_from_before_is_read(tmp_path: Path) -> None:
+    card = replace(CARD, quantization={"precision": "int8", "layers": 50})
+    card.write(tmp_path)
+    assert ModelCard.read(tmp_path) == card
+    fields = CARD.to_dict()
+    del fields["quantization"]
+    assert read(tmp_path, json.dumps(fields)) == CARD
+
+
 def test_a_card_from_before_there_was_accuracy_or_after(tmp_path: Path) -> None:
     """Its weights had three fields, and may have more one day."""
     weights = {"source": "a file", "sha256": "ab" * 32, "license": "BSD-3-Clause"}
