@@ -46,6 +46,11 @@ class BuildCommand:
             partial.write_text(json.dumps(asdict(self)) + "\n")
 
 
+def command_for(archive: Path) -> str:
+    """Return what to type to build a missing or damaged archive again."""
+    return str(BuildCommand.read(archive) or "densenet archive")
+
+
 def file_of(archive: Path) -> Path:
     return archive.with_name(f"{archive.name}.command")
 

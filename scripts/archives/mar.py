@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from scripts.archives.build_command import command_for
 from scripts.archives.members import check_contents, check_members
 from scripts.errors import CommandError
 from scripts.files import digest_file, sha256_of
@@ -47,10 +48,10 @@ class Archive:
                 unpacked_size = sum(member.file_size for member in mar.infolist())
             return cls(path, model["modelName"], model["modelVersion"], unpacked_size)
         except FileNotFoundError as error:
-            raise CommandError(f"There is no archive {path}: build it with densenet archive.") from error
+            raise CommandError(f"There is no archive {path}: build it with {command_for(path)}.") from error
         except (zipfile.BadZipFile, zlib.error, struct.error, KeyError, TypeError, ValueError, OSError) as error:
             raise CommandError(
-                f"{path} is not a model archive, or damaged: build it again with densenet archive."
+                f"{path} is not a model archive, or damaged: build it again with {command_for(path)}."
             ) from error
 
 
@@ -62,12 +63,12 @@ def check_digest(path: Path) -> None:
     expected = re.match(r"[0-9a-fA-F]{64}(?=\s)", expected_in.read_text(errors="replace"))
     if not expected:
         raise CommandError(
-            f"{expected_in} holds no SHA-256: build the archive again with densenet archive, or delete that file to "
+            f"{expected_in} holds no SHA-256: build the archive again with {command_for(path)}, or delete that file to "
             "serve the archive unchecked."
         )
     digest = sha256_of(path)
     if digest != expected[0].lower():
         raise CommandError(
             f"{path} was changed or damaged after it was built: its SHA-256 is {digest}, and "
-            f"{expected_in.name} says {expected[0]}. Build it again with densenet archive."
+            f"{expected_in.name} says {expected[0]}. Build it again with {command_for(path)}."
         )

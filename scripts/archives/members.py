@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from scripts.archives.build_command import command_for
 from scripts.errors import CommandError
 
 # An archive of DenseNet-121 unpacks to 71 MB, and weights hardly compress. Past 4 GB zip files have another format.
@@ -115,7 +116,7 @@ def _skip_sizes(file: BinaryIO, member: zipfile.ZipInfo) -> None:
 
 
 def _distrusted(archive: Path, what: str) -> CommandError:
-    return CommandError(f"{archive} holds {what}: do not trust it, build it again with densenet archive.")
+    return CommandError(f"{archive} holds {what}: do not trust it, build it again with {command_for(archive)}.")
 
 
 def leaves_its_folder(name: str) -> bool:
