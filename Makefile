@@ -63,7 +63,7 @@ test-faults: $(VENV)/.dev  ## overload, soak, kill and starve a server for minut
 	$(BIN)/pytest -m faults --full --junit-xml=build/faults.xml
 
 test-image: build/image/cpu/.complete $(VENV)/.dev  ## build the container image and run it, with podman (minutes)
-	$(BIN)/pytest -m image --image --junit-xml=build/image.xml
+	$(BIN)/pytest tests/deploy --image --junit-xml=build/image.xml
 
 fuzz: $(VENV)/.dev  ## look for input that breaks the handler, for SECONDS=600
 	FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/fuzz

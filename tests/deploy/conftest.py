@@ -144,3 +144,7 @@ def is_live(proxy: Proxy) -> bool:
         return requests.get(f"{proxy.admin}/ready", timeout=5).ok
     except requests.ConnectionError:
         return False
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--image", action="store_true", help="build and run the container image (make test-image)")
