@@ -30,8 +30,7 @@ POLL_SECONDS = 0.5
 # As deploy/kubernetes has it, with volumes for the run folder and the temporary one alone.
 RESTRICTED = (
     *("--read-only", "--user=10001:10001", "--cap-drop=all", "--security-opt=no-new-privileges"),
-    *("--tmpfs=/run/densenet:rw,mode=1777,size=512m", "--tmpfs=/tmp:rw,mode=1777,size=1g"),
-    *("--memory=4g", "--cpus=2"),
+    *("--tmpfs=/run/densenet:rw,mode=1777,size=512m", "--memory=4g", "--cpus=2"),
 )
 # What an image is made of, beside the models.
 SOURCES = ("deploy/Containerfile", ".dockerignore", "config.properties", "requirements.lock", "pyproject.toml")
@@ -147,8 +146,9 @@ class Container:
 
 
 @contextmanager
-def running(image: str, *options: str) -> Iterator[Container]:
-    started = podman("run", "--detach", *RESTRICTED, *options, image)
+def running(image: str, temporary: str = "1g") -> Iterator[Container]:
+    """Run the image as its command says, with so much room in its temporary folder."""
+    started = podman("run", "--detach", *RESTRICTED, f"--tmpfs=/tmp:rw,mode=1777,size={temporary}", image)
     assert started.returncode == 0, started.stderr
     container = Container(started.stdout.strip())
     try:

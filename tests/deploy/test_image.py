@@ -33,9 +33,9 @@ def ask(_):
     url = f"{endpoint.inference}/predictions/{model}"
     try:
         answer = requests.post(url, data=photo, headers=headers, timeout=60)
-        print(answer.status_code, answer.json().get("class_name"), flush=True)
+        print(f"{answer.status_code} {answer.json().get('class_name')}\\n", end="", flush=True)
     except requests.RequestException as error:
-        print("lost", repr(error), flush=True)
+        print(f"lost {error!r}\\n", end="", flush=True)
 with ThreadPoolExecutor(number) as pool:
     list(pool.map(ask, range(number)))
 """
@@ -100,8 +100,7 @@ def test_only_its_metrics_leave_it(container: Container) -> None:
     assert container.execute("python", "-c", ask).stdout.strip() == "200"
 
 
-def test_a_damaged_archive_is_not_built_in(image: str, stand_in_archive: Path, tmp_path: Path) -> None:
-    """With the last instruction but one's own check: sha256sum of what was copied."""
+def test_a_damaged_archive_is_not_built_in(image: str, stand_in_archive: Path) -> None:
     folder = paths.ROOT / "build" / "image" / "damaged"
     folder.mkdir(exist_ok=True)
     content = bytearray(stand_in_archive.read_bytes())
@@ -143,6 +142,6 @@ def test_without_torchserve_it_ends_and_says_so(image: str) -> None:
 
 
 def test_without_room_to_write_it_ends_and_says_so(image: str) -> None:
-    with running(image, "--tmpfs=/tmp:rw,mode=1777,size=8m") as container:
+    with running(image, temporary="8m") as container:
         assert container.status() == 1
         assert "TMPDIR" in container.logs()
