@@ -83,7 +83,15 @@ def build(archive: Path) -> str:
         options = ["--network=none", "--file=deploy/Containerfile", f"--tag={tag}"]
         done = podman("build", *options, *(f"--build-arg={one}" for one in arguments), ".", seconds=BUILD_SECONDS)
         assert done.returncode == 0, done.stdout + done.stderr
+        forget_others(tag)
         return tag
+
+
+def forget_others(tag: str) -> None:
+    """Remove the images of earlier states of the code: each holds more than a gigabyte."""
+    listed = podman("images", "--format={{.Repository}}:{{.Tag}}", tag.partition(":")[0]).stdout.split()
+    if old := [name for name in listed if name != tag]:
+        podman("image", "rm", *old)
 
 
 def digest(archive: Path) -> str:
