@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +17,8 @@ from tests import certificates
 from tests.deploy.conftest import Proxy, configuration, with_certificate
 from tests.local_server import Reply, as_json
 from web.__main__ import KEEP_ALIVE_SECONDS
-from web.connections import HEAD_SECONDS, MAX_HEAD_BYTES
+from web.guards.retries import NO_RETRY
+from web.http.protocol import HEAD_SECONDS, MAX_HEAD_BYTES
 from web.settings import GatewaySettings
 
 REQUESTS = 40
@@ -109,6 +111,15 @@ def test_where_all_are_full_nobody_insists(proxy: Proxy) -> None:
     answer = proxy.ask()
     assert (answer.status_code, answer.json()) == (503, {"message": "The queue is full."})
     assert [len(asked) for asked in proxy.asked()] == [1, 1]
+
+
+def test_a_refusal_that_says_so_is_final(proxy: Proxy) -> None:
+    """A gateway says it once it has refused many: then the others are full too, and a second try makes it worse."""
+    refusal = as_json({"message": "The queue is full."}, 503)
+    for host in proxy.hosts:
+        host.on("POST /predict", replace(refusal, headers={NO_RETRY: "true"}))
+    assert [proxy.ask().status_code for _ in range(REQUESTS)] == [503] * REQUESTS
+    assert sum(map(len, proxy.asked())) == REQUESTS
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 429, 500])

@@ -12,9 +12,9 @@ from scripts import paths
 from scripts.server.processes import STOP_SECONDS
 from scripts.stop import stop
 from tests.deploy.manifests import container, manifests, needs_kubectl, options, pod
-from web.connections import HEAD_SECONDS
+from web.http.protocol import HEAD_SECONDS
 from web.settings import GatewaySettings
-from web.upstream import READY_SECONDS
+from web.torchserve.upstream import READY_SECONDS
 
 pytestmark = needs_kubectl
 

