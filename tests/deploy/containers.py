@@ -30,7 +30,7 @@ POLL_SECONDS = 0.5
 # As deploy/kubernetes has it, with volumes for the run folder and the temporary one alone.
 RESTRICTED = (
     *("--read-only", "--user=10001:10001", "--cap-drop=all", "--security-opt=no-new-privileges"),
-    *("--tmpfs=/run/densenet:rw,mode=1777,size=512m", "--memory=4g", "--cpus=2"),
+    *("--tmpfs=/run/densenet:rw,mode=1777,size=512m", "--cpus=2"),
 )
 # What an image is made of, beside the models.
 SOURCES = ("deploy/Containerfile", ".dockerignore", "config.properties", "requirements.lock", "pyproject.toml")
@@ -136,9 +136,9 @@ class Container:
         return done.stdout + done.stderr
 
     def wait_until_ready(self) -> None:
-        """The last line of what a start reports tells how to stop it."""
+        """The gateway reports its addresses last."""
         deadline = time.monotonic() + START_SECONDS
-        while "densenet stop" not in self.logs():
+        while ":8000/predict" not in self.logs():
             assert self.inspect("{{.State.Running}}") == "true", self.logs()
             assert time.monotonic() < deadline, self.logs()
             time.sleep(POLL_SECONDS)
@@ -154,9 +154,10 @@ class Container:
 
 
 @contextmanager
-def running(image: str, temporary: str = "1g") -> Iterator[Container]:
-    """Run the image as its command says, with so much room in its temporary folder."""
-    started = podman("run", "--detach", *RESTRICTED, f"--tmpfs=/tmp:rw,mode=1777,size={temporary}", image)
+def running(image: str, temporary: str = "1g", memory: str = "4g") -> Iterator[Container]:
+    """Run the image as its command says, with so much room in its temporary folder and so much memory."""
+    limits = (f"--memory={memory}", f"--tmpfs=/tmp:rw,mode=1777,size={temporary}")
+    started = podman("run", "--detach", *RESTRICTED, *limits, image)
     assert started.returncode == 0, started.stderr
     container = Container(started.stdout.strip())
     try:

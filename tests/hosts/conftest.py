@@ -76,6 +76,7 @@ def farm(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> I
         units = tuple(Unit(machine, folder / machine.cable) for machine in made.units)
         for unit in units:
             unit.start(stores["1.0"])
+            stack.callback(unit.kill)
         balancer = Balancer(made.router, Path(envoy), folder, [(machine.address, PORT) for machine in made.units])
         stack.callback(balancer.stop)
         farm = Farm(made, units, balancer, stores, 1.0)
