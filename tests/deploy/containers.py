@@ -22,6 +22,8 @@ BUILD = paths.ROOT / "build" / "image"
 WHEELS = BUILD / "cpu" / ".complete"
 MODELS = BUILD / "models"
 BASE = BUILD / "base.tar"
+# What holds a pod's network and only waits. Podman's own needs the program catatonit, which few machines have.
+PAUSE = "localhost/densenet-pause"
 BASE_PACKAGES = "ca-certificates,libstdc++6,python3,python3-venv"
 BUILD_SECONDS = 900
 START_SECONDS = 180
@@ -52,6 +54,7 @@ def environment() -> dict[str, str]:
     settings = BUILD / "containers.conf"
     settings.write_text(
         f'[containers]\ndefault_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]\n'
+        f'[engine]\ninfra_image = "{PAUSE}:latest"\n'
     )
     return os.environ | {"CONTAINERS_CONF": str(settings)}
 
@@ -115,6 +118,12 @@ def base() -> str:
             pytest.skip(f"mmdebstrap cannot make a base image here: {done.stderr[-500:]}")
         assert podman("import", str(BASE), "localhost/densenet-base").returncode == 0
     return "localhost/densenet-base"
+
+
+def build_pause() -> None:
+    content = f'FROM {base()}\nCMD ["sleep", "infinity"]\n'
+    done = podman("build", f"--tag={PAUSE}", "--file=-", ".", stdin=content)
+    assert done.returncode == 0, done.stderr
 
 
 @dataclass(frozen=True)
