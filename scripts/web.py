@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -14,11 +15,13 @@ from scripts.client.http import Client
 from scripts.client.served import default_model
 from scripts.console import console_script, err, note, print_facts, relative, run, warn
 from scripts.errors import CommandError
-from scripts.options import FixedModels, ModelStore, RunDir
+from scripts.options import FixedModels, ModelStore, RunDir, Timeout
 from scripts.server.exposure import is_loopback
+from scripts.server.ports import check_port_is_free
 from scripts.server.settings import changes_of
 from scripts.server.start import start_or_find
-from web import gateway
+from scripts.server.torchserve import Server
+from web import gateway, unit
 from web.keys import ApiKeys
 from web.settings import GatewaySettings
 
@@ -42,6 +45,15 @@ def web(
     run_dir: RunDir = paths.RUN_DIR,
     fixed_models: FixedModels = False,
     config: Annotated[Path, typer.Option(help="TorchServe's settings.")] = paths.SERVER_CONFIG,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="A file of API keys, as densenet keys export prints it; followed when it changes."),
+    ] = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop both on SIGTERM.")] = False,
+    drain_delay: Annotated[
+        float, typer.Option(min=0, help="Seconds to go on after SIGTERM, while /readyz already answers 503.")
+    ] = 0,
+    timeout: Timeout = 60,
 ) -> None:
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
     check_installed()
@@ -49,19 +61,48 @@ def web(
     from web.limits.rate import parse_rate
 
     parse_rate(rate)
-    hosts = tuple(host_name(name) for name in allowed_host or ())
-    server = start_or_find(run_dir, model_store, config, changes=changes_of(fixed_models))
-    run_dir = run_dir.resolve()
-    if running := gateway.Gateway.find(run_dir):
-        note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
-        return
-    served = chosen_model(Client(server.endpoint), model)
-    origins = tuple(cors_origin or ())
     settings = GatewaySettings(
-        run_dir, served, host=host, port=port, rate=rate, cors_origins=origins, allowed_hosts=hosts
+        run_dir.resolve(),
+        model,
+        host=host,
+        port=port,
+        keys=keys.absolute() if keys else None,  # not resolved: Kubernetes replaces the link's target
+        foreground=foreground,
+        rate=rate,
+        cors_origins=tuple(cors_origin or ()),
+        allowed_hosts=tuple(host_name(name) for name in allowed_host or ()),
     )
-    warn_if_open(settings.host, ApiKeys(run_dir))
-    report(start_gateway(settings), run_dir)
+    ApiKeys(settings.run_dir, settings.keys).entries()  # a file that cannot be read starts nothing
+    if foreground:
+        check_nothing_runs(settings)
+    server = start_or_find(run_dir, model_store, config, changes=changes_of(fixed_models))
+    if foreground:
+        try:
+            started = start_before(server, settings)
+            unit.supervise(server, started, drain_delay, timeout)
+        except BaseException:  # a signal too
+            server.stop()
+            raise
+    elif running := gateway.Gateway.find(settings.run_dir):
+        note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
+    else:
+        start_before(server, settings)
+
+
+def check_nothing_runs(settings: GatewaySettings) -> None:
+    """Raise CommandError if the run folder has a server, or if the gateway's port is taken."""
+    if running := Server.find(settings.run_dir):
+        raise CommandError(f"A server runs already (pid {running.pid}): end it with densenet stop first.")
+    check_port_is_free("--port", settings.url)
+
+
+def start_before(server: Server, settings: GatewaySettings) -> gateway.Gateway:
+    """Start the gateway of a server and report it. Raises CommandError."""
+    settings = replace(settings, model=chosen_model(Client(server.endpoint), settings.model))
+    warn_if_open(settings.host, ApiKeys(settings.run_dir, settings.keys))
+    started = start_gateway(settings)
+    report(started, settings.run_dir)
+    return started
 
 
 def start_gateway(settings: GatewaySettings) -> gateway.Gateway:

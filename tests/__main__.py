@@ -31,7 +31,7 @@ DOCUMENTS = "documents"  # the tests that lie in no folder
 # The longest first, so that no core idles in the end, but only one that waits for the archives; then all others.
 LONGEST_FIRST = ("e2e", "lifecycle", "fuzz", "handler", DOCUMENTS, "scripts", "browser")
 # They measure a server under load: nothing may run beside them.
-ALONE = ("faults",)
+ALONE = ("faults", "hosts")
 MOST_AT_ONCE = 4
 OUTCOMES = ("FAILED ", "ERROR ", "SKIPPED ")
 

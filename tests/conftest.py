@@ -34,7 +34,7 @@ CHROMIUM_FLAGS = [
 
 
 # What the tests of a folder do beyond this process: see pyproject.toml.
-MARKS = {"e2e": "e2e", "lifecycle": "e2e", "faults": "faults"}
+MARKS = {"e2e": "e2e", "lifecycle": "e2e", "faults": "faults", "hosts": "faults"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

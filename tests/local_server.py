@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,6 +36,7 @@ class Reply:
     hangs: bool = False
     location: str = ""
     endless: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def as_json(content: Any, status: int = 200) -> Reply:
@@ -72,6 +73,8 @@ def serve(tls: ssl.SSLContext | None = None) -> Iterator[LocalServer]:
             self.send_response(reply.status)
             if not reply.endless:
                 self.send_header("Content-Length", str(len(reply.body) if reply.declared is None else reply.declared))
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
             if reply.location:
                 self.send_header("Location", reply.location)
             self.end_headers()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from typing import Any
 
 import uvicorn
@@ -10,6 +12,7 @@ from fastapi import FastAPI
 
 from scripts.client.endpoint import Endpoint
 from web.app import create_app
+from web.gateway import END_SOON
 from web.http.protocol import limited_protocol
 from web.settings import GatewaySettings
 from web.torchserve.upstream import Upstream
@@ -22,8 +25,10 @@ LOG_BYTES = 10_000_000
 
 def main() -> None:
     settings = GatewaySettings.from_json(sys.argv[1])
+    ending = threading.Event()
+    signal.signal(END_SOON, lambda *_: ending.set())
     uvicorn.run(
-        application(settings),
+        application(settings, ending),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -32,34 +37,34 @@ def main() -> None:
         access_log=False,  # TorchServe keeps one
         log_config=log_config(settings),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_graceful_shutdown=None if settings.foreground else STOP_SECONDS,
         server_header=False,
     )
 
 
-def application(settings: GatewaySettings) -> FastAPI:
+def application(settings: GatewaySettings, ending: threading.Event) -> FastAPI:
     upstream = Upstream(
         Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight, fair_share=settings.fair_share
     )
-    return create_app(upstream, settings)
+    return create_app(upstream, settings, ending)
 
 
 def log_config(settings: GatewaySettings) -> dict[str, Any]:
-    """Configure logging: warnings and errors, in files of bounded size."""
+    """Configure logging: warnings and errors, in files of bounded size or on stderr."""
+    files = {
+        "class": "logging.handlers.RotatingFileHandler",
+        "filename": str(settings.run_dir / LOG_FILE),
+        "maxBytes": LOG_BYTES,
+        "backupCount": 1,
+        "formatter": "line",
+    }
+    stderr = {"class": "logging.StreamHandler", "formatter": "line"}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-        "handlers": {
-            "file": {
-                "class": "logging.handlers.RotatingFileHandler",
-                "filename": str(settings.run_dir / LOG_FILE),
-                "maxBytes": LOG_BYTES,
-                "backupCount": 1,
-                "formatter": "line",
-            }
-        },
-        "root": {"handlers": ["file"], "level": "WARNING"},
+        "handlers": {"log": stderr if settings.foreground else files},
+        "root": {"handlers": ["log"], "level": "WARNING"},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
@@ -16,6 +17,7 @@ from web.guards.bodies import Bodies
 from web.guards.headers import SafeHeaders
 from web.guards.hosts import KnownHosts, known_hosts
 from web.guards.origins import OwnOrigin
+from web.guards.retries import RetryThrottle
 from web.keys import ApiKeys
 from web.limits.budget import Admission
 from web.limits.rate import RateLimit
@@ -29,8 +31,8 @@ class Application(FastAPI):
         return SafeHeaders(super().build_middleware_stack())  # outside Starlette's own, which answers a bug
 
 
-def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
-    """Build the application; it closes `upstream` when it ends."""
+def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.Event | None = None) -> FastAPI:
+    """Build the application; it closes `upstream` when it ends. Once `ending` is set, /readyz answers 503."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -51,11 +53,11 @@ def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
     app.include_router(predictions.router(upstream, settings, admission))
     app.include_router(explanations.router(upstream, settings, admission))
     app.include_router(model.router(upstream, settings))
-    app.include_router(health.router(upstream))
+    app.include_router(health.router(upstream, ending or threading.Event()))
     pages.install(app)
     # A request passes the last one added first. CORS comes before the key: a browser sends its question without one.
     app.add_middleware(Bodies, settings=settings)
-    app.add_middleware(Access, keys=ApiKeys(settings.run_dir), rate=RateLimit(settings.rate))
+    app.add_middleware(Access, keys=ApiKeys(settings.run_dir, settings.keys), rate=RateLimit(settings.rate))
     app.add_middleware(OwnOrigin, named=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(
@@ -65,4 +67,5 @@ def create_app(upstream: Upstream, settings: GatewaySettings) -> FastAPI:
             allow_headers=["Authorization"],
         )
     app.add_middleware(KnownHosts, names=known_hosts(settings))
+    app.add_middleware(RetryThrottle)
     return app

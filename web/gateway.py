@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 STATE_FILE = "gateway.json"
 CONSOLE_FILE = "gateway-console.log"
+# Tells the process to answer 503 at /readyz, and everything else as before.
+END_SOON = signal.SIGUSR1
 READY_SECONDS = 60
 ASK_SECONDS = 10
 POLL_SECONDS = 0.1
@@ -48,29 +51,41 @@ class Gateway:
             gateway = cls(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
             raise ServingError(f"{path} is damaged: end the gateway by hand and delete that file.") from error
-        return gateway if processes.find(gateway.pid, gateway.created) else None
+        return gateway if gateway.process() else None
 
     def save(self, run_dir: Path) -> None:
         (run_dir / STATE_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
+    def process(self) -> psutil.Process | None:
+        return processes.find(self.pid, self.created)
+
+    def say_not_ready(self) -> None:
+        """Have /readyz answer 503, so that a load balancer sends new requests elsewhere. The others are answered."""
+        if process := self.process():
+            process.send_signal(END_SOON)
+
     def stop(self, run_dir: Path) -> None:
         """Let it answer the requests that it has, then end it."""
-        if process := processes.find(self.pid, self.created):
+        if process := self.process():
             processes.end(process)
         (run_dir / STATE_FILE).unlink(missing_ok=True)
 
 
 def start(settings: GatewaySettings) -> Gateway:
-    """Start the gateway in the background. Returns as soon as its process runs. Raises ServingError."""
+    """Start the gateway's process and return as soon as it runs. Raises ServingError.
+
+    It writes to this process's stderr if the settings say foreground, otherwise to a file.
+    """
     check_port_is_free("--port", settings.url)
     command = [sys.executable, "-m", "web", settings.to_json()]
     with private_file(settings.run_dir / CONSOLE_FILE) as console:
+        output = sys.stderr.fileno() if settings.foreground else console
         process = subprocess.Popen(
             command,
             cwd=paths.ROOT,
             stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=console,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
             umask=0o077,  # nobody else may read its log
         )
@@ -83,8 +98,9 @@ def wait_until_ready(gateway: Gateway, run_dir: Path, progress: Callable[[str], 
     """Wait until the gateway reaches TorchServe. If it ends, raises ServingError with what it printed."""
     deadline = time.monotonic() + READY_SECONDS
     while not is_ready(gateway):
-        if processes.find(gateway.pid, gateway.created) is None:
-            raise ServingError(f"The gateway ended while starting:\n{(run_dir / CONSOLE_FILE).read_text().strip()}")
+        if not gateway.process():
+            said = (run_dir / CONSOLE_FILE).read_text().strip() or "what it printed stands above."
+            raise ServingError(f"The gateway ended while starting:\n{said}")
         if time.monotonic() > deadline:
             raise ServingError(f"The gateway is not ready after {READY_SECONDS} s: {gateway.url}/readyz says why.")
         progress("Starting the gateway")

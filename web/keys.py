@@ -2,6 +2,7 @@
 
 A key has 256 random bits, so nobody can guess it from its SHA-256; slow hashes are for passwords, which people choose.
 The gateway asks for a key as long as the file exists, even after the last key was revoked: it never opens by itself.
+A gateway that was told to read another file, as a Secret that is mounted into a container, always asks for a key.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hmac
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,16 +28,20 @@ LONGEST_NAME = 64
 
 
 class ApiKeys:
-    """The API keys of one run folder. The file is read again when it changes, so that a running gateway follows it."""
+    """The API keys of one run folder, or those in another file, `given`, that somebody else keeps.
 
-    def __init__(self, run_dir: Path) -> None:
-        self.path = run_dir / KEYS_FILE
+    The file is read again when it changes, so that a running gateway follows it.
+    """
+
+    def __init__(self, run_dir: Path, given: Path | None = None) -> None:
+        self.path = given or run_dir / KEYS_FILE
+        self._is_given = given is not None
         self._digests: dict[str, str] = {}
         self._read_at: tuple[int, int] | None = None
 
     @property
     def enforced(self) -> bool:
-        return self.path.exists()
+        return self._is_given or self.path.exists()
 
     def add(self, name: str) -> str:
         """Make a key and return it. It cannot be shown again. Raises ServingError."""
@@ -69,7 +75,9 @@ class ApiKeys:
 
     def entries(self) -> dict[str, dict[str, str]]:
         """Map each key's name to its SHA-256 and the time it was made. Raises ServingError."""
-        if not self.path.exists():
+        if self._is_given:
+            self._check_file()
+        elif not self.path.exists():
             return {}
         try:
             entries = json.loads(self.path.read_text())
@@ -79,6 +87,13 @@ class ApiKeys:
                 f"{self.path} is damaged, and nobody gets in: put a copy back, "
                 "or write {} into it and add the keys again."
             ) from error
+
+    def _check_file(self) -> None:
+        """A group may read the file, since Kubernetes gives a Secret to the group of the pod. Raises ServingError."""
+        if not self.path.exists():
+            raise ServingError(f"There is no file {self.path}: densenet keys export prints one.")
+        if self.path.stat().st_mode & stat.S_IRWXO:
+            raise ServingError(f"Every user of this machine can open {self.path}: run chmod o= {self.path}.")
 
     @contextmanager
     def _change(self) -> Iterator[dict[str, dict[str, str]]]:

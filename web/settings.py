@@ -10,12 +10,16 @@ from typing import Self
 from handler.cores import default_workers
 from handler.settings import Settings
 
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
 
 @dataclass(frozen=True)
 class GatewaySettings:
     """What a gateway serves, to whom, and its limits, which protect memory and the other clients.
 
     run_dir: the server's run folder, which also holds the API keys and the gateway's log.
+    keys: a file of API keys that takes the place of the run folder's.
+    foreground: whether warnings go to stderr, and the end waits for every answer, since another process bounds it.
     model: the model that answers.
     rate: the requests that one API key may make, as 600/minute.
     cors_origins: the origins whose pages may send requests and read answers.
@@ -30,6 +34,8 @@ class GatewaySettings:
     model: str
     host: str = "127.0.0.1"
     port: int = 8000
+    keys: Path | None = None
+    foreground: bool = False
     rate: str = "600/minute"
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
@@ -48,15 +54,17 @@ class GatewaySettings:
     min_upload_rate: float = 4000
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self) | {"run_dir": str(self.run_dir)})
+        return json.dumps(asdict(self), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         values = json.loads(text)
         lists = {name: tuple(values.get(name, ())) for name in ("cors_origins", "allowed_hosts")}
-        return cls(**values | lists | {"run_dir": Path(values["run_dir"])})
+        files = {name: Path(values[name]) for name in ("run_dir", "keys") if values.get(name)}
+        return cls(**values | lists | files)
 
     @property
     def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address
-        return f"http://{host}:{self.port}"
+        """The address at which this machine reaches it; where it listens on every address, that is the loopback one."""
+        host = LOOPBACK_OF.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"

@@ -18,15 +18,20 @@ POLL_SECONDS = 0.1
 REST_SECONDS = 0.5
 
 
-def stop_gently(server: Server, timeout: float) -> None:
-    """Stop a server after its last answer, or after `timeout` seconds, and say if requests were cut off."""
+def stop_gently(server: Server, timeout: float) -> bool:
+    """Stop a server after its last answer, or after `timeout` seconds, and say if requests were cut off.
+
+    Returns whether all were answered.
+    """
     try:
-        if not drain(server.endpoint, timeout):
-            warn(f"Some requests were not answered within {timeout:.0f} s: they are cut off.")
+        if drain(server.endpoint, timeout):
+            return True
+        warn(f"Some requests were not answered within {timeout:.0f} s: they are cut off.")
     except CommandError as error:
         warn(f"{error} Requests that it has accepted are cut off.")
     finally:
         server.stop()
+    return False
 
 
 def drain(endpoint: Endpoint, seconds: float) -> bool:

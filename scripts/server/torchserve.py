@@ -22,6 +22,7 @@ from scripts.errors import CommandError
 from scripts.files import check_space, private_file
 from scripts.server import processes
 from scripts.server.java import find_java
+from scripts.server.memory import check_memory
 from scripts.server.ports import DEFAULT_ADDRESSES, check_port_is_free
 from scripts.server.settings import settings_of
 
@@ -99,6 +100,7 @@ def start(
     values = settings_of(config, model_store, archives, port, changes or {})
     for key in DEFAULT_ADDRESSES:
         check_port_is_free(key, values[key])
+    check_memory(len(archives) * int(values["default_workers_per_model"]))
 
     run_dir = prepare(run_dir)
     effective = run_dir / paths.SERVER_CONFIG.name

@@ -30,6 +30,15 @@ def test_add_list_revoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert ApiKeys(tmp_path).name_of(key) is None
 
 
+def test_what_is_exported_opens_another_gateway(tmp_path: Path) -> None:
+    key = ApiKeys(tmp_path / "here").add("phone")
+    file = tmp_path / "keys.json"
+    file.touch(0o600)
+    file.write_text(densenet("export", "--run-dir", tmp_path / "here"))
+    assert key not in file.read_text()
+    assert ApiKeys(tmp_path / "there", file).name_of(key) == "phone"
+
+
 def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match="There is no key named phone"):
         densenet("revoke", "phone", "--run-dir", tmp_path)

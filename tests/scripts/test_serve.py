@@ -7,6 +7,7 @@ import pytest
 
 from scripts import serve
 from scripts.errors import CommandError
+from scripts.server import supervision
 from scripts.server.torchserve import Server
 
 
@@ -51,7 +52,7 @@ def test_in_the_foreground_the_end_of_torchserve_is_a_failure(
     answering: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped: list[Server] = []
-    monkeypatch.setattr(serve, "POLL_SECONDS", 0)
+    monkeypatch.setattr(supervision, "POLL_SECONDS", 0)
     monkeypatch.setattr(Server, "process", lambda _: None)
     monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
     with pytest.raises(CommandError, match=r"TorchServe ended by itself: .*logs tells more"):

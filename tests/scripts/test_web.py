@@ -8,6 +8,7 @@ from scripts import web as command
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
 from scripts.errors import CommandError, ServingError
+from scripts.server.torchserve import Server
 from tests.local_server import LocalServer, as_json
 from web.keys import ApiKeys
 
@@ -50,4 +51,33 @@ def test_a_host_that_is_none_starts_nothing(tmp_path: Path) -> None:
 def test_a_wrong_rate_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match="--rate often is no rate"):
         command.web(rate="often", run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [
+        (None, 0, "There is no file"),
+        ("{", 0o600, "is damaged, and nobody gets in"),
+        ("{}", 0o644, "Every user of this machine can open"),
+    ],
+)
+def test_keys_that_cannot_be_used_start_nothing(tmp_path: Path, content: str | None, mode: int, said: str) -> None:
+    file = tmp_path / "keys.json"
+    if content is not None:
+        file.write_text(content)
+        file.chmod(mode)
+    with pytest.raises(ServingError, match=said):
+        command.web(keys=file, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_foreground_is_for_a_unit_of_its_own(tmp_path: Path, running: Server) -> None:
+    with pytest.raises(CommandError, match=f"A server runs already .pid {running.pid}.: end it"):
+        command.web(foreground=True, run_dir=running.endpoint.folder)
+
+
+def test_a_taken_port_starts_no_unit(tmp_path: Path, taken: int) -> None:
+    with pytest.raises(CommandError, match=f"Port {taken} is taken by another program"):
+        command.web(foreground=True, port=taken, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -118,3 +118,65 @@ def test_what_a_killed_process_left_is_no_obstacle(keys: ApiKeys) -> None:
 
     keys.add("laptop")
     assert set(keys.entries()) == {"phone", "laptop"}
+
+
+@pytest.fixture
+def mounted(keys: ApiKeys, tmp_path: Path) -> tuple[ApiKeys, str]:
+    """Keys as Kubernetes mounts a Secret, and one that is valid: links lead to a folder that is replaced as a whole."""
+    key = keys.add("phone")
+    volume = tmp_path / "volume"
+    mount(volume, "first", keys.path.read_text())
+    (volume / "keys.json").symlink_to(Path("..data", "keys.json"))
+    return ApiKeys(tmp_path / "other", volume / "keys.json"), key
+
+
+def mount(volume: Path, name: str, text: str, mode: int = 0o440) -> None:
+    folder = volume / name
+    folder.mkdir(parents=True)
+    (folder / "keys.json").write_text(text)
+    (folder / "keys.json").chmod(mode)
+    (volume / "..new").symlink_to(name)
+    (volume / "..new").rename(volume / "..data")
+
+
+def test_a_mounted_file_of_keys(mounted: tuple[ApiKeys, str]) -> None:
+    gateway, key = mounted
+    assert gateway.enforced
+    assert gateway.name_of(key) == "phone"
+
+
+def test_a_mounted_file_that_is_replaced_is_read_again(mounted: tuple[ApiKeys, str], tmp_path: Path) -> None:
+    gateway, key = mounted
+    assert gateway.name_of(key) == "phone"
+    mount(tmp_path / "volume", "second", "{}")
+    assert gateway.name_of(key) is None
+    assert gateway.enforced
+
+
+def test_a_mounted_file_that_is_gone_lets_nobody_in(mounted: tuple[ApiKeys, str], tmp_path: Path) -> None:
+    gateway, _ = mounted
+    (tmp_path / "volume" / "..data").unlink()
+    assert gateway.enforced
+    with pytest.raises(ServingError, match=r"There is no file .*keys.json: densenet keys export prints one"):
+        gateway.entries()
+
+
+@pytest.mark.parametrize(("mode", "refused"), [(0o440, False), (0o660, False), (0o444, True), (0o442, True)])
+def test_a_mounted_file_that_everybody_opens_is_refused(
+    mounted: tuple[ApiKeys, str], tmp_path: Path, mode: int, refused: bool
+) -> None:
+    gateway, _ = mounted
+    mount(tmp_path / "volume", "second", "{}", mode)
+    if refused:
+        with pytest.raises(ServingError, match=r"Every user of this machine can open .*: run chmod o= "):
+            gateway.entries()
+    else:
+        assert gateway.entries() == {}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "\xff"])
+def test_a_mounted_file_that_is_damaged(mounted: tuple[ApiKeys, str], tmp_path: Path, text: str) -> None:
+    gateway, _ = mounted
+    mount(tmp_path / "volume", "second", text)
+    with pytest.raises(ServingError, match=r"keys.json is damaged, and nobody gets in"):
+        gateway.entries()

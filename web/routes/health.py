@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from fastapi import APIRouter
 
 from web.errors import ServiceUnavailable
@@ -9,7 +11,7 @@ from web.routes.schemas import Error
 from web.torchserve.upstream import Upstream
 
 
-def router(upstream: Upstream) -> APIRouter:
+def router(upstream: Upstream, ending: threading.Event) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
     @routes.get("/healthz")
@@ -19,7 +21,9 @@ def router(upstream: Upstream) -> APIRouter:
 
     @routes.get("/readyz", responses={503: {"model": Error}})
     async def readyz() -> dict[str, str]:
-        """TorchServe runs and a worker of the model is ready. Send no requests while this fails."""
+        """TorchServe runs, a worker of the model is ready, and nobody ends them. Send no requests while this fails."""
+        if ending.is_set():
+            raise ServiceUnavailable("The gateway ends soon: send requests to another one.")
         if not await upstream.ready():
             raise ServiceUnavailable(f"No worker of {upstream.model} is ready.")
         return {"status": "Ready", "model": upstream.model}

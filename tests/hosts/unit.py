@@ -1,0 +1,88 @@
+"""One unit as it runs on a machine of its own: a gateway and its TorchServe, started, killed, told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from scripts import paths
+from tests.hosts.network import Machine
+
+PORT = 8000
+READY_SECONDS = 120
+END_SECONDS = 90
+POLL_SECONDS = 0.2
+# How long a unit goes on taking requests once it says that it ends: the load balancer asks every second.
+DRAIN_DELAY = 3
+
+
+class Unit:
+    """`densenet web --foreground` on a machine. Only the gateway's port is reachable from the others."""
+
+    def __init__(self, machine: Machine, folder: Path) -> None:
+        self.machine = machine
+        self.url = f"http://{machine.address}:{PORT}"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, model_store: Path) -> None:
+        """Start it; returns at once."""
+        options: list[str | Path] = ["--host", self.machine.address, "--port", str(PORT), "--fixed-models"]
+        options += ["--drain-delay", str(DRAIN_DELAY), "--allowed-host", "*", "--run-dir", self._folder / "run"]
+        self._folder.mkdir(exist_ok=True)
+        with (self._folder / "console.log").open("ab") as console:
+            self._process = subprocess.Popen(
+                self.machine.command(
+                    [sys.executable, "-m", "scripts.web", "--foreground", "--model-store", model_store, *options]
+                ),
+                cwd=paths.ROOT,
+                env=os.environ | {"PYTHONPATH": str(paths.ROOT)},
+                stdout=console,
+                stderr=console,
+            )
+
+    def wait_until_ready(self, asking: Machine) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.is_ready(asking):
+            assert self._process is not None
+            assert self._process.poll() is None, self.console()
+            assert time.monotonic() < deadline, f"not ready after {READY_SECONDS} s:\n{self.console()}"
+            time.sleep(POLL_SECONDS)
+
+    def is_ready(self, asking: Machine) -> bool:
+        """Ask /readyz from another machine."""
+        program = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=2)"
+        asked = subprocess.run(
+            asking.command([sys.executable, "-c", program, f"{self.url}/readyz"]), capture_output=True, check=False
+        )
+        return asked.returncode == 0
+
+    def kill(self) -> None:
+        """End it as a loss of power would, and collect the process."""
+        self.machine.kill()
+        assert self._process is not None
+        self._process.wait(END_SECONDS)
+
+    def end(self) -> int:
+        """Tell it to end, and return its exit status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(END_SECONDS)
+
+    def workers(self) -> list[int]:
+        """Return the process ids of TorchServe's workers."""
+        return [pid for pid in self.machine.pids() if b"model_service_worker" in _command_line(pid)]
+
+    def console(self) -> str:
+        return (self._folder / "console.log").read_text()
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""  # it ended meanwhile
