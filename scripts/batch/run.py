@@ -35,8 +35,7 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
         batch_size=1,
         compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
         num_cpus=1,
-        max_restarts=-1,
-        max_task_retries=RETRIES,
+        ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
     )
     try:
         for row in reports.iter_rows():
