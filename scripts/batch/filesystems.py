@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -33,6 +34,16 @@ def is_uri(name: str) -> bool:
 def absolute(name: str) -> str:
     """Name a file so that every host and every later run finds it: a URI as it is, a path from the root."""
     return name if is_uri(name) else str(Path(name).absolute())
+
+
+def join(folder: str, name: str) -> str:
+    """Name a file in a folder; a URI's query stays at its end."""
+    base, mark, query = folder.partition("?") if is_uri(folder) else (folder, "", "")
+    return f"{base.rstrip('/')}/{name.lstrip('/')}{mark}{query}"
+
+
+def suffix(name: str) -> str:
+    return PurePosixPath(name.partition("?")[0] if is_uri(name) else name).suffix.lower()
 
 
 def locate(name: str) -> tuple[fs.FileSystem, str]:
@@ -78,21 +89,18 @@ def patiently(act: Callable[[], Result]) -> Result:
 
 
 def _is_full(error: OSError) -> bool:
-    import errno
-
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def walk(name: str) -> Iterator[str]:
     """Yield the files in a folder and its folders, sorted in each; the listing of one folder is in memory at a time."""
     file_system, top = locate(name)
-    prefix = name.rstrip("/") if is_uri(name) else top.rstrip("/")
     waiting = [top]
     while waiting:
         found = file_system.get_file_info(fs.FileSelector(waiting.pop()))
         for info in sorted(found, key=lambda info: info.path):
             if info.type == fs.FileType.File:
-                yield prefix + info.path[len(top.rstrip("/")) :]
+                yield join(name, info.path.strip("/")[len(top.strip("/")) :])  # fsspec's paths may begin with a slash
         folders = (info.path for info in found if info.type == fs.FileType.Directory)
         waiting += sorted(folders, reverse=True)
 

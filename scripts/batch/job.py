@@ -11,7 +11,7 @@ from pyarrow import fs
 
 from scripts.archives.mar import Archive
 from scripts.batch import manifest, photos
-from scripts.batch.filesystems import absolute, locate, write_whole
+from scripts.batch.filesystems import absolute, join, locate, write_whole
 from scripts.errors import CommandError
 from scripts.files import sha256_of
 
@@ -54,16 +54,16 @@ class Job:
         min_probability: float | None = None,
     ) -> Self:
         digest = sha256_of(archive.path)
-        where = absolute(output).rstrip("/")
+        where = absolute(output)
         return cls(absolute(source), where, column, archive.name, archive.version, digest, top_k, min_probability)
 
     @property
     def manifest(self) -> str:
-        return f"{self.output}/{FOLDER}/photos.parquet"
+        return join(self.output, f"{FOLDER}/photos.parquet")
 
     @property
     def record(self) -> str:
-        return f"{self.output}/{FOLDER}/job.json"
+        return join(self.output, f"{FOLDER}/job.json")
 
     @property
     def headers(self) -> dict[str, str]:

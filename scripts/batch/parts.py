@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from scripts.batch.filesystems import UNFINISHED, locate, patiently, write_whole
+from scripts.batch.filesystems import UNFINISHED, join, locate, patiently, write_whole
 from scripts.batch.manifest import Chunk
 
 NAME = re.compile(r"part-(\d{12})\.parquet")
@@ -54,7 +54,7 @@ def write(folder: str, chunk: Chunk, rows: Sequence[dict[str, Any]]) -> Done:
     table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer)
-    write_whole(f"{folder}/part-{chunk.first:012d}.parquet", buffer.getvalue())
+    write_whole(join(folder, f"part-{chunk.first:012d}.parquet"), buffer.getvalue())
     return Done(chunk.first, table.num_rows, table.num_rows - table["error_code"].null_count)
 
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from scripts.batch.filesystems import absolute, locate, walk
+from scripts.batch.filesystems import absolute, locate, suffix, walk
 from scripts.errors import CommandError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
@@ -57,18 +56,18 @@ def find(source: str, column: str | None) -> Iterator[Photo]:
 
 def _in_folder(folder: str, column: str | None) -> Iterator[Photo]:
     for file in walk(folder):
-        suffix = _suffix(file)
+        kind = suffix(file)
         if column is not None:
-            if suffix == ".parquet":
+            if kind == ".parquet":
                 yield from _in_parquet(file, column)
-        elif suffix in SUFFIXES:
+        elif kind in SUFFIXES:
             yield Photo(file)
-        elif suffix == ".tar":
+        elif kind == ".tar":
             yield from _in_tar(file)
 
 
 def _in_file(file: str, column: str | None) -> Iterator[Photo]:
-    match _suffix(file):
+    match suffix(file):
         case ".parquet":
             yield from _in_parquet(file, column)
         case ".tar":
@@ -99,7 +98,7 @@ def _in_tar(file: str) -> Iterator[Photo]:
     file_system, path = locate(file)
     with file_system.open_input_file(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
         for member in tar:
-            if member.isreg() and _suffix(member.name) in SUFFIXES:
+            if member.isreg() and suffix(member.name) in SUFFIXES:
                 yield Photo(f"{file}/{member.name}", file, member.offset_data, member.size)
 
 
@@ -130,7 +129,3 @@ def _column(file: str, schema: pa.Schema, column: str | None) -> str:
 def photo_column(schema: pa.Schema, column: str | None) -> str:
     """Name the column that `find` chose in a Parquet file of encoded photos."""
     return _column("The file", schema, column)
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scripts.batch.filesystems import locate, patiently
+from scripts.batch.filesystems import locate, patiently, suffix
 from scripts.batch.photos import Photo, photo_column
 from scripts.errors import CommandError
 
@@ -59,7 +59,7 @@ class Reader:
             return Unreadable(502, f"The photo cannot be read ({error}): check its permissions and the store.")
 
     def _read(self, photo: Photo) -> bytes | Unreadable:
-        if photo.file is not None and photo.file.endswith(".parquet"):
+        if photo.file is not None and suffix(photo.file) == ".parquet":
             return self._cell(photo.file, photo.offset, photo.size)
         file_system, path = locate(photo.file or photo.path)
         with file_system.open_input_file(path) as file:

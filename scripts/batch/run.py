@@ -14,7 +14,7 @@ from scripts.batch.worker import Worker
 from scripts.errors import CommandError
 
 # A chunk whose worker dies is given to another so many times: a photo that kills every worker ends the run.
-RETRIES = 3
+RETRIES = 2
 
 
 def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int | None) -> Iterator[Done]:
