@@ -58,7 +58,7 @@ def make_archive(path: Path, version: str) -> Path:
 
 @pytest.fixture
 def slow_photos(tmp_path: Path) -> Path:
-    return make_photos(tmp_path / "photos", 600, b"slow")
+    return make_photos(tmp_path / "photos", 200, b"slow")
 
 
 def make_photos(folder: Path, number: int, content: bytes) -> Path:
