@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ STORE_BYTES = 100_000_000
 @contextmanager
 def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bool) -> Iterator[None]:
     """Connect to a cluster, or start Ray here on loopback without telemetry, and end it afterwards."""
-    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    settings = {"RAY_USAGE_STATS_ENABLED": "0"}
     if address is None:
         # Its name speaks of other systems: it makes Ray take 127.0.0.1 for its address, and so listen there alone.
         settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -29,13 +30,14 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
 
     common = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is not None:
-        ray.init(address=address, **common)
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        with _quiet():
+            ray.init(address=address, **common)
+            try:
+                yield
+            finally:
+                ray.shutdown()
         return
-    with _temporary() as folder:
+    with _temporary() as folder, _quiet():
         ray.init(
             num_cpus=workers,
             num_gpus=0,
@@ -63,3 +65,19 @@ def _temporary() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Ray's C++ writes to the standard error's descriptor, whatever its level, from the person's terminal."""
+    terminal, stderr = os.dup(2), sys.stderr
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    with os.fdopen(terminal, "w") as sys.stderr:
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            sys.stderr = stderr
+            os.dup2(terminal, 2)

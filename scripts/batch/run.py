@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from scripts.errors import CommandError
 
 # A chunk whose worker dies is given to another so many times: a photo that kills every worker ends the run.
 RETRIES = 2
+RESUME = "once that is repaired, run the same command to resume."
 
 
 def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int | None) -> Iterator[Done]:
@@ -25,34 +26,29 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
-    _quieten(DataContext.get_current())
+    DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error ends the run, and is told as a sentence
     cores = int(ray.cluster_resources().get("CPU", 1))
     workers = max(1, min(most_workers or cores, cores, len(left)))
     rows = [{"first": chunk.first, "count": chunk.count} for chunk in left]
-    reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        Worker,
-        fn_constructor_args=(job, ray.put(archive.read_bytes())),
-        batch_size=1,
-        compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-        num_cpus=1,
-        ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # until 2.64, ray_remote_args_fn is the one way to bound the retries
+        reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            Worker,
+            fn_constructor_args=(job, ray.put(archive.read_bytes())),
+            batch_size=1,
+            compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
+            num_cpus=1,
+            ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
+        )
     try:
         for row in reports.iter_rows():
+            if row["failure"]:
+                raise CommandError(f"{job.output} cannot be written ({row['failure']}): {RESUME}")
             yield Done(int(row["first"]), int(row["rows"]), int(row["errors"]))
     except ray.exceptions.RayError as error:
-        raise CommandError(f"The workers could not go on ({_cause(error)}): run the same command to resume.") from error
+        raise CommandError(f"The workers could not go on ({_first_line(error)}): {RESUME}") from error
 
 
-def _quieten(context: object) -> None:
-    context.enable_progress_bars = False  # type: ignore[attr-defined]
-    context.print_on_execution_start = False  # type: ignore[attr-defined]
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
-
-
-def _cause(error: Exception) -> str:
-    """Return the last line of what Ray says, which is the exception of the worker itself."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

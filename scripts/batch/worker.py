@@ -9,6 +9,7 @@ from scripts.batch import parts
 from scripts.batch.job import Job
 from scripts.batch.manifest import Chunk, Manifest
 from scripts.batch.model import Model
+from scripts.batch.parts import Done
 from scripts.batch.photos import Photo
 from scripts.batch.reader import Reader, Unreadable
 
@@ -27,11 +28,18 @@ class Worker:
         self._manifest, self._reader = Manifest(job.manifest), Reader(job.column)
         self._model = Model(ray.get(archive), job.digest, BATCH, job.headers)
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[int]]:
-        """Do one chunk, given and reported as Ray Data's rows are: columns of one value."""
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Do one chunk, given and reported as Ray Data's rows are: columns of one value.
+
+        `failure` says why the output cannot be written. Raised, it would come wrapped in all of Ray's advice.
+        """
         chunk = Chunk(int(batch["first"][0]), int(batch["count"][0]))
-        done = parts.write(self._job.output, chunk, list(self._rows(chunk)))
-        return {"first": [done.first], "rows": [done.rows], "errors": [done.errors]}
+        rows = list(self._rows(chunk))
+        try:
+            done, failure = parts.write(self._job.output, chunk, rows), ""
+        except OSError as error:
+            done, failure = Done(chunk.first, 0, 0), str(error)
+        return {"first": [done.first], "rows": [done.rows], "errors": [done.errors], "failure": [failure]}
 
     def _rows(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
         photos = self._manifest.photos(chunk)
