@@ -6,6 +6,7 @@ import typer
 
 from scripts import keys, models
 from scripts.archive import archive
+from scripts.bulk import bulk
 from scripts.classify import classify
 from scripts.console import run
 from scripts.explain import explain
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Serve an image classifier with TorchServe.",
 )
-for command in (serve, web, stop, classify, explain, archive, labels, token):
+for command in (serve, web, stop, classify, bulk, explain, archive, labels, token):
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

@@ -16,6 +16,7 @@ NAMED = sorted(set(re.findall(r"`(test_\w+)::(test_\w+)`", TEXT)))
 FAULTS = (
     *sorted((paths.ROOT / "tests" / "faults").glob("test_*.py")),
     *(paths.ROOT / "tests" / "lifecycle" / name for name in ("test_start.py", "test_stop.py")),
+    paths.ROOT / "tests" / "bulk" / "test_bulk.py",
 )
 
 

@@ -1,0 +1,83 @@
+"""A Ray of this machine's own, that nobody else reaches and that leaves nothing behind; or one that runs already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+PREFIX = "densenet-bulk-"
+# Beside the archive it holds little: chunks are numbers, and photos and rows never enter it. Ray's least is 75 MB.
+STORE_BYTES = 100_000_000
+
+
+@contextmanager
+def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bool) -> Iterator[None]:
+    """Connect to a cluster, or start Ray here on loopback without telemetry, and end it afterwards."""
+    settings = {"RAY_USAGE_STATS_ENABLED": "0"}
+    if address is None:
+        # Its name speaks of other systems: it makes Ray take 127.0.0.1 for its address, and so listen there alone.
+        settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    os.environ.update(settings)  # before ray is imported, which reads them
+    import ray
+
+    common = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is not None:
+        with _quiet():
+            ray.init(address=address, **common)
+            try:
+                yield
+            finally:
+                ray.shutdown()
+        return
+    with _temporary() as folder, _quiet():
+        ray.init(
+            num_cpus=workers,
+            num_gpus=0,
+            object_store_memory=STORE_BYTES + archive_bytes,
+            include_dashboard=dashboard,
+            _temp_dir=str(folder),
+            **common,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    """Give Ray a folder of its own. One whose process was killed is removed by the next."""
+    parent = Path(tempfile.gettempdir())
+    for left in parent.glob(f"{PREFIX}*-*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Ray's C++ writes to the standard error's descriptor, whatever its level, from the person's terminal."""
+    terminal, stderr = os.dup(2), sys.stderr
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    with os.fdopen(terminal, "w") as sys.stderr:
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            sys.stderr = stderr
+            os.dup2(terminal, 2)

@@ -1,0 +1,131 @@
+"""List the photos of a source: where each one's bytes are, without reading them.
+
+folder       every photo in it, and every photo in its .tar shards (WebDataset); with a column, its .parquet files
+.tar         the photos in it
+.parquet     a column of paths or of encoded photos
+.txt, .list  a path or URI a line
+anything else is one photo
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from scripts.batch.filesystems import absolute, locate, suffix, walk
+from scripts.errors import CommandError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+# The names that data sets give the column of photos or of their paths, the first found counts.
+COLUMNS = ("image", "jpg", "bytes", "path", "file", "uri", "url")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """Where a photo's bytes are: the file `path`, or a place in `file`.
+
+    In a .tar, `offset` and `size` are bytes. In Parquet they are the row group and the row in it.
+    """
+
+    path: str
+    file: str | None = None
+    offset: int = 0
+    size: int = 0
+
+
+def find(source: str, column: str | None) -> Iterator[Photo]:
+    """Yield every photo of a source, in an order that depends on nothing else.
+
+    Raises CommandError if the source is missing, damaged or has no such column.
+    """
+    name = absolute(source)
+    file_system, path = locate(name)
+    try:
+        kind = file_system.get_file_info(path).type
+        if kind == fs.FileType.NotFound:
+            raise CommandError(f"There is no {source}: check the path.")
+        yield from _in_folder(name, column) if kind == fs.FileType.Directory else _in_file(name, column)
+    except (OSError, pa.ArrowInvalid, tarfile.TarError, UnicodeDecodeError) as error:
+        raise CommandError(f"The photos of {source} cannot be listed ({error}): repair it, or leave it out.") from error
+
+
+def _in_folder(folder: str, column: str | None) -> Iterator[Photo]:
+    for file in walk(folder):
+        kind = suffix(file)
+        if column is not None:
+            if kind == ".parquet":
+                yield from _in_parquet(file, column)
+        elif kind in SUFFIXES:
+            yield Photo(file)
+        elif kind == ".tar":
+            yield from _in_tar(file)
+
+
+def _in_file(file: str, column: str | None) -> Iterator[Photo]:
+    match suffix(file):
+        case ".parquet":
+            yield from _in_parquet(file, column)
+        case ".tar":
+            yield from _in_tar(file)
+        case ".txt" | ".list":
+            yield from _in_list(file)
+        case _:
+            yield Photo(file)
+
+
+def _in_list(file: str) -> Iterator[Photo]:
+    file_system, path = locate(file)
+    with file_system.open_input_stream(path) as stream:
+        for line in _lines(stream):
+            if line.strip():
+                yield Photo(absolute(line.strip()))
+
+
+def _lines(stream: pa.NativeFile) -> Iterator[str]:
+    rest = b""
+    while chunk := stream.read(1 << 20):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode() for line in lines)
+    yield rest.decode()
+
+
+def _in_tar(file: str) -> Iterator[Photo]:
+    file_system, path = locate(file)
+    with file_system.open_input_file(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+        for member in tar:
+            if member.isreg() and suffix(member.name) in SUFFIXES:
+                yield Photo(f"{file}/{member.name}", file, member.offset_data, member.size)
+
+
+def _in_parquet(file: str, column: str | None) -> Iterator[Photo]:
+    file_system, path = locate(file)
+    with file_system.open_input_file(path) as stream:
+        parquet = pq.ParquetFile(stream)
+        name = _column(file, parquet.schema_arrow, column)
+        if not pa.types.is_string(kind := parquet.schema_arrow.field(name).type) and not pa.types.is_large_string(kind):
+            for group in range(parquet.num_row_groups):
+                for row in range(parquet.metadata.row_group(group).num_rows):
+                    yield Photo(f"{file}#{group}/{row}", file, group, row)
+            return
+        for batch in parquet.iter_batches(columns=[name]):
+            yield from (Photo(absolute(value or "")) for value in batch.column(0).to_pylist())
+
+
+def _column(file: str, schema: pa.Schema, column: str | None) -> str:
+    """Choose the column of photos: a string is a path, binary and a struct with binary `bytes` are a photo."""
+    found = column if column is not None else next((name for name in COLUMNS if name in schema.names), None)
+    if found is None or found not in schema.names:
+        raise CommandError(
+            f"{file} has no column {column or 'of photos'}, but {', '.join(schema.names)}: use --column."
+        )
+    return found
+
+
+def photo_column(schema: pa.Schema, column: str | None) -> str:
+    """Name the column that `find` chose in a Parquet file of encoded photos."""
+    return _column("The file", schema, column)

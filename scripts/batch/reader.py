@@ -1,0 +1,85 @@
+"""Read the bytes of photos, or say why they cannot be read."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scripts.batch.filesystems import locate, patiently, suffix
+from scripts.batch.photos import Photo, photo_column
+from scripts.errors import CommandError
+
+# More than max_image_bytes in handler/model-config.yaml: the handler refuses what is cut off here.
+MOST_BYTES = 33_554_432
+# Photos that are being read or wait for the decoder: a store may take 50 ms for what a core classifies in 25.
+AHEAD = 16
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Why there are no bytes. `code` is the HTTP status of the same meaning: 404, or 502 for a store that fails."""
+
+    code: int
+    message: str
+
+
+class Reader:
+    """Reads photos ahead of whoever decodes them, a bounded number at a time."""
+
+    def __init__(self, column: str | None) -> None:
+        self._column = column
+        self._threads = ThreadPoolExecutor(AHEAD, thread_name_prefix="reader")
+        self._lock = Lock()
+        self._place: tuple[str, int] | None = None
+        self._rows: pa.Array = pa.array([])
+
+    def read_all(self, photos: Iterable[Photo]) -> Iterator[bytes | Unreadable]:
+        """Yield the bytes of each photo, in order."""
+        waiting: deque[Future[bytes | Unreadable]] = deque()
+        for photo in photos:
+            waiting.append(self._threads.submit(self.read, photo))
+            if len(waiting) == AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def read(self, photo: Photo) -> bytes | Unreadable:
+        try:
+            return patiently(lambda: self._read(photo))
+        except FileNotFoundError:
+            return Unreadable(404, "The photo is not there: check the path.")
+        except (OSError, CommandError, pa.ArrowInvalid) as error:
+            return Unreadable(502, f"The photo cannot be read ({error}): check its permissions and the store.")
+
+    def _read(self, photo: Photo) -> bytes | Unreadable:
+        if photo.file is not None and suffix(photo.file) == ".parquet":
+            return self._cell(photo.file, photo.offset, photo.size)
+        file_system, path = locate(photo.file or photo.path)
+        with file_system.open_input_file(path) as file:
+            size = photo.size if photo.file else file.size()
+            content: bytes = file.read_at(min(size, MOST_BYTES), photo.offset)
+            return content
+
+    def _cell(self, file: str, group: int, row: int) -> bytes | Unreadable:
+        """Read one row of a column. The row group is kept, since the next photo is most likely its next row."""
+        with self._lock:
+            if self._place != (file, group):
+                file_system, path = locate(file)
+                with file_system.open_input_file(path) as stream:
+                    parquet = pq.ParquetFile(stream)
+                    name = photo_column(parquet.schema_arrow, self._column)
+                    self._rows = parquet.read_row_group(group, columns=[name]).column(0)
+                self._place = (file, group)
+            value: Any = self._rows[row].as_py()
+        if isinstance(value, dict):  # as Hugging Face's data sets write it
+            value = value.get("bytes")
+        if isinstance(value, bytes):
+            return value
+        return Unreadable(404, "The row holds no photo: expected the bytes of an encoded one.")

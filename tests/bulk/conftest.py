@@ -1,0 +1,108 @@
+"""A model that takes no time, a run of the command in a process of its own, and what it wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import paths
+
+# It answers with the length of the photo. A photo of the word `slow` takes a while; `deadly` ends the worker, once.
+HANDLER = """
+import json, os, pathlib, time
+
+class Lengths:
+    def initialize(self, context):
+        self.folder = context.system_properties["model_dir"]
+
+    def handle(self, rows, context):
+        return [self.answer(row["body"]) for row in rows]
+
+    def answer(self, photo):
+        if photo.startswith(b"slow"):
+            time.sleep(0.02)
+        if photo.startswith(b"deadly"):
+            there = pathlib.Path(photo.decode().split()[1])
+            if not there.exists():
+                there.touch()
+                os._exit(1)
+        if not photo:
+            return json.dumps({"code": 400, "type": "BadRequestException", "message": "The photo is empty."}).encode()
+        names = {"class_id": f"n{len(photo)}", "class_name": "length", "probability": 0.5, "recognized": True}
+        return json.dumps(names).encode()
+"""
+TIMEOUT_SECONDS = 120
+
+
+@pytest.fixture(scope="session")
+def lengths(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive in TorchServe's form that holds no network."""
+    return make_archive(tmp_path_factory.mktemp("lengths") / "lengths.mar", "1.0")
+
+
+def make_archive(path: Path, version: str) -> Path:
+    manifest = {"model": {"modelName": "lengths", "modelVersion": version, "handler": "lengths.py"}}
+    with zipfile.ZipFile(path, "w") as mar:
+        mar.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+        mar.writestr("lengths.py", HANDLER)
+    return path
+
+
+@pytest.fixture
+def slow_photos(tmp_path: Path) -> Path:
+    return make_photos(tmp_path / "photos", 200, b"slow")
+
+
+def make_photos(folder: Path, number: int, content: bytes) -> Path:
+    folder.mkdir(parents=True)
+    for i in range(number):
+        (folder / f"{i:05d}.jpg").write_bytes(content)
+    return folder
+
+
+def command(source: Path | str, output: Path, archive: Path, *options: str) -> list[str]:
+    """Two workers and a small store of objects, since other tests run beside these."""
+    given = [str(source), str(output), "--archive", str(archive), "--workers", "2", "--json", *options]
+    return [sys.executable, "-m", "scripts.bulk", *given]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(paths.ROOT)}
+
+
+Bulk = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def bulk(lengths: Path) -> Bulk:
+    """Run densenet bulk to its end."""
+
+    def run(
+        source: Path | str, output: Path, *options: str, archive: Path = lengths
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(source, output, archive, *options),
+            cwd=paths.ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+        )
+
+    return run
+
+
+def rows(output: Path) -> list[dict[str, Any]]:
+    """All rows, in the order of the photos' numbers."""
+    import pyarrow.parquet as pq
+
+    found: list[dict[str, Any]] = pq.read_table(output).to_pylist()
+    return sorted(found, key=lambda row: int(row["id"]))

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[bulk]'")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scripts.batch import photos
+from scripts.batch.filesystems import locate
+from scripts.batch.photos import Photo
+from scripts.batch.reader import Reader, Unreadable
+from scripts.errors import CommandError
+
+
+def contents(source: Path | str, column: str | None = None) -> dict[str, bytes | Unreadable]:
+    """What is read of every photo of a source, by the last part of its path."""
+    found = list(photos.find(str(source), column))
+    reader = Reader(column)
+    return {
+        photo.path.rpartition("/")[2]: content for photo, content in zip(found, reader.read_all(found), strict=True)
+    }
+
+
+def make_tar(path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def test_a_folder_gives_its_photos_and_those_of_its_shards_in_order(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "two.PNG").write_bytes(b"2")
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    (tmp_path / "notes.txt").write_text("no photo")
+    make_tar(tmp_path / "c.tar", {"three.jpg": b"3", "three.cls": b"7", "four.webp": b"44"})
+    assert contents(tmp_path) == {"a.jpg": b"1", "two.PNG": b"2", "three.jpg": b"3", "four.webp": b"44"}
+    assert next(photos.find(str(tmp_path), None)).path == str(tmp_path / "a.jpg")
+
+
+def test_a_list_gives_a_photo_a_line(tmp_path: Path) -> None:
+    (tmp_path / "one.jpg").write_bytes(b"1")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/one.jpg\r\n\n{tmp_path}/missing.jpg")
+    assert contents(tmp_path / "list.txt") == {
+        "one.jpg": b"1",
+        "missing.jpg": Unreadable(404, "The photo is not there: check the path."),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "expected"),
+    [
+        ("image", pa.array([b"1", b"22", None]), [b"1", b"22", 404]),
+        ("image", pa.array([{"bytes": b"1", "path": "a"}, {"bytes": None, "path": "b"}]), [b"1", 404]),
+        ("path", pa.array(["{folder}/one.jpg", "{folder}/missing.jpg"]), [b"1", 404]),
+    ],
+    ids=["bytes", "as Hugging Face writes", "paths"],
+)
+def test_parquet_gives_a_photo_a_row(tmp_path: Path, name: str, cells: pa.Array, expected: list[bytes | int]) -> None:
+    (tmp_path / "one.jpg").write_bytes(b"1")
+    if pa.types.is_string(cells.type):
+        cells = pa.array([text.format(folder=tmp_path) for text in cells.to_pylist()])
+    pq.write_table(pa.table({"label": range(len(cells)), name: cells}), tmp_path / "p.parquet", row_group_size=2)
+    found = list(Reader(None).read_all(photos.find(str(tmp_path / "p.parquet"), None)))
+    assert [content.code if isinstance(content, Unreadable) else content for content in found] == expected
+    assert list(photos.find(str(tmp_path), name)) == list(photos.find(str(tmp_path / "p.parquet"), None))
+
+
+def test_a_uri_is_read_through_fsspec(tmp_path: Path) -> None:
+    file_system, path = locate("memory://bucket/photos/a.jpg")
+    with file_system.open_output_stream(path) as stream:
+        stream.write(b"far away")
+    assert list(photos.find("memory://bucket/photos", None)) == [Photo("memory://bucket/photos/a.jpg")]
+    assert contents("memory://bucket/photos") == {"a.jpg": b"far away"}
+
+
+@pytest.mark.parametrize(
+    ("source", "column", "message"),
+    [
+        ("nothing", None, "There is no"),
+        ("broken.parquet", None, "cannot be listed"),
+        ("broken.tar", None, "cannot be listed"),
+        ("labels.parquet", None, "has no column of photos, but label"),
+        ("labels.parquet", "photo", "has no column photo, but label"),
+        ("nowhere://bucket/a", None, "cannot be read or written here"),
+    ],
+)
+def test_a_source_that_cannot_be_listed_is_a_sentence(
+    tmp_path: Path, source: str, column: str | None, message: str
+) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "broken.tar").write_bytes(b"no tar" * 100)
+    pq.write_table(pa.table({"label": [1]}), tmp_path / "labels.parquet")
+    with pytest.raises(CommandError, match=message):
+        list(photos.find(source if "://" in source else str(tmp_path / source), column))
