@@ -13,7 +13,7 @@ from scripts import paths
 from scripts.console import note, run
 
 
-def labels(path: Annotated[Path, typer.Argument(help="The file to write.")] = paths.LABELS) -> None:
+def labels(path: Annotated[Path, typer.Argument(help="The file to write.")] = paths.OWN_LABELS) -> None:
     """Write the labels of ImageNet's 1000 classes."""
     path.write_text(render(), encoding="utf-8")
     note(f"{path}: 1000 classes.")

@@ -28,6 +28,9 @@ NEEDED = ("fastapi", "fastapi_offline", "httptools", "httpx", "limits", "python_
 def web(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The gateway's port.")] = 8000,
     host: Annotated[str, typer.Option(help="The address it listens on.")] = "127.0.0.1",
+    torchserve_port: Annotated[
+        int | None, typer.Option(min=1, max=65531, help="The first of TorchServe's five ports, as serve --port has it.")
+    ] = None,
     model: Annotated[
         str, typer.Option(help="The model that answers.", show_default="densenet121 or the only one")
     ] = "",
@@ -50,7 +53,7 @@ def web(
 
     parse_rate(rate)
     hosts = tuple(host_name(name) for name in allowed_host or ())
-    server = start_or_find(run_dir, model_store, config, changes=changes_of(fixed_models))
+    server = start_or_find(run_dir, model_store, config, torchserve_port, changes_of(fixed_models))
     run_dir = run_dir.resolve()
     if running := gateway.Gateway.find(run_dir):
         note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
