@@ -11,7 +11,7 @@ import requests
 
 from scripts.errors import CommandError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 STDIN = "-"
 TIMEOUT_SECONDS = 30
 # TorchServe takes no larger request (max_request_size in config.properties), so a larger image is not worth fetching.
