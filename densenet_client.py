@@ -131,6 +131,8 @@ class Client:
         Raises ClientError, and OSError for a wrong path.
         """
         content = self.ask("explanations", photo, {"class_id": class_id, "overlay": overlay})
+        if "overlay" not in content:
+            raise ClientError("The server's archive is too old to explain an answer: build it again.")
         picture = base64.b64decode(content["overlay"])
         return Explanation(content["class_id"], content["class_name"], content["probability"], picture)
 

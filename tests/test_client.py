@@ -68,6 +68,12 @@ def test_an_explanation_is_a_picture(local: LocalServer, token: str | None, path
     assert explanation == Explanation("n1", "tabby", 0.75, b"png")
 
 
+def test_an_archive_that_cannot_explain(local: LocalServer) -> None:
+    local.on("POST /explain", as_json(FULL))
+    with pytest.raises(ClientError, match="too old to explain"):
+        Client(local.url).explain(b"photo")
+
+
 @pytest.mark.parametrize(
     ("reply", "code", "words"),
     [

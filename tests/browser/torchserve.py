@@ -68,7 +68,8 @@ class FakeTorchServe:
         glow = np.exp(-((x - 0.3 - index / 8) ** 2 + (y - 0.45) ** 2) / 0.05)[..., None] * (255, 170, 40)
         mixed = Image.fromarray(((1 - overlay) * square + overlay * glow).astype(np.uint8))
         png = base64.b64encode(pictures.encode(mixed, "PNG")).decode()
-        return {"class_id": IDS[index], "class_name": NAMES[index], "overlay": png}
+        named = {"class_id": IDS[index], "class_name": NAMES[index], "probability": PROBABILITIES[index]}
+        return named | {"recognized": True, "overlay": png}
 
 
 def _predict(picture: Image.Image, top_k: int) -> dict[str, Any]:
