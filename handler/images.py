@@ -11,14 +11,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
-from handler.formats import avif, bmp, gif, jpeg, png, tiff, webp
+from handler.formats import avif, bmp, gif, heic, jpeg, png, tiff, webp
 from handler.formats.orientation import orientation, upright
 from handler.formats.picture import MAX_SIDE, File, Picture, cut_short
 from handler.settings import Settings
 
 # Pillow reads dozens of formats, some by running other programs (EPS). Only these are tried.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", *(("HEIF",) if heic.pillow_heif else ()))
+ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 
 # The first bytes of each format, which tell a damaged photo from a file that never was one, and what checks the rest.
 READERS: tuple[tuple[re.Pattern[bytes], Callable[[File], Picture]], ...] = tuple(
@@ -30,6 +30,7 @@ READERS: tuple[tuple[re.Pattern[bytes], Callable[[File], Picture]], ...] = tuple
         (rb"BM(?:.{4}\0\0\0\0|.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0)", bmp.read),
         (rb"II[*+]\0|MM\0[*+]", tiff.read),
         (rb"RIFF.{4}WEBP", webp.read),
+        (rb".{4}ftyp(?:he[iv][cmsx]|mif1.{4}(?:.{4}){0,8}he[iv][cx])", heic.read),
         (rb".{4}ftyp(?:avi[fs]|mif1|msf1)", avif.read),
     )
 )
@@ -107,7 +108,8 @@ def render(picture: Picture, settings: Settings, resize: int) -> Image.Image:
         if settings.jpeg_decode == "scaled":
             _scale_down(image, HEADROOM * resize)
         image.load()
-        # libavif has read the orientation of an AVIF; of every other format Pillow sees no metadata.
+        # libavif has read the orientation of an AVIF; libheif turns a HEIC itself; of other formats Pillow sees no
+        # metadata.
         turned = orientation(image.info.get("exif")) if picture.format == "AVIF" else picture.orientation
         image = _to_rgb(image)
         return upright(image, turned)

@@ -16,19 +16,20 @@ from scripts import paths
 from scripts.client import sources
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
+from scripts.client.remote import RemoteClient
 from scripts.client.served import default_model
-from scripts.console import err, json_line, out, plain, run, visible
+from scripts.console import err, json_line, note, out, plain, run, visible, warn
 from scripts.errors import ApiError, CommandError
-from scripts.options import RunDir
+from scripts.options import Key, Model, RunDir, Token, Url
 
 if TYPE_CHECKING:  # gRPC takes a sixth of a second to import, which HTTP need not wait for
     from scripts.client.grpc import GrpcClient
 
-# More images than this get a progress bar.
+# More images than this get a progress bar; of files that are left out, so many are named.
 FEW = 3
 
 Row = dict[str, Any]
-AnyClient: TypeAlias = "Client | GrpcClient"
+AnyClient: TypeAlias = "Client | GrpcClient | RemoteClient"
 
 
 def classify(
@@ -39,20 +40,22 @@ def classify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line; the default in a pipe.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, one row per prediction.")] = False,
-    model: Annotated[
-        str | None, typer.Option(help="The served model.", show_default="densenet121 or the only one")
-    ] = None,
+    model: Model = None,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests at a time.")] = 8,
     over_grpc: Annotated[bool, typer.Option("--grpc", help="Ask over gRPC instead of HTTP.")] = False,
-    token: Annotated[str | None, typer.Option(help="An inference token, if the run folder has none.")] = None,
+    url: Url = None,
+    key: Key = None,
+    token: Token = None,
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
     """Print the class of every image. The exit status is 1 if any failed."""
     if as_json and as_csv:
         raise CommandError("--json and --csv exclude each other: choose one.")
-    client = connect(Endpoint.find(run_dir), token, over_grpc)
-    names = list(sources.expand(images))
-    served = model or default_model(client, has_management=token is None)
+    if url and over_grpc:
+        raise CommandError("--grpc needs the run folder of a server on this machine: leave --url or --grpc out.")
+    client = RemoteClient(url, key, token, model) if url else connect(Endpoint.find(run_dir), token, over_grpc)
+    served = model or default_model(client, has_management=bool(url) or token is None)
+    names = find(images)
     given = {"top_k": top_k, "min_probability": min_probability}
     parameters = {name: value for name, value in given.items() if value is not None}
     rows = with_progress(classify_all(client, served, names, parameters, concurrency), len(names))
@@ -60,6 +63,17 @@ def classify(
     write = write_csv if as_csv else write_json if as_json or not out.is_terminal else write_table
     if write(rows):
         raise typer.Exit(1)
+
+
+def find(names: list[str]) -> list[str]:
+    """List the images, and say which files of folders and patterns are left out."""
+    left_out: list[str] = []
+    found = list(sources.expand(names, left_out))
+    if left_out:
+        some = ", ".join(left_out[:FEW]) + (f" and {len(left_out) - FEW:,} more" if len(left_out) > FEW else "")
+        suffixes = ", ".join(sorted(sources.SUFFIXES))
+        note(f"Left out, since the names of images end in {suffixes}: {some}. Name a file itself to send it anyway.")
+    return found
 
 
 def connect(endpoint: Endpoint, token: str | None, over_grpc: bool) -> AnyClient:
@@ -124,24 +138,34 @@ def write_csv(rows: Iterator[Row]) -> int:
 
 
 def write_table(rows: Iterator[Row]) -> int:
+    """Write a table, whose columns fit all rows. After Ctrl-C it has the rows that are finished."""
     table = Table("Image", "Class", "Id", "Probability", box=None, header_style="bold")
     table.columns[3].justify = "right"
     failed = 0
-    for row in rows:
-        failed += "error" in row
-        name = plain(row["image"])
-        if "error" in row:
-            table.add_row(name, f"[red]{plain(row['error']['message'])}[/]", "", "")
-            continue
-        if not row["recognized"]:
-            table.add_row(name, "[yellow]not recognized[/]", "", f"{row['probability']:.1%}")
-            name = ""
-        for prediction in row.get("predictions", [row] if row["recognized"] else []):
-            label = f"[green]{plain(prediction['class_name'].replace('_', ' '))}[/]"
-            table.add_row(name, label, plain(prediction["class_id"]), f"{prediction['probability']:.1%}")
-            name = ""
+    try:
+        for row in rows:
+            failed += "error" in row
+            add_row(table, row)
+    except KeyboardInterrupt:
+        out.print(table)
+        warn("Interrupted: the images that are not in the table were not classified.")
+        raise
     out.print(table)
     return failed
+
+
+def add_row(table: Table, row: Row) -> None:
+    name = plain(row["image"])
+    if "error" in row:
+        table.add_row(name, f"[red]{plain(row['error']['message'])}[/]", "", "")
+        return
+    if not row["recognized"]:
+        table.add_row(name, "[yellow]not recognized[/]", "", f"{row['probability']:.1%}")
+        name = ""
+    for prediction in row.get("predictions", [row] if row["recognized"] else []):
+        label = f"[green]{plain(prediction['class_name'].replace('_', ' '))}[/]"
+        table.add_row(name, label, plain(prediction["class_id"]), f"{prediction['probability']:.1%}")
+        name = ""
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from scripts import paths
 from scripts.client import sources
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
+from scripts.client.remote import RemoteClient
 from scripts.client.served import default_model
 from scripts.console import note, run
 from scripts.errors import CommandError
 from scripts.files import atomic_write
-from scripts.options import RunDir
+from scripts.options import Key, Model, RunDir, Token, Url
 
 
 def explain(
@@ -27,15 +28,15 @@ def explain(
         typer.Option(help="The id of the class to look for, such as n02124075.", show_default="the best one"),
     ] = None,
     overlay: Annotated[float | None, typer.Option(help="The opacity of the heatmap, from 0 to 1.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The served model.", show_default="densenet121 or the only one")
-    ] = None,
-    token: Annotated[str | None, typer.Option(help="An inference token, if the run folder has none.")] = None,
+    model: Model = None,
+    url: Url = None,
+    key: Key = None,
+    token: Token = None,
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
     """Draw a heatmap over an image that shows where the model saw a class."""
-    client = Client(Endpoint.find(run_dir), token)
-    served = model or default_model(client, has_management=token is None)
+    client = RemoteClient(url, key, token, model) if url else Client(Endpoint.find(run_dir), token)
+    served = model or default_model(client, has_management=bool(url) or token is None)
     given = {"class_id": class_id, "overlay": overlay}
     parameters = {name: value for name, value in given.items() if value is not None}
     answer = client.explain(served, sources.read(image), parameters)

@@ -18,7 +18,7 @@ from scripts.model.class_names import ClassNames
 
 
 def labels(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = paths.LABELS,
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = paths.OWN_LABELS,
     yes: Annotated[
         bool, typer.Option("--yes", help="Replace a file that holds something else, without asking.")
     ] = False,

@@ -31,6 +31,9 @@ NEEDED = ("fastapi", "fastapi_offline", "httptools", "httpx", "limits", "python_
 def web(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The gateway's port.")] = 8000,
     host: Annotated[str, typer.Option(help="The address it listens on.")] = "127.0.0.1",
+    torchserve_port: Annotated[
+        int | None, typer.Option(min=1, max=65531, help="The first of TorchServe's five ports, as serve --port has it.")
+    ] = None,
     model: Annotated[
         str, typer.Option(help="The model that answers.", show_default="densenet121 or the only one")
     ] = "",
@@ -75,7 +78,7 @@ def web(
     ApiKeys(settings.run_dir, settings.keys).entries()  # a file that cannot be read starts nothing
     if foreground:
         check_nothing_runs(settings)
-    server = start_or_find(run_dir, model_store, config, changes=changes_of(fixed_models))
+    server = start_or_find(run_dir, model_store, config, torchserve_port, changes_of(fixed_models))
     if foreground:
         try:
             started = start_before(server, settings)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import base64
+import io
 import json
 import os
 import re
@@ -11,11 +14,14 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import requests
+from PIL import Image
 
+from densenet_client import Client, Explanation
 from examples.client import classify
 from scripts import paths
 from scripts.client.endpoint import Endpoint
@@ -52,6 +58,53 @@ def test_the_client_gets_the_five_best_classes(gateway: str) -> None:
 def test_the_client_raises_if_the_gateway_refuses_the_photo(gateway: str) -> None:
     with pytest.raises(requests.HTTPError, match="400"):
         classify(str(paths.LABELS), gateway)
+
+
+def test_the_notebook_shows_candidates_and_a_picture(
+    gateway: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every cell runs, and what the file shows of a run is what the cells give: a table and a picture."""
+    cells = [
+        cell for cell in json.loads((EXAMPLES / "client.ipynb").read_text())["cells"] if cell["cell_type"] == "code"
+    ]
+    monkeypatch.chdir(paths.ROOT)
+    given: dict[str, Any] = {}
+    shown = [run_cell("".join(cell["source"]).replace("http://127.0.0.1:8000", gateway), given) for cell in cells]
+
+    assert isinstance(shown[-1], Image.Image)
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[:3]] == list(NAMES[:3])
+    [table], [picture] = (cell["outputs"] for cell in cells[1:])
+    assert len(table["text"]) == len(NAMES)
+    assert SAMPLE_NAME in table["text"][0]
+    with Image.open(io.BytesIO(base64.b64decode(picture["data"]["image/jpeg"]))) as kept:
+        assert kept.size == shown[-1].size
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/api.md"])
+def test_the_python_of_a_document_runs(
+    document: str, gateway: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    [program] = re.findall(r"^```python\n(.*?)^```$", (paths.ROOT / document).read_text(), re.MULTILINE | re.DOTALL)
+    photo = tmp_path / "cat.jpg"
+    shutil.copy(paths.SAMPLE_PHOTO, photo)
+    monkeypatch.chdir(tmp_path)
+    explained = Explanation("n1", "tabby", 0.9, b"png")
+    monkeypatch.setattr(Client, "explain", lambda *_: explained)  # its own test is the notebook's
+    own = {"http://127.0.0.1:8000": gateway, "docs/coffee.jpg": photo.name}
+    for shown, here in own.items():
+        program = program.replace(shown, here)
+    exec(program, {})  # noqa: S102
+    assert NAMES[0] in capsys.readouterr().out
+
+
+def run_cell(source: str, given: dict[str, Any]) -> Any:
+    """Run one cell as a notebook does, and return the value of its last line if that is an expression."""
+    *statements, last = ast.parse(source).body
+    if not isinstance(last, ast.Expr):
+        exec(source, given)  # noqa: S102
+        return None
+    exec(compile(ast.Module(statements, []), "cell", "exec"), given)  # noqa: S102
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), given)  # noqa: S307
 
 
 def test_the_handler_names_a_photo_and_a_bad_one_costs_it_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from handler.images import FORMATS
+from handler.images import READERS
 from handler.settings import Settings
 from scripts import paths, properties
 
@@ -31,8 +31,8 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{settings.max_image_bytes // 10**6} MB an image" in TEXT
     assert f"{settings.max_image_pixels // 10**6} megapixels" in TEXT
     assert f"| {settings.max_images} a request |" in TEXT
-    assert len(FORMATS) == 7
-    assert "seven formats" in TEXT
+    assert len(READERS) == 8
+    assert "eight formats" in TEXT
 
 
 @pytest.mark.parametrize(

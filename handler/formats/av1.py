@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from handler.formats.bits import Bits
 from handler.formats.picture import cut_short, too_many
 
 # A still picture has two or three: its sequence header, its frame, and before them a delimiter of its own. All the
@@ -9,19 +10,6 @@ from handler.formats.picture import cut_short, too_many
 MAX_UNITS = 20_000
 
 SEQUENCE_HEADER, FRAME_HEADER, FRAME = 1, 3, 6
-
-
-class _Bits:
-    """Reads whole numbers from a few bytes, bit by bit."""
-
-    def __init__(self, data: bytes) -> None:
-        self.value, self.left = int.from_bytes(data, "big"), 8 * len(data)
-
-    def take(self, count: int) -> int:
-        self.left -= count
-        if self.left < 0:
-            raise cut_short("an AV1 sequence header that ends early")
-        return self.value >> self.left & ((1 << count) - 1)
 
 
 def coded_pixels(data: bytes) -> tuple[int, int]:
@@ -59,7 +47,7 @@ def _leb128(data: bytes, start: int) -> tuple[int, int]:
 
 def _sequence_pixels(header: bytes) -> int:
     """Read width times height from a sequence header (5.5.1), past everything that may stand before them."""
-    bits = _Bits(header)
+    bits = Bits(header, "an AV1 sequence header")
     bits.take(4)  # profile, still picture
     if bits.take(1):  # reduced
         bits.take(5)
@@ -85,7 +73,7 @@ def _sequence_pixels(header: bytes) -> int:
     return (bits.take(across) + 1) * (bits.take(down) + 1)
 
 
-def _skip_uvlc(bits: _Bits) -> None:
+def _skip_uvlc(bits: Bits) -> None:
     zeros = 0
     while not bits.take(1):
         zeros += 1

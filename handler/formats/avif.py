@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from handler.formats import av1
+from handler.formats.boxes import Counted, Place, boxes, hidden, items, locations, tables
 from handler.formats.picture import File, Picture, cut_short, too_many
 
-# Pillow's own files have 25 boxes and 1 kB of tables. A grid of 50 megapixels in tiles of 512 has 200 items.
-MAX_BOXES = 5_000
-MAX_PIECES = 10_000
 MAX_FRAMES = 100_000
-MAX_TABLE_BYTES = 65_536
 MAX_TRACK_BYTES = 1_048_576  # an animation of 10,000 frames has 160,000
 # AV1 may hold more frames than are shown, and larger ones than the file says: color, alpha and their layers.
 MOST_CODED, SMALL = 4, 1_000_000
 
-TABLES = {b"iloc", b"iinf", b"iref", b"ipma", b"pitm"}
 # libavif's planes and its RGB, the bytes that Pillow takes from it, and Pillow's picture: 9.2 were measured of an
 # ordinary photo (4:2:0, 8 bits, no alpha), 10.8 of 4:4:4, 13.5 of that with alpha. More than 8 bits double the planes.
 BYTES_A_PIXEL, MORE_FOR_DENSE, MORE_FOR_DEPTH = 10, 4, 6
 HIGH_BIT_DEPTH, MONOCHROME, SUBSAMPLED = 0x40, 0x10, 0x0C  # flags of av1C
 METADATA = {b"Exif", b"mime"}
-UNKNOWN = b"skip"
 ROAD_TO_TABLES = (b"trak", b"mdia", b"minf", b"stbl")
-
-Place = tuple[int, int]
 
 
 @dataclass
-class Found:
+class Found(Counted):
     """What is gathered of a file: the largest size it claims, where its AV1 lies, and the metadata's names."""
 
     sides: tuple[int, int] = (0, 0)
@@ -40,7 +32,6 @@ class Found:
     items: dict[int, bytes] = field(default_factory=dict)
     coded: list[list[Place]] = field(default_factory=list)
     metadata: list[int] = field(default_factory=list)
-    boxes: int = 0
     track_bytes: int = 0
 
     def claim(self, width: int, height: int) -> None:
@@ -53,7 +44,7 @@ def read(data: File) -> Picture:
     libavif turns what irot and imir say into an orientation, which is the one that counts: EXIF's does not.
     """
     found = Found()
-    for kind, start, end in _boxes(data, 0, len(data), found):
+    for kind, start, end in boxes(data, 0, len(data), found):
         if kind == b"meta":
             _read_meta(data, start + 4, end, found)
         elif kind == b"moov":
@@ -76,53 +67,29 @@ def read(data: File) -> Picture:
         if total > limit:
             raise too_many("pixels in frames that it does not show", limit)
     bytes_a_pixel = BYTES_A_PIXEL + MORE_FOR_DENSE * found.dense + MORE_FOR_DEPTH * found.deep
-    return Picture("AVIF", _hidden(data, found.metadata), width, height, width * height * bytes_a_pixel)
-
-
-def _boxes(data: File, start: int, end: int, found: Found) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, and start and end of the content, of the boxes between two places."""
-    while start + 8 <= end:
-        found.boxes += 1
-        if found.boxes > MAX_BOXES:
-            raise too_many("boxes", MAX_BOXES)
-        size, kind = struct.unpack_from(">I4s", data, start)
-        content = start + 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", data, content)
-            content += 8
-        elif size == 0:
-            size = end - start
-        if size < content - start or start + size > end:
-            raise cut_short("a box that ends past its place")
-        yield kind, content, start + size
-        start += size
+    return Picture("AVIF", hidden(data, found.metadata), width, height, width * height * bytes_a_pixel)
 
 
 def _read_meta(data: File, start: int, end: int, found: Found) -> None:
     places = {}
-    for kind, at, until in _boxes(data, start, end, found):
-        if kind in TABLES and until - at > MAX_TABLE_BYTES:
-            raise too_many("bytes in a table", MAX_TABLE_BYTES)
+    for kind, at, until in tables(data, start, end, found):
         if kind == b"iprp":
             _read_properties(data, at, until, found)
         elif kind in (b"iinf", b"iloc", b"idat"):
             places[kind] = (at, until)
     if b"iinf" in places:
-        at, until = places[b"iinf"]
-        _read_items(data, at + (6 if data[at] == 0 else 8), until, found)
+        _read_items(data, *places[b"iinf"], found)
     if b"iloc" in places:
         pieces: dict[int, list[Place]] = {}
-        for item, place in _locations(data, places):
+        for item, place in locations(data, places):
             pieces.setdefault(item, []).append(place)
         found.coded += [where for item, where in pieces.items() if found.items.get(item) == b"av01"]
 
 
 def _read_properties(data: File, start: int, end: int, found: Found) -> None:
-    for kind, at, until in _boxes(data, start, end, found):
-        if kind == b"ipma" and until - at > MAX_TABLE_BYTES:
-            raise too_many("bytes in a table", MAX_TABLE_BYTES)
+    for kind, at, until in tables(data, start, end, found):
         if kind == b"ipco":
-            for name, where, _ in _boxes(data, at, until, found):
+            for name, where, _ in boxes(data, at, until, found):
                 if name == b"ispe":
                     found.claim(*struct.unpack_from(">II", data, where + 4))
                 elif name == b"auxC":  # alpha
@@ -134,55 +101,17 @@ def _read_properties(data: File, start: int, end: int, found: Found) -> None:
 
 
 def _read_items(data: File, start: int, end: int, found: Found) -> None:
-    for kind, at, _ in _boxes(data, start, end, found):
-        if kind == b"infe" and data[at] in (2, 3):
-            item, name = (at + 4, at + 8) if data[at] == 2 else (at + 4, at + 10)
-            item_type = bytes(data[name : name + 4])
-            found.items[int.from_bytes(data[item : name - 2], "big")] = item_type
-            if item_type in METADATA:
-                found.metadata.append(name)
-
-
-def _locations(data: File, places: dict[bytes, Place]) -> Iterator[tuple[int, Place]]:
-    """Yield the items' ids and where each piece of them lies in the file."""
-    at, end = places[b"iloc"]
-    version = data[at]
-    offset_size, length_size = data[at + 4] >> 4, data[at + 4] & 15
-    base_size, index_size = data[at + 5] >> 4, data[at + 5] & 15 if version else 0
-    id_size = 4 if version == 2 else 2
-    at += 6
-    left = MAX_PIECES
-
-    def take(size: int) -> int:
-        nonlocal at
-        at += size
-        if at > end:
-            raise cut_short("a table of places that ends early")
-        return int.from_bytes(data[at - size : at], "big")
-
-    for _ in range(take(id_size)):
-        item = take(id_size)
-        in_idat = version > 0 and take(2) & 15 == 1
-        take(2)
-        base = take(base_size) + (places.get(b"idat", (0, 0))[0] if in_idat else 0)
-        for _ in range(take(2)):
-            left -= 1
-            if left < 0:
-                raise too_many("pieces of pictures", MAX_PIECES)
-            take(index_size)
-            start = base + take(offset_size)
-            length = take(length_size)
-            until = start + length if length else len(data)
-            if until > len(data):
-                raise cut_short("a picture that lies past the end")
-            yield item, (start, until)
+    for item, kind, name in items(data, start, end, found):
+        found.items[item] = kind
+        if kind in METADATA:
+            found.metadata.append(name)
 
 
 def _read_tracks(data: File, start: int, end: int, found: Found, road: tuple[bytes, ...]) -> None:
     """Note the size of each track and where its first frame lies; `road` names the boxes still to be opened."""
     first: dict[bytes, int] = {}
     common = chunks = most = 0
-    for kind, at, until in _boxes(data, start, end, found):
+    for kind, at, until in boxes(data, start, end, found):
         if kind in road[:1]:
             _read_tracks(data, at, until, found, road[1:])
         elif kind == b"tkhd":
@@ -210,13 +139,3 @@ def _frames_of_chunks(data: File, start: int, end: int) -> list[int]:
     number = int.from_bytes(data[start + 4 : start + 8], "big")
     places = range(start + 12, min(end, start + 8 + 12 * number), 12)
     return [int.from_bytes(data[place : place + 4], "big") for place in places]
-
-
-def _hidden(data: File, metadata: list[int]) -> File:
-    """Give items of metadata a type that nobody reads; nothing moves."""
-    if not metadata:
-        return data
-    changed = bytearray(data)
-    for place in metadata:
-        changed[place : place + 4] = UNKNOWN
-    return changed

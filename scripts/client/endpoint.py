@@ -72,7 +72,7 @@ class Endpoint:
             return cls(**state["endpoint"] | {"folder": run_dir})
         if run_dir != paths.RUN_DIR:
             raise CommandError(f"No server was started with --run-dir {run_dir}: start one with densenet serve.")
-        return cls.from_properties(properties.read(paths.SERVER_CONFIG), paths.ROOT)
+        return cls.from_properties(properties.read(paths.SERVER_CONFIG), paths.HOME)
 
     def to_dict(self) -> dict[str, str]:
         return {key: str(value) for key, value in asdict(self).items()}

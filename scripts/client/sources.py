@@ -11,15 +11,17 @@ import requests
 
 from scripts.errors import CommandError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 STDIN = "-"
 TIMEOUT_SECONDS = 30
 # TorchServe takes no larger request (max_request_size in config.properties), so a larger image is not worth fetching.
 MAX_BYTES = 33_554_432
 
 
-def expand(names: Iterable[str]) -> Iterator[str]:
+def expand(names: Iterable[str], left_out: list[str] | None = None) -> Iterator[str]:
     """Replace folders (recursively) and glob patterns with the image files in them; keep every other name.
+
+    Their other files are added to the list `left_out`.
 
     A file that is named itself is kept whatever its suffix is. A folder without images is kept too: reading it then
     fails with an error in its own row.
@@ -30,7 +32,10 @@ def expand(names: Iterable[str]) -> Iterator[str]:
             yield name
             continue
         candidates = path.rglob("*") if path.is_dir() else map(Path, glob.iglob(name, recursive=True))  # noqa: PTH207
-        found = sorted(str(file) for file in candidates if file.suffix.lower() in SUFFIXES and file.is_file())
+        files = sorted(str(file) for file in candidates if file.is_file())
+        found = [file for file in files if Path(file).suffix.lower() in SUFFIXES]
+        if left_out is not None and len(found) < len(files):
+            left_out += sorted(set(files) - set(found))
         yield from found or [name]
 
 

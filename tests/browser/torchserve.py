@@ -21,7 +21,7 @@ SIDE = 224
 NAMES = ("Egyptian_cat", "crane", "crane", "lynx", "<img src=x onerror=alert(1)>")
 IDS = ("n02124075", "n02012849", "n03126707", "Lüchse-猫", "n02123394")
 PROBABILITIES = (0.61, 0.22, 0.1, 0.03, 0.001)
-NOT_AN_IMAGE = "This is not an image of an accepted format: send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."
+NOT_AN_IMAGE = "This is not an image of an accepted format: send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."
 STOPPED = NOT_RUNNING
 ACCURACY = {"top1": 0.7443, "top5": 0.9197, "evaluated_on": "ImageNet"}
 CARD = {
@@ -68,7 +68,8 @@ class FakeTorchServe:
         glow = np.exp(-((x - 0.3 - index / 8) ** 2 + (y - 0.45) ** 2) / 0.05)[..., None] * (255, 170, 40)
         mixed = Image.fromarray(((1 - overlay) * square + overlay * glow).astype(np.uint8))
         png = base64.b64encode(pictures.encode(mixed, "PNG")).decode()
-        return {"class_id": IDS[index], "class_name": NAMES[index], "overlay": png}
+        named = {"class_id": IDS[index], "class_name": NAMES[index], "probability": PROBABILITIES[index]}
+        return named | {"recognized": True, "overlay": png}
 
 
 def _predict(picture: Image.Image, top_k: int) -> dict[str, Any]:

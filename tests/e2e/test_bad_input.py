@@ -57,7 +57,7 @@ CAT = encode(photo("chelsea"), quality=95)
 CAT_PNG = encode(photo("chelsea"), "PNG")
 CAT_BASE64 = base64.b64encode(CAT).decode()
 ICON = encode(Image.new("RGB", (32, 32)), "ICO")
-NOT_ACCEPTED = "send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+NOT_ACCEPTED = "send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 NO_IMAGE = "The request has no image"
 
 BAD = {

@@ -35,7 +35,6 @@ def test_empty() -> None:
         encode(noise(), "PPM"),
         encode(noise(), "ICO"),
         encode(noise(), "TGA"),
-        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100),
         b"\0\0\0\x18ftypisom" + bytes(100),
         b"RIFF\x24\0\0\0WAVEfmt " + bytes(100),
         b"BMW builds cars",

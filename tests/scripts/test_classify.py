@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 from scripts import classify as module
 from scripts.classify import (
@@ -22,10 +23,12 @@ from scripts.classify import (
     write_json,
     write_table,
 )
+from scripts.cli import app
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
 from scripts.console import CONTROL
 from scripts.errors import ApiError, CommandError
+from tests.local_server import LocalServer, as_json
 
 CAT = {"class_id": "n1", "class_name": "Egyptian_cat", "probability": 0.9}
 TABBY = {"class_id": "n2", "class_name": "tabby, [bold]", "probability": 0.08}
@@ -160,3 +163,54 @@ def test_the_command_ends_with_1_where_an_image_failed(
 def test_one_form_at_a_time(photos: list[str]) -> None:
     with pytest.raises(CommandError, match="exclude each other"):
         classify(photos, as_json=True, as_csv=True)
+
+
+def test_files_that_are_left_out_are_named(
+    fake: FakeClient, photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(photos[0]).parent
+    (folder / "bad.jpg").unlink()
+    for name in ("a.txt", "b.mov", "c", "d.pdf", "e.raw"):
+        (folder / name).touch()
+    classify([str(folder)])
+    said = capsys.readouterr().err
+    assert "Left out, since the names of images end in .avif, .bmp" in said
+    assert "a.txt" in said
+    assert "and 2 more." in said
+    assert len(fake.sent) == 2
+
+
+def test_ctrl_c_keeps_the_rows_that_are_finished(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows() -> Iterator[Row]:
+        yield ROWS[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_table(rows())
+    printed = capsys.readouterr()
+    assert "Egyptian cat" in printed.out
+    assert "Interrupted: the images that are not in the table were not classified." in printed.err
+
+
+def test_a_server_elsewhere_needs_no_run_folder(
+    local: LocalServer, photos: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    local.on("POST /predict", as_json({**CAT, "recognized": True}))
+    classify([photos[0]], url=local.url, key="secret", run_dir=tmp_path / "none")
+    assert json.loads(capsys.readouterr().out)["class_name"] == CAT["class_name"]
+    assert local.asked[0].headers["Authorization"] == "Bearer secret"
+
+
+def test_secrets_and_the_address_come_from_variables(local: LocalServer, photos: list[str]) -> None:
+    local.on("POST /predictions/flowers", as_json({**CAT, "recognized": True}))
+    own = {"DENSENET_URL": local.url, "DENSENET_TOKEN": "secret"}
+    result = CliRunner().invoke(app, ["classify", photos[0], "--model", "flowers"], env=own)
+    assert result.exit_code == 0
+    assert local.asked[0].headers["Authorization"] == "Bearer secret"
+
+
+def test_grpc_needs_a_run_folder(photos: list[str]) -> None:
+    with pytest.raises(CommandError, match="--grpc needs the run folder"):
+        classify(photos, url="http://127.0.0.1:1", over_grpc=True)

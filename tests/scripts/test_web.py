@@ -81,3 +81,16 @@ def test_a_taken_port_starts_no_unit(tmp_path: Path, taken: int) -> None:
     with pytest.raises(CommandError, match=f"Port {taken} is taken by another program"):
         command.web(foreground=True, port=taken, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_torchserve_gets_its_own_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def start(*arguments: object) -> None:
+        asked.extend(arguments)
+        raise CommandError("Enough.")
+
+    monkeypatch.setattr(command, "start_or_find", start)
+    with pytest.raises(CommandError, match="Enough"):
+        command.web(torchserve_port=9080, run_dir=tmp_path)
+    assert 9080 in asked

@@ -104,7 +104,7 @@ class Failed(BaseModel):
 Answered = Label | Classification
 Response = Answered | list[Answered | Failed]
 
-PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."}
+PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."}
 PHOTOS = {"type": "array", "items": PHOTO, "description": "One photo or several."}
 
 

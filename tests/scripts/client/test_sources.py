@@ -41,6 +41,16 @@ def test_names_become_files(folder: Path, names: list[str], expected: list[str])
     assert expand(folder, *names) == expected
 
 
+@pytest.mark.parametrize(
+    ("names", "left_out"),
+    [(["."], ["notes.txt"]), (["*"], ["notes.txt"]), (["notes.txt", "b.jpg"], []), (["*.gif"], [])],
+)
+def test_files_that_are_left_out_are_told(folder: Path, names: list[str], left_out: list[str]) -> None:
+    told: list[str] = []
+    list(sources.expand([str(folder / name) for name in names], told))
+    assert told == [str(folder / name) for name in left_out]
+
+
 @pytest.mark.parametrize("name", ["*.gif", "empty", "album [1]/missing.jpg"])
 def test_what_holds_no_image_keeps_a_row_of_its_own(folder: Path, name: str) -> None:
     (folder / "empty").mkdir()

@@ -1,0 +1,144 @@
+"""HEIC, which phones write: read if pillow-heif is there, and refused by name if not."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
+from handler.formats import heic
+from handler.images import decode, examine
+from tests.handler.heic import SIDE, grid, heic_of, size, tile
+from tests.handler.hostile import box
+from tests.handler.images import RED, RESIZE, SETTINGS, WHITE, pixel, refusal
+from tests.pictures import encode, noise
+
+BRANDS = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+needed = pytest.mark.skipif(find_spec("pillow_heif") is None, reason="pip install pillow-heif")
+
+
+def near(found: Any, color: tuple[int, int, int]) -> bool:
+    return bool(np.abs(np.subtract(found, color)).max() < 8)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"hevc", b"mif1"])
+def test_without_its_package_it_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, brand: bytes) -> None:
+    monkeypatch.setattr(heic, "pillow_heif", None)
+    data = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(100)
+    assert "cannot read HEIC" in refusal(data, UnsupportedMediaType)
+
+
+@needed
+def test_a_photo_is_decoded() -> None:
+    assert near(pixel(encode(Image.new("RGB", (90, 60), RED), "HEIF"), 80, 50), RED)
+    picture = examine(encode(noise(128, 64), "HEIF"), SETTINGS)
+    assert (picture.format, picture.width, picture.height, picture.orientation) == ("HEIF", 128, 64, 1)
+
+
+@needed
+@pytest.mark.parametrize(("mode", "options"), [("L", {}), ("RGBA", {}), ("RGB", {"chroma": 444}), ("I;16", {})])
+def test_every_kind_becomes_rgb(mode: str, options: dict[str, int]) -> None:
+    image = Image.fromarray(np.full((60, 90), 30_000, np.uint16)) if mode == "I;16" else Image.new(mode, (90, 60))
+    assert decode(encode(image, "HEIF", **options), SETTINGS, RESIZE).mode == "RGB"
+
+
+@needed
+def test_transparent_parts_are_white() -> None:
+    assert near(pixel(encode(Image.new("RGBA", (64, 64), (0, 0, 0, 0)), "HEIF")), WHITE)
+
+
+@needed
+def test_it_is_turned_as_its_own_boxes_say_and_its_metadata_are_hidden() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(noise(90, 60), "HEIF", exif=exif.tobytes())
+    picture = examine(data, SETTINGS)
+    assert b"Exif" in data
+    assert picture.data.count(b"skip") == 1
+    assert decode(data, SETTINGS, RESIZE).size == (60, 90)
+
+
+@needed
+def test_a_grid_of_tiles_as_phones_write_it() -> None:
+    data = grid(3, 2, (180, 120))
+    assert decode(data, SETTINGS, RESIZE).size == (180, 120)
+    assert near(pixel(data, 170, 110), RED)
+
+
+@needed
+def test_only_the_picture_is_left() -> None:
+    """A preview, a depth map and a film are not looked at, and cost nothing."""
+    content, configuration = tile()
+    items = [(b"hvc1", content), (b"hvc1", content), (b"unci", b"x")]
+    reference = box(b"iref", bytes(4) + box(b"thmb", struct.pack(">HHH", 2, 1, 1)))
+    data = heic_of(items, [size(SIDE, SIDE), configuration], [[1, 0x82]] * 3, reference) + box(b"moov", bytes(50))
+    picture = examine(data, SETTINGS)
+    assert picture.data.count(b"skip") == 3
+    assert near(pixel(data), RED)
+
+
+def larger_inside() -> bytes:
+    """A file whose boxes say one size and whose HEVC another, larger one."""
+    data = encode(Image.new("L", (3_000, 2_000), 9), "HEIF")
+    said = b"ispe" + struct.pack(">III", 0, 3_000, 2_000)
+    return data.replace(said, b"ispe" + struct.pack(">III", 0, 64, 64))
+
+
+def frames(number: int) -> bytes:
+    content, configuration = tile()
+    return heic_of([(b"hvc1", content * number)], [size(SIDE, SIDE), configuration], [[1, 0x82]])
+
+
+def grid_of_grids() -> bytes:
+    content = struct.pack(">BBBBHH", 0, 0, 0, 0, SIDE, SIDE)
+    reference = box(b"iref", bytes(4) + box(b"dimg", struct.pack(">HHH", 1, 1, 1)))
+    return heic_of([(b"grid", content)], [size(SIDE, SIDE)], [[1]], reference)
+
+
+def many_parameter_sets() -> bytes:
+    content, configuration = tile()
+    known = bytearray(configuration)
+    known[8 + 22] = 200
+    long = box(b"hvcC", bytes(known[8 : 8 + 23]) + struct.pack(">BH", 33, 60_000) * 200)
+    return heic_of([(b"hvc1", content)], [size(SIDE, SIDE), long], [[1, 0x82]])
+
+
+@needed
+@pytest.mark.parametrize(
+    ("data", "kind", "words"),
+    [
+        (larger_inside, BadRequest, "does not show"),
+        (lambda: frames(5_000), BadRequest, "does not show"),
+        (lambda: grid(100, 100, (64, 64), tiles=1), BadRequest, "does not show"),
+        (lambda: grid(1, 1, (30_000, 30_000)), PayloadTooLarge, "pixels"),
+        (lambda: grid(200, 200), BadRequest, "bytes in a table"),
+        (grid_of_grids, BadRequest, "a grid of something else"),
+        (many_parameter_sets, BadRequest, "parameter sets"),
+        (lambda: BRANDS + bytes(100), BadRequest, "cut short"),
+        (lambda: encode(noise(), "HEIF")[:-200], BadRequest, "cut short"),
+        (lambda: heic_of([(b"unci", b"x")], [], []), BadRequest, "without a picture"),
+    ],
+)
+def test_what_costs_much_is_refused(data: Callable[[], bytes], kind: type[RequestError], words: str) -> None:
+    assert words in refusal(data(), kind)
+
+
+@needed
+@pytest.mark.filterwarnings("ignore")  # of damaged files
+def test_no_damage_costs_more_than_its_own_request() -> None:
+    """Whatever bytes of a good file are changed, the outcome is an image or a RequestError."""
+    generator = np.random.default_rng(0)
+    for good in (encode(noise(), "HEIF"), encode(Image.new("RGBA", (64, 64)), "HEIF"), grid(2, 2)):
+        for _ in range(150):
+            damaged = np.frombuffer(good, np.uint8).copy()
+            damaged[generator.integers(12, min(len(good), 700), 5)] = generator.integers(0, 256, 5)
+            try:
+                decode(damaged.tobytes(), SETTINGS, RESIZE)
+            except RequestError as error:
+                assert ": send " in str(error)  # noqa: PT017
