@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,8 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
     if address is None:
         # Its name speaks of other systems: it makes Ray take 127.0.0.1 for its address, and so listen there alone.
         settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Ray's own token would lie in the home folder, where other users may be able to read it.
+        settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     os.environ.update(settings)  # before ray is imported, which reads them
     import ray
 
