@@ -39,6 +39,10 @@ READERS: tuple[tuple[re.Pattern[bytes], Callable[[File], Picture]], ...] = tuple
 # it, four bytes a pixel, and its copy turned upright or as RGB take 400 MB.
 MAX_MEMORY = 500_000_000
 
+# Undoing a PNG's filters takes up to 8 ms a megabyte. A real photo with more makes a file over max_image_bytes, as PNG
+# hardly packs a photo to less than a half.
+MAX_UNPACKED = 250_000_000
+
 # A JPEG decoded at a part of its size keeps at least so many times the length that it will be resized to, so that
 # the resize, and not the decoder's coarser filter, decides what is left of the detail (docs/decisions.md).
 HEADROOM = 2
@@ -56,7 +60,8 @@ def examine(data: File, settings: Settings) -> Picture:
     """Check the structure and the claims of one file; nothing is decoded.
 
     Raises BadRequest if the file is empty, damaged or unlike any real one, UnsupportedMediaType if it is not an
-    image of an accepted format, and PayloadTooLarge past `max_image_bytes`, `max_image_pixels`, MAX_SIDE or MAX_MEMORY.
+    image of an accepted format, and PayloadTooLarge past `max_image_bytes`, `max_image_pixels`, MAX_SIDE,
+    MAX_MEMORY or MAX_UNPACKED.
     """
     if not data:
         raise BadRequest("The image is empty (0 bytes): send the bytes of a photo.")
@@ -74,6 +79,11 @@ def examine(data: File, settings: Settings) -> Picture:
         raise PayloadTooLarge(
             f"{sides}, which take {picture.memory:,} bytes to decode in this kind of {picture.format}, and the limit "
             f"is {MAX_MEMORY:,}: send a smaller picture."
+        )
+    if picture.unpacked > MAX_UNPACKED:
+        raise PayloadTooLarge(
+            f"{sides}, which take {picture.unpacked:,} bytes unpacked, and the limit is {MAX_UNPACKED:,}: send it with "
+            "8 bits a channel, or smaller."
         )
     return picture
 

@@ -15,13 +15,19 @@ NAMED = sorted(set(re.findall(r"`(test_\w+)::(test_\w+)`", TEXT)))
 
 FAULTS = (
     *sorted((paths.ROOT / "tests" / "faults").glob("test_*.py")),
-    *(paths.ROOT / "tests" / "lifecycle" / name for name in ("test_start.py", "test_stop.py")),
+    *(paths.ROOT / "tests" / "lifecycle" / name for name in ("test_start.py", "test_stop.py", "test_unit.py")),
     paths.ROOT / "tests" / "bulk" / "test_bulk.py",
+    paths.ROOT / "tests" / "hosts" / "test_hosts.py",
+)
+# Of these some tests are about what breaks.
+OTHERS = (
+    paths.ROOT / "tests" / "scripts" / "test_web.py",
+    paths.ROOT / "tests" / "scripts" / "server" / "test_memory.py",
 )
 
 
 def names_in(module: str) -> set[str]:
-    [file] = [path for path in FAULTS if path.stem == module]
+    [file] = [path for path in (*FAULTS, *OTHERS) if path.stem == module]
     tree = ast.parse(file.read_text())
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
@@ -32,7 +38,7 @@ def test_a_test_that_is_named_exists(module: str, test: str) -> None:
 
 
 def test_every_fault_that_is_tried_is_described() -> None:
-    assert {(path.stem, test) for path in FAULTS for test in names_in(path.stem)} == set(NAMED)
+    assert {(path.stem, test) for path in FAULTS for test in names_in(path.stem)} <= set(NAMED)
 
 
 def test_every_fault_names_its_test() -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.card import ModelCard
 from handler.cores import Threads
 from handler.engines.engine import Engine, Outputs, no_features
 from handler.errors import ArchiveError
 from handler.settings import Settings
 
 OPENVINO_FILE = "model.xml"
+QUANTIZER = "FakeQuantize"  # the operation that marks what is computed in int8
 
 
 class OpenVinoEngine(Engine):
@@ -26,13 +26,16 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, folder: Path, settings: Settings, threads: Threads) -> None:
         """Raises ArchiveError if the settings ask an int8 graph for f32."""
-        is_int8 = ModelCard.read(folder).quantization is not None
+        from handler.engines.openvino_runtime import core
+
+        graph = core().read_model(folder / OPENVINO_FILE)
+        is_int8 = any(operation.get_type_name() == QUANTIZER for operation in graph.get_ops())
         if is_int8 and settings.precision == "f32":
             raise ArchiveError(
                 "handler.precision is f32, and an int8 archive cannot become f32: set auto in model-config.yaml, or "
                 "build it with densenet archive --precision f32."
             )
-        compiled = {count: _compile(folder, settings, count) for count in {threads.alone, threads.batch}}
+        compiled = {count: _compile(graph, settings, count) for count in {threads.alone, threads.batch}}
         self._alone = compiled[threads.alone].create_infer_request()
         self._batch = compiled[threads.batch].create_infer_request()
         precision = compiled[threads.batch].get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -51,8 +54,8 @@ class OpenVinoEngine(Engine):
         return outputs[0].copy(), outputs[1].copy() if features else no_features(len(batch))
 
 
-def _compile(folder: Path, settings: Settings, threads: int) -> Any:
-    from handler.engines.openvino_runtime import openvino
+def _compile(graph: Any, settings: Settings, threads: int) -> Any:
+    from handler.engines.openvino_runtime import core, openvino
 
     properties = openvino.properties
     config: dict[str, Any] = {
@@ -63,4 +66,4 @@ def _compile(folder: Path, settings: Settings, threads: int) -> Any:
     }
     if settings.precision == "f32":
         config[properties.hint.inference_precision()] = openvino.Type.f32
-    return openvino.Core().compile_model(folder / OPENVINO_FILE, "CPU", config)
+    return core().compile_model(graph, "CPU", config)

@@ -25,6 +25,7 @@ class Picture:
 
     `memory` is the number of bytes that decoding takes at its peak, beside the file: the decoder's own buffers and
     Pillow's picture, or later that picture and its copy as upright RGB. `orientation` is EXIF's, 1 for upright.
+    `unpacked` is the number of bytes that a PNG stores, unpacked; 0 for other formats.
     """
 
     format: str
@@ -33,6 +34,7 @@ class Picture:
     height: int
     memory: int
     orientation: int = 1
+    unpacked: int = 0
 
     @property
     def pixels(self) -> int:

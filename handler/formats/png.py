@@ -5,16 +5,12 @@ from __future__ import annotations
 import struct
 import zlib
 
-from handler.errors import PayloadTooLarge
 from handler.formats.orientation import orientation
 from handler.formats.picture import File, Picture, cut_short, join, too_many
 
 SIGNATURE_LENGTH = 8
 # Largest seen in photos: 1,300 chunks; the usual 8 kB of data each are 2,500 in 20 MB.
 MAX_CHUNKS = 50_000
-# The rows as they are stored, unpacked: undoing their filters takes up to 8 ms a megabyte. A real photo with more rows
-# than that makes a file over max_image_bytes, as PNG hardly packs a photo to less than a half.
-MAX_UNPACKED = 250_000_000
 # Of a text that says which way is up: EXIF stands in its first bytes.
 MAX_TEXT = 65_536
 
@@ -29,10 +25,7 @@ RAW_KEY = b"Raw profile type exif\0"
 
 
 def read(data: File) -> Picture:
-    """Check a PNG and keep its picture alone.
-
-    Raises BadRequest or PayloadTooLarge past a limit, and BadRequest if its header is none.
-    """
+    """Check a PNG and keep its picture alone. Raises BadRequest past a limit or if its header is none."""
     pieces = [(0, SIGNATURE_LENGTH)]
     exif: bytes | None = None
     xmp: bytes | None = None
@@ -62,13 +55,9 @@ def read(data: File) -> Picture:
     if exif is None and raw:
         exif = _raw_profile(raw[0], bytes(data[raw[1] : raw[2]]))
     unpacked = height * (width * bits * CHANNELS.get(color, 1) // 8 + 1)
-    if unpacked > MAX_UNPACKED:
-        raise PayloadTooLarge(
-            f"The image's rows take {unpacked:,} bytes unpacked and the limit is {MAX_UNPACKED:,}: send it with 8 bits "
-            "a channel, or smaller."
-        )
     stored = 4 if color != GRAY else 2 if bits == 16 else 1
-    return Picture("PNG", join(data, pieces), width, height, width * height * (stored + 4), orientation(exif, xmp))
+    memory = width * height * (stored + 4)
+    return Picture("PNG", join(data, pieces), width, height, memory, orientation(exif, xmp), unpacked)
 
 
 def _raw_profile(kind: bytes, text: bytes) -> bytes | None:

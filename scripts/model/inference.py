@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.engines.openvino_runtime import openvino
+from handler.engines.openvino_runtime import core, openvino
 
 # Of what is not int8: "native" is what OpenVINO chooses, bf16 if the processor has it.
 Arithmetic = Literal["native", "f32"]
@@ -26,7 +26,7 @@ def compile_graph(graph: Any, arithmetic: Arithmetic, threads: int = 0) -> Any:
         config |= {properties.inference_num_threads(): threads, properties.hint.enable_cpu_pinning(): False}
     if arithmetic == "f32":
         config[properties.hint.inference_precision()] = openvino.Type.f32
-    return openvino.compile_model(graph, "CPU", config)
+    return core().compile_model(graph, "CPU", config)
 
 
 def logits(graph: Any, photos: NDArray[np.uint8], arithmetic: Arithmetic) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from handler.engines.openvino_runtime import openvino
+from handler.engines.openvino_runtime import core, openvino
 from handler.labels import softmax
 from scripts.model.agreement import HEADINGS, Agreement, compare
 from scripts.model.inference import Arithmetic, images_per_second, logits
@@ -41,7 +41,7 @@ def measure(graph: Any, quantized: Any, photos: NDArray[np.uint8]) -> tuple[Meas
 
 def has_bf16() -> bool:
     """Say whether OpenVINO infers in bf16 by itself on this processor."""
-    return "BF16" in openvino.Core().get_property("CPU", openvino.properties.device.capabilities())
+    return "BF16" in core().get_property("CPU", openvino.properties.device.capabilities())
 
 
 def table(measured: Iterable[Measured]) -> Table:

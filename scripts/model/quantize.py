@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.engines.openvino import OPENVINO_FILE
-from handler.engines.openvino_runtime import openvino
+from handler.engines.openvino_runtime import core, openvino
 from handler.labels import softmax
 from scripts.errors import CommandError
 from scripts.model.agreement import Agreement, compare
@@ -69,7 +69,7 @@ def check_installed() -> None:
 def quantize_folder(folder: Path, photos: Photos, min_agreement: float) -> QuantizationReport:
     """Replace the exported model.xml and model.bin in `folder` by their int8 form. Raises CommandError."""
     path = folder / OPENVINO_FILE
-    quantized, report = quantize(openvino.Core().read_model(path), photos, min_agreement)
+    quantized, report = quantize(core().read_model(path), photos, min_agreement)
     rename_nodes(quantized)
     # The old file is mapped into memory, and f32 weights that stay are read from it while the new one is written.
     partial = path.with_stem("quantized")
@@ -81,7 +81,7 @@ def quantize_folder(folder: Path, photos: Photos, min_agreement: float) -> Quant
 
 def compare_precisions(folder: Path, photos: Photos) -> tuple[Measured, ...]:
     """Measure f32, bf16 if the processor has it, and int8 of all layers; the graph in `folder` stays as it is."""
-    _, report = quantize(openvino.Core().read_model(folder / OPENVINO_FILE), photos, min_agreement=0)
+    _, report = quantize(core().read_model(folder / OPENVINO_FILE), photos, min_agreement=0)
     return report.measured
 
 

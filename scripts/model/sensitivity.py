@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.engines.openvino_runtime import openvino
+from handler.engines.openvino_runtime import core, openvino
 from handler.labels import softmax
 from scripts.model.inference import logits
 
@@ -56,5 +56,5 @@ def _with_one_quantized(graph: Any, quantized: Any, name: str) -> Any:
 
 def _value(output: Any) -> NDArray[np.float32]:
     """Compute what depends on constants alone, such as weights that are stored as int8 and a scale."""
-    value: NDArray[np.float32] = openvino.compile_model(openvino.Model([output], []), "CPU")([])[0]
+    value: NDArray[np.float32] = core().compile_model(openvino.Model([output], []), "CPU")([])[0]
     return value.copy()

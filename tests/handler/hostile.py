@@ -379,7 +379,7 @@ FILES: dict[str, Hostile] = {
         None,
     ),
     "png-one-column": Hostile(lambda: png_of_rows(1, 49_000_000, 1, 0, 2), PayloadTooLarge, "limit of a side"),
-    "png-rgba16": Hostile(lambda: png_of_rows(8_000, 6_250, 16, 6, 64_001), PayloadTooLarge, "8 bits a channel"),
+    "png-rgba16": Hostile(lambda: png_of_rows(8_000, 6_250, 16, 6, 64_001), PayloadTooLarge, "bytes unpacked"),
     "png-rgba16-of-31-megapixels": Hostile(lambda: png_of_rows(7_800, 4_000, 16, 6, 62_401), None),
     "png-paeth": Hostile(lambda: paeth(7_800, 4_000, 16, 6, 62_401), None),
     "png-paeth-rgba": Hostile(lambda: paeth(8_000, 6_250, 8, 6, 32_001), None),

@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import nn
 
 from handler.engines.openvino import OPENVINO_FILE
-from handler.engines.openvino_runtime import openvino
+from handler.engines.openvino_runtime import core
 from scripts.model import inference
 from scripts.model.export import export
 from scripts.model.networks import ARCHITECTURES, ServingModel
@@ -24,7 +24,7 @@ def test_each_precision_is_compared_with_f32(tmp_path: Path, monkeypatch: pytest
     backbone = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.ReLU())
     spec = ARCHITECTURES["densenet121"].preprocessing
     export(ServingModel(backbone, nn.Linear(8, 5), spec), SIDE, tmp_path)
-    graph = openvino.Core().read_model(tmp_path / OPENVINO_FILE)
+    graph = core().read_model(tmp_path / OPENVINO_FILE)
     photos = np.random.default_rng(0).integers(0, 256, (6, SIDE, SIDE, 3), np.uint8)
 
     measured = measure(graph, graph, photos)

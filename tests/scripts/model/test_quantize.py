@@ -14,7 +14,7 @@ from torch import nn
 
 from handler.cores import Threads
 from handler.engines.openvino import OPENVINO_FILE, OpenVinoEngine
-from handler.engines.openvino_runtime import openvino
+from handler.engines.openvino_runtime import core
 from handler.settings import Settings
 from scripts import paths
 from scripts.errors import CommandError
@@ -58,7 +58,7 @@ def export_tiny(folder: Path, outlier: float = 1.0) -> Any:
     with torch.no_grad():
         head.weight *= 50
     export(ServingModel(backbone, head, SPEC), SIDE, folder)
-    return openvino.Core().read_model(folder / OPENVINO_FILE)
+    return core().read_model(folder / OPENVINO_FILE)
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +104,7 @@ def test_too_little_agreement_is_refused_with_the_figures(tmp_path: Path) -> Non
 @needs_nncf
 def test_the_engine_serves_the_quantized_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export_tiny(tmp_path)
-    settings, threads = Settings(precision="f32"), Threads(1, 1)
+    settings, threads = Settings(), Threads(1, 1)
     before, _ = OpenVinoEngine(tmp_path, settings, threads).infer(PHOTOS.comparison)
     quantize.quantize_folder(tmp_path, PHOTOS, 0)
     after, _ = OpenVinoEngine(tmp_path, settings, threads).infer(PHOTOS.comparison)
