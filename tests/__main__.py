@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "tests"
 DOCUMENTS = "documents"  # the tests that lie in no folder
 # The longest first, so that no core idles in the end, but only one that waits for the archives; then all others.
-LONGEST_FIRST = ("e2e", "lifecycle", "fuzz", "handler", DOCUMENTS, "scripts", "browser")
+LONGEST_FIRST = ("handler", "e2e", "scripts", "lifecycle", DOCUMENTS, "bulk", "browser", "fuzz")
 # They measure a server under load: nothing may run beside them.
 ALONE = ("faults", "hosts")
 MOST_AT_ONCE = 4
