@@ -83,7 +83,7 @@ def bulk(
 
 def check_installed() -> None:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise CommandError(f"densenet bulk needs {', '.join(missing)}: pip install '.[bulk]'.")
+        raise CommandError(f"densenet bulk needs {', '.join(missing)}: run pip install -e '.[bulk]'.")
 
 
 def default_archive(model_store: Path) -> Path:

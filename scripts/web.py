@@ -122,7 +122,7 @@ def start_gateway(settings: GatewaySettings) -> gateway.Gateway:
 
 def check_installed() -> None:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise CommandError(f"The gateway needs {', '.join(missing)}: run make web, or pip install '.[web]'.")
+        raise CommandError(f"The gateway needs {', '.join(missing)}: run make web, or pip install -e '.[web]'.")
 
 
 def chosen_model(client: Client, model: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytest.importorskip("ray", reason="ray is not installed: pip install '.[bulk]'")
+pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[bulk]'")
 
 from scripts import paths
 from tests.bulk.conftest import Bulk, command, environment, make_photos, rows

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[bulk]'")
+pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
 
 from scripts.archives.mar import Archive
 from scripts.batch import manifest, parts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[bulk]'")
+pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
 
 from scripts import paths
 from tests import pictures

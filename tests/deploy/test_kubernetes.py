@@ -44,7 +44,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifest]:
     return {one["kind"]: one for one in yaml.safe_load_all(rendered(folder))}
 
 
-@pytest.mark.skipif(VALIDATE is None, reason="kubernetes-validate is not installed: pip install '.[deploy]'")
+@pytest.mark.skipif(VALIDATE is None, reason="kubernetes-validate is not installed: pip install -e '.[deploy]'")
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_schemas_of_every_supported_version_accept_it(overlay: str, version: str, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_the_schemas_of_every_supported_version_accept_it(overlay: str, version:
 
 def test_a_misspelled_field_would_be_found(tmp_path: Path) -> None:
     if VALIDATE is None:
-        pytest.skip("kubernetes-validate is not installed: pip install '.[deploy]'")
+        pytest.skip("kubernetes-validate is not installed: pip install -e '.[deploy]'")
     file = tmp_path / "all.yaml"
     file.write_text(rendered(KUBERNETES / "overlays" / "cpu").replace("maxSurge", "maxSurges"))
     done = subprocess.run([VALIDATE, "--strict", "-k", VERSIONS[0], file], capture_output=True, timeout=120)
