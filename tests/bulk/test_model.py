@@ -43,7 +43,8 @@ def test_the_archives_own_handler_answers_as_on_the_server(stand_in_archive: Pat
     found = json.loads(done.stdout)
     assert "archive-" in found["handler"]
     first, bad, wide = found["answers"]
-    assert (first["class_name"], len(first["predictions"])) == ("Egyptian_cat", 2)
+    assert first["class_name"] in pictures.FITTING["chelsea"]  # a near tie
+    assert len(first["predictions"]) == 2
     assert (bad["code"], bad["type"]) == (415, "UnsupportedMediaTypeException")
     assert wide["class_name"] == "espresso"
 
