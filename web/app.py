@@ -43,7 +43,7 @@ def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.
         title="DenseNet-121",
         description="Names what is on a photo.",
         version=metadata.version("densenet-serving"),
-        docs_url=None,  # web/pages.py has one that loads nothing from a CDN
+        docs_url=None,  # web/routes/pages.py has one that loads nothing from a CDN
         redoc_url=None,
         lifespan=lifespan,
     )
