@@ -26,12 +26,13 @@ CUT_OFF = 0  # in the place of a status: the connection ended without an answer
 
 @dataclass(frozen=True)
 class Answer:
-    """One request's outcome. `begun` is a time of time.monotonic()."""
+    """One request's outcome. `begun` is a time of time.monotonic(), `retry_after` the header's text or ""."""
 
     status: int
     body: bytes
     begun: float
     seconds: float
+    retry_after: str = ""
 
     def is_clean(self) -> bool:
         """Tell whether a client can read it: a prediction, or an error of TorchServe's shape with its own status."""
@@ -97,19 +98,18 @@ def closed_loop(
         return [answer for answers in pool.map(client, range(clients)) for answer in answers]
 
 
-def open_loop(target: Target, photo: bytes, rate: float, seconds: float) -> list[Answer]:
+def open_loop(address: tuple[str, int], message: bytes, rate: float, count: int) -> list[Answer]:
     """Begin `rate` requests a second, evenly spaced, whether or not earlier ones have been answered.
 
     Written on bare sockets: at ten times a server's peak a client library would take the processor from the server.
     """
-    message = target.message(photo)
 
     async def run() -> list[Answer]:
         start = time.monotonic()
         sent = []
-        for i in range(round(rate * seconds)):
+        for i in range(count):
             await asyncio.sleep(max(0.0, start + i / rate - time.monotonic()))
-            sent.append(asyncio.create_task(_send(target.address, message)))
+            sent.append(asyncio.create_task(_send(address, message)))
         return await asyncio.gather(*sent)
 
     return asyncio.run(run())
@@ -123,10 +123,15 @@ async def _send(address: tuple[str, int], message: bytes) -> Answer:
             try:
                 writer.write(message)
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-                body = await reader.readexactly(int(length[1]) if length else 0)
+                body = await reader.readexactly(int(_header(head, b"content-length") or 0))
             finally:
                 writer.close()
     except (OSError, asyncio.IncompleteReadError) as error:
         return Answer(CUT_OFF, repr(error).encode(), begun, time.monotonic() - begun)
-    return Answer(int(head.split(b" ", 2)[1]), body, begun, time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    return Answer(int(head.split(b" ", 2)[1]), body, begun, seconds, _header(head, b"retry-after").decode())
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    found = re.search(rb"^%s: *(.*)\r$" % name, head, re.IGNORECASE | re.MULTILINE)
+    return found[1] if found else b""

@@ -54,9 +54,10 @@ def overload(running: Server, photo: bytes, sizes: Sizes) -> Overload:
     target = Target(running.endpoint)
     queue = int(properties.read(running.endpoint.folder / paths.SERVER_CONFIG.name)["job_queue_size"])
     peak = throughput(target, photo)
-    open_loop(target, photo, FACTOR * peak, sizes.overload_seconds / 3)
+    message, rate = target.message(photo), FACTOR * peak
+    open_loop(target.address, message, rate, round(rate * sizes.overload_seconds / 3))
     before = memory(running)
-    answers = open_loop(target, photo, FACTOR * peak, sizes.overload_seconds)
+    answers = open_loop(target.address, message, rate, round(rate * sizes.overload_seconds))
     after = memory(running)
     # open_loop returns with the last answer, which comes a queue's length after the last request.
     ended = max(answer.begun for answer in answers)

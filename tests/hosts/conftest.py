@@ -18,8 +18,10 @@ from tests.hosts.balancer import Balancer
 from tests.hosts.load import Load
 from tests.hosts.network import Network, network, reason_against
 from tests.hosts.unit import PORT, Unit
+from tests.pictures import SAMPLE_NAME
 
 UNITS = 3
+SECOND = f"second {SAMPLE_NAME}"  # what version 2.0 calls the sample photo
 # Of the peak: the load that the faults are tried under, which two units of three can carry.
 SHARE = 0.6
 PEAK_PHOTOS = 60
@@ -42,6 +44,14 @@ class Farm:
         for unit in self.units:
             unit.wait_until_ready(self.network.router)
         self.balancer.wait_for(UNITS)
+
+
+@pytest.fixture(autouse=True)
+def whole(farm: Farm) -> Iterator[None]:
+    """Every test begins with three healthy units, and leaves them so."""
+    farm.balancer.wait_for(UNITS)
+    yield
+    farm.wait_until_whole()
 
 
 @pytest.fixture(scope="session")

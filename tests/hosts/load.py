@@ -7,21 +7,19 @@ A program of its own, because it runs on another machine than the tests: in the 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import httpx
+import requests
 
+from tests.faults.load import TIMEOUT_SECONDS, Answer, open_loop
 from tests.hosts.network import Machine
-
-CUT_OFF = 0  # in the place of a status: the connection ended without an answer
-TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,21 @@ class Sent:
     begun: float
     seconds: float
     status: int
+    retry_after: str
     name: str
+
+    @classmethod
+    def of(cls, answer: Answer) -> Sent:
+        name = json.loads(answer.body)["class_name"] if answer.status == requests.codes.ok else ""
+        return cls(answer.begun, answer.seconds, answer.status, answer.retry_after, name)
 
     @property
     def ended(self) -> float:
         return self.begun + self.seconds
+
+
+def statuses(answers: Iterable[Sent]) -> Counter[int]:
+    return Counter(sent.status for sent in answers)
 
 
 class Load:
@@ -53,32 +61,20 @@ class Load:
         return [Sent(**json.loads(line)) for line in lines.splitlines()]
 
 
-async def send(client: httpx.AsyncClient, url: str, photo: bytes) -> Sent:
-    begun = time.monotonic()
-    try:
-        response = await client.post(url, files={"file": photo})
-    except httpx.TransportError:
-        return Sent(begun, time.monotonic() - begun, CUT_OFF, "")
-    seconds = time.monotonic() - begun
-    name = response.json()["class_name"] if response.is_success else ""
-    return Sent(begun, seconds, response.status_code, name)
-
-
-async def send_all(url: str, photo: bytes, rate: float, count: int) -> list[Sent]:
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False) as client:
-        start = time.monotonic()
-        tasks = []
-        for i in range(count):
-            await asyncio.sleep(max(0.0, start + i / rate - time.monotonic()))
-            tasks.append(asyncio.create_task(send(client, url, photo)))
-        return await asyncio.gather(*tasks)
+def message_of(url: str, photo: bytes) -> bytes:
+    """Lay out a form with one photo as it goes over the wire."""
+    request = requests.Request("POST", url, {"Host": urlsplit(url).netloc}, files={"file": photo}).prepare()
+    assert isinstance(request.body, bytes)
+    lines = [f"POST {request.path_url} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + request.body
 
 
 def main(arguments: Sequence[str]) -> None:
     url, photo, rate, count = arguments
-    for sent in asyncio.run(send_all(url, Path(photo).read_bytes(), float(rate), int(count))):
-        print(json.dumps(asdict(sent)))
+    address = urlsplit(url)
+    message = message_of(url, Path(photo).read_bytes())
+    for answer in open_loop((str(address.hostname), int(address.port or 0)), message, float(rate), int(count)):
+        print(json.dumps(asdict(Sent.of(answer))))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 
 ROUTER_ADDRESS = "10.77.0.1"
 BRIDGE = "switch"
+READ = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Machine:
     def command(self, arguments: Sequence[str | Path]) -> list[str | Path]:
         """Return the command line that runs a program on this machine."""
         return ["ip", "netns", "exec", self.namespace, *arguments]
+
+    def read(self, url: str) -> str:
+        """Return what is at an address, asked from this machine. Raises subprocess.CalledProcessError."""
+        command = self.command([sys.executable, "-c", READ, url])
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def pids(self) -> list[int]:
         return [int(pid) for pid in _ip("netns", "pids", self.namespace).split()]

@@ -5,38 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
-from tests.hosts.conftest import UNITS, Farm
-from tests.hosts.load import Load, Sent
+from tests.hosts.conftest import SECOND, UNITS, Farm
+from tests.hosts.load import Load, Sent, statuses
 from tests.hosts.unit import Unit
 from tests.pictures import SAMPLE_NAME
 
-SECOND = f"second {SAMPLE_NAME}"
 SLOW_SECONDS = 3
 WORKER_DIED = 507
-# Photos and times the usual rate: past what the gateways take at once, and what the client can send on the same cores.
-OVERLOAD_PHOTOS, OVERLOAD = 600, 16
-# Of what clients send, the most that may reach the hosts while they are overloaded: retries make it no worse.
-MOST_REACHING = 1.2
 Record = Callable[[str, object], None]
-
-
-@pytest.fixture(autouse=True)
-def whole(farm: Farm) -> Iterator[None]:
-    """Every test begins with three healthy units, and leaves them so."""
-    farm.balancer.wait_for(UNITS)
-    yield
-    farm.wait_until_whole()
-
-
-def statuses(answers: Iterable[Sent]) -> Counter[int]:
-    return Counter(sent.status for sent in answers)
 
 
 def check_none_lost(answers: list[Sent], count: int, record: Record) -> None:
@@ -113,19 +95,6 @@ def test_a_host_that_hangs_loses_no_photo(farm: Farm, photos: int, record_proper
         os.kill(pid, signal.SIGCONT)
 
     check_none_lost(fault.load.answers(), photos, record_property)
-
-
-def test_overload_is_refused_and_not_multiplied(farm: Farm, record_property: Record) -> None:
-    before = farm.balancer.statistic("upstream_rq_total")
-    answers = farm.load(OVERLOAD_PHOTOS, farm.rate * OVERLOAD).answers()
-    reached = farm.balancer.statistic("upstream_rq_total") - before
-
-    refused = [sent.seconds for sent in answers if sent.status == 503]
-    record_property("statuses", dict(statuses(answers)))
-    record_property("reached_share", round(reached / len(answers), 3))
-    record_property("worst_refusal_seconds", round(max(refused, default=0.0), 3))
-    assert set(statuses(answers)) <= {200, 503}  # a client on the same cores may be too slow for a refusal
-    assert reached <= MOST_REACHING * len(answers)
 
 
 def roll(farm: Farm, units: Iterable[Unit]) -> None:

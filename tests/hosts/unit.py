@@ -9,15 +9,23 @@ import sys
 import time
 from pathlib import Path
 
-from scripts import paths
+from prometheus_client.parser import text_string_to_metric_families
+
+from scripts import paths, properties
 from tests.hosts.network import Machine
 
 PORT = 8000
+METRICS_PORT = 8082
+ASKED = "ts_inference_requests_total"
 READY_SECONDS = 120
 END_SECONDS = 90
 POLL_SECONDS = 0.2
 # How long a unit goes on taking requests once it says that it ends: the load balancer asks every second.
 DRAIN_DELAY = 3
+# Three units share the cores of this machine: one worker each is enough, and starts in half the time of two.
+WORKERS = 1
+# Behind Envoy and the clients, which would have machines of their own and must keep their pace on this one.
+NICENESS = 10
 
 
 class Unit:
@@ -31,14 +39,14 @@ class Unit:
 
     def start(self, model_store: Path) -> None:
         """Start it; returns at once."""
-        options: list[str | Path] = ["--host", self.machine.address, "--port", str(PORT), "--fixed-models"]
-        options += ["--drain-delay", str(DRAIN_DELAY), "--allowed-host", "*", "--run-dir", self._folder / "run"]
         self._folder.mkdir(exist_ok=True)
+        options: list[str | Path] = ["--host", self.machine.address, "--port", str(PORT), "--fixed-models"]
+        options += ["--config", self._settings()]
+        options += ["--drain-delay", str(DRAIN_DELAY), "--allowed-host", "*", "--run-dir", self._folder / "run"]
+        command = ["nice", "-n", str(NICENESS), sys.executable, "-m", "scripts.web", "--foreground"]
         with (self._folder / "console.log").open("ab") as console:
             self._process = subprocess.Popen(
-                self.machine.command(
-                    [sys.executable, "-m", "scripts.web", "--foreground", "--model-store", model_store, *options]
-                ),
+                self.machine.command([*command, "--model-store", model_store, *options]),
                 cwd=paths.ROOT,
                 env=os.environ | {"PYTHONPATH": str(paths.ROOT)},
                 stdout=console,
@@ -73,9 +81,26 @@ class Unit:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(END_SECONDS)
 
+    def asked(self) -> int:
+        """Return how many photos TorchServe itself was asked about since it started."""
+        text = self.machine.read(f"http://127.0.0.1:{METRICS_PORT}/metrics")
+        families = text_string_to_metric_families(text)
+        return sum(int(one.value) for family in families for one in family.samples if one.name == ASKED)
+
     def workers(self) -> list[int]:
         """Return the process ids of TorchServe's workers."""
         return [pid for pid in self.machine.pids() if b"model_service_worker" in _command_line(pid)]
+
+    def _settings(self) -> Path:
+        """Write config.properties for a machine that does not have all cores to itself."""
+        values = properties.read(paths.SERVER_CONFIG)
+        values |= {
+            "default_workers_per_model": str(WORKERS),
+            "metrics_config": str(paths.SERVER_CONFIG.parent / values["metrics_config"]),
+        }
+        file = self._folder / paths.SERVER_CONFIG.name
+        properties.write(file, "Made by tests/hosts from config.properties.", values)
+        return file
 
     def console(self) -> str:
         return (self._folder / "console.log").read_text()
