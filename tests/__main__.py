@@ -30,8 +30,8 @@ RESULTS = ROOT / "build" / "tests"
 DOCUMENTS = "documents"  # the tests that lie in no folder
 # The longest first, so that no core idles in the end, but only one that waits for the archives; then all others.
 LONGEST_FIRST = ("handler", "e2e", "scripts", "lifecycle", DOCUMENTS, "bulk", "browser", "fuzz")
-# They measure a server under load: nothing may run beside them.
-ALONE = ("faults", "hosts")
+# It measures a server under load: nothing may run beside it.
+ALONE = ("faults",)
 MOST_AT_ONCE = 4
 OUTCOMES = ("FAILED ", "ERROR ", "SKIPPED ")
 

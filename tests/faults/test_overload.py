@@ -18,7 +18,7 @@ from tests.faults.load import Answer, Target, closed_loop, open_loop, percentile
 
 FACTOR = 10
 CLIENTS = 16
-PEAK_REQUESTS = 100
+PEAK_REQUESTS = 60
 BACK_SECONDS = 5
 # A refusal waits for no worker; a tenth of a queue's length is far more than it takes and far less than an answer.
 AT_ONCE = 0.1

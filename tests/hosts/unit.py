@@ -21,11 +21,9 @@ READY_SECONDS = 120
 END_SECONDS = 90
 POLL_SECONDS = 0.2
 # How long a unit goes on taking requests once it says that it ends: the load balancer asks every second.
-DRAIN_DELAY = 3
+DRAIN_DELAY = 2
 # Three units share the cores of this machine: one worker each is enough, and starts in half the time of two.
 WORKERS = 1
-# Behind Envoy and the clients, which would have machines of their own and must keep their pace on this one.
-NICENESS = 10
 
 
 class Unit:
@@ -43,7 +41,7 @@ class Unit:
         options: list[str | Path] = ["--host", self.machine.address, "--port", str(PORT), "--fixed-models"]
         options += ["--config", self._settings()]
         options += ["--drain-delay", str(DRAIN_DELAY), "--allowed-host", "*", "--run-dir", self._folder / "run"]
-        command = ["nice", "-n", str(NICENESS), sys.executable, "-m", "scripts.web", "--foreground"]
+        command = [sys.executable, "-m", "scripts.web", "--foreground"]
         with (self._folder / "console.log").open("ab") as console:
             self._process = subprocess.Popen(
                 self.machine.command([*command, "--model-store", model_store, *options]),
