@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ SECOND = f"second {SAMPLE_NAME}"  # what version 2.0 calls the sample photo
 # tests run beside them.
 FULL_SHARE, SHARE = 0.6, 0.3
 PEAK_PHOTOS = 60
+Record = Callable[[str, object], None]
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
-from tests.hosts.conftest import SECOND, UNITS, Farm
+from tests.hosts.conftest import SECOND, UNITS, Farm, Record
 from tests.hosts.load import Load, Sent, statuses
 from tests.hosts.unit import Unit
 from tests.pictures import SAMPLE_NAME
 
 SLOW_SECONDS = 3
 WORKER_DIED = 507
-Record = Callable[[str, object], None]
 
 
 def check_none_lost(answers: list[Sent], count: int, record: Record) -> None:

@@ -10,9 +10,8 @@ import pytest
 import requests
 
 from tests.faults.load import percentile
-from tests.hosts.conftest import SECOND, Farm
+from tests.hosts.conftest import SECOND, Farm, Record
 from tests.hosts.load import statuses
-from tests.hosts.test_hosts import Record
 from tests.hosts.unit import PORT
 from tests.hosts.uploads import uploads
 from tests.pictures import SAMPLE_NAME
