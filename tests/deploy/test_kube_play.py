@@ -1,7 +1,7 @@
 """The very pod of the base, run by podman kube play with the image that test_image.py tries.
 
-Podman 4.3 leaves a Secret encoded and open to everybody, so its file comes from a folder, with the mode that the pod
-asks for. It knows no fsGroup either.
+Podman 4.3 leaves a Secret encoded and open to everybody (docs/scaling.md), so its file comes from a folder, with the
+mode that the pod asks for. It knows no fsGroup either.
 """
 
 from __future__ import annotations
