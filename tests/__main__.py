@@ -156,7 +156,7 @@ def run(suite: Suite, options: list[str]) -> Result:
 
 
 def read_result(suite: Suite, status: int, seconds: float) -> Result:
-    cpu_seconds = float(suite.cpu.read_text())
+    cpu_seconds = float(suite.cpu.read_text()) if suite.cpu.exists() else 0.0  # not if it was killed
     if not suite.report.exists():
         return Result(suite, status or 1, seconds, cpu_seconds, passed=0, failed=1, skipped=0)
     report = JUnitXml.fromfile(str(suite.report))
