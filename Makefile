@@ -20,6 +20,7 @@ TORCH_INDEX :=
 TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
 
 .DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory  # the totals of the tests are the last line
 .PHONY: help setup serve web stop test coverage test-faults test-image fuzz check format protos lock bench image clean
 
 help:  ## list the targets

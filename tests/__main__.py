@@ -7,10 +7,12 @@ What each printed lies in build/tests. The exit status is 0 if every test of eve
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -33,7 +35,8 @@ LONGEST_FIRST = ("handler", "e2e", "scripts", "lifecycle", DOCUMENTS, "bulk", "b
 # It measures a server under load: nothing may run beside it.
 ALONE = ("faults",)
 MOST_AT_ONCE = 4
-OUTCOMES = ("FAILED ", "ERROR ", "SKIPPED ")
+NOT_PASSED = ("FAILED ", "ERROR ")
+SKIPPED = re.compile(r"SKIPPED \[(\d+)\] \S+: (.+)")  # how many tests, where, why
 
 console = Console(highlight=False, soft_wrap=True, emoji=False)
 
@@ -54,17 +57,25 @@ class Suite:
         return RESULTS / f"{self.name}.xml"
 
     @property
+    def cpu(self) -> Path:
+        return RESULTS / f"{self.name}.cpu"
+
+    @property
     def coverage(self) -> Path:
         return RESULTS / f".coverage.{self.name}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a suite ended. Errors count as failures, and so does a process that ended without a report."""
+    """How a suite ended. Errors count as failures, and so does a process that ended without a report.
+
+    `cpu_seconds` are those of all its processes, servers too.
+    """
 
     suite: Suite
     status: int
     seconds: float
+    cpu_seconds: float
     passed: int
     failed: int
     skipped: int
@@ -73,9 +84,14 @@ class Result:
     def totals(self) -> str:
         return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
 
-    def outcomes(self) -> Iterator[str]:
-        """Pytest's lines on each test that did not pass."""
-        yield from (line for line in self.suite.log.read_text().splitlines() if line.startswith(OUTCOMES))
+    def failures(self) -> list[str]:
+        """Pytest's lines on each test that failed."""
+        return [line for line in self.suite.log.read_text().splitlines() if line.startswith(NOT_PASSED)]
+
+    def reasons(self) -> Counter[str]:
+        """Count the tests that were skipped, by why."""
+        skipped = map(SKIPPED.match, self.suite.log.read_text().splitlines())
+        return sum((Counter({found[2]: int(found[1])}) for found in skipped if found), Counter())
 
 
 def main(
@@ -130,7 +146,8 @@ def run_all(suites: list[Suite], options: list[str], jobs: int) -> Iterator[Resu
 
 
 def run(suite: Suite, options: list[str]) -> Result:
-    command = [sys.executable, "-m", "pytest", *suite.paths, *options, f"--junit-xml={suite.report}"]
+    pytest = [sys.executable, "-m", "pytest", *suite.paths, *options, f"--junit-xml={suite.report}"]
+    command = [sys.executable, str(Path(__file__).with_name("cpu.py")), str(suite.cpu), *pytest]
     environment = os.environ | {"COVERAGE_FILE": str(suite.coverage)}
     begun = time.monotonic()
     with suite.log.open("w") as log:
@@ -139,20 +156,22 @@ def run(suite: Suite, options: list[str]) -> Result:
 
 
 def read_result(suite: Suite, status: int, seconds: float) -> Result:
+    cpu_seconds = float(suite.cpu.read_text()) if suite.cpu.exists() else 0.0  # not if it was killed
     if not suite.report.exists():
-        return Result(suite, status or 1, seconds, passed=0, failed=1, skipped=0)
+        return Result(suite, status or 1, seconds, cpu_seconds, passed=0, failed=1, skipped=0)
     report = JUnitXml.fromfile(str(suite.report))
     failed = report.failures + report.errors
     passed = report.tests - failed - report.skipped
     if status and not failed:  # it ended after its last test, or ran none
         failed = 1
-    return Result(suite, status, seconds, passed, failed, report.skipped)
+    return Result(suite, status, seconds, cpu_seconds, passed, failed, report.skipped)
 
 
 def tell(result: Result) -> None:
     """Say how a folder ended, and if not well, all that it printed."""
     colour = "red" if result.status else "green"
-    console.print(f"[{colour}]{result.suite.name:<12}[/] {result.totals}, {result.seconds:.0f} s")
+    times = f"{result.seconds:.0f} s, CPU {result.cpu_seconds:.0f} s"
+    console.print(f"[{colour}]{result.suite.name:<12}[/] {result.totals}, {times}")
     if result.status:
         console.print(escape(result.suite.log.read_text()))
 
@@ -165,22 +184,26 @@ def report_coverage(suites: list[Suite]) -> None:
 
 
 def summarize(results: list[Result], seconds: float) -> int:
-    """Name what did not pass, then the totals on one line; returns the exit status."""
+    """Name what failed, say why tests were skipped, then the totals on one line; returns the exit status."""
     for result in results:
-        for line in result.outcomes():
-            console.print(escape(line), style=None if line.startswith("SKIPPED") else "red")
-        if result.status and not any(result.outcomes()):
+        for line in result.failures():
+            console.print(escape(line), style="red")
+        if result.status and not result.failures():
             console.print(f"[red]{result.suite.name} ended with status {result.status}: {result.suite.log} tells more.")
+    reasons = sum((result.reasons() for result in results), Counter[str]())
+    for reason, count in reasons.most_common():
+        console.print(escape(f"{count} skipped: {reason}"))
     total = Result(
         Suite("all", []),
         status=next((result.status for result in results if result.status), 0),
         seconds=seconds,
+        cpu_seconds=sum(result.cpu_seconds for result in results),
         passed=sum(result.passed for result in results),
         failed=sum(result.failed for result in results),
         skipped=sum(result.skipped for result in results),
     )
-    console.print(f"{len(results)} folders in {total.seconds:.0f} s")
-    print(f"Total: {total.totals}")
+    console.print(f"{len(results)} folders in {total.seconds:.0f} s, CPU {total.cpu_seconds:.0f} s")
+    print(total.totals)  # the last line, and nothing else on it: programs read it
     return 1 if total.status else 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -14,24 +13,11 @@ import pytest
 from handler.settings import Precision
 from scripts.options import MODEL, STAND_IN
 from tests import built, pictures
+from tests.chromium import open_browser
 from tests.local_server import LocalServer, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-# As root there is no sandbox; no background request of the browser's own; a camera that shows a test picture.
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-]
-
 
 # What the tests of a folder do beyond this process: see pyproject.toml.
 MARKS = {"e2e": "e2e", "lifecycle": "e2e", "faults": "faults", "hosts": "faults"}
@@ -137,19 +123,10 @@ def nobody() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-# For one module at a time: while it runs, Playwright keeps an event loop in the main thread, where others start theirs.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The distribution's Chromium: Playwright's own is a download."""
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -17,11 +17,19 @@ from scripts.client.endpoint import Endpoint
 from tests.browser.devices import DESKTOP
 from tests.browser.support import LOOPBACK, Served, Visit
 from tests.browser.torchserve import FakeTorchServe
+from tests.chromium import open_browser
 from tests.scripts.conftest import write_keys
 from tests.web.conftest import MODEL
 from web.app import create_app
 from web.settings import GatewaySettings
 from web.torchserve.upstream import Upstream
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One for all these tests: none of them needs an event loop in this thread."""
+    with open_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""A real TorchServe, once for all end-to-end tests, on free ports and in a run folder of its own."""
+"""A real TorchServe, once for all end-to-end tests, on free ports and in a run folder of its own.
+
+It starts one worker a model: each takes seconds to start, in these tests again and again.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from scripts.client.http import Client
 from scripts.server import torchserve
 from scripts.server.readiness import wait_until_ready
 from tests.e2e.management import Models
-from tests.e2e.support import Inference, command, worker_pids
+from tests.e2e.support import ONE_WORKER, Inference, command_here, worker_pids
 from tests.ports import free_port_range
 
 
@@ -34,7 +37,7 @@ def running(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "LOG_CONFIG", verbose)
         archives = read_all(model_store)
-        started = torchserve.start(run_dir, model_store, archives, paths.SERVER_CONFIG, free_port_range())
+        started = torchserve.start(run_dir, model_store, archives, paths.SERVER_CONFIG, free_port_range(), ONE_WORKER)
     try:
         wait_until_ready(started, archives, lambda _: None)
         yield started
@@ -69,4 +72,4 @@ def same_workers(client: Client) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def models(run_dir: Path) -> Models:
     """Run `densenet models ...` against the running server."""
-    return lambda *arguments: command("models", *arguments, "--run-dir", run_dir)
+    return lambda *arguments: command_here("models", *arguments, "--run-dir", run_dir)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import ipaddress
 import json
 import os
@@ -9,21 +11,25 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import requests
 
 from handler.card import CARD_FILE
 from handler.labels import LABELS_FILE
-from scripts import paths
+from scripts import paths, properties
 from scripts.archives.mar import MANIFEST
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
+from scripts.console import run
 from scripts.options import MODEL, STAND_IN
 
 TIMEOUT_SECONDS = 60
+ONE_WORKER = {"default_workers_per_model": "1"}  # a setting of TorchServe, instead of a worker for each core
 
 
 class Inference:
@@ -83,6 +89,26 @@ def command(
         timeout=timeout,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def command_here(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as `command` does, but in this process: a new one takes most of a second to import."""
+    module = importlib.import_module(f"scripts.{verb}")
+    said, complained = io.StringIO(), io.StringIO()
+    given = [verb, *map(str, arguments)]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained):
+        patch.setattr(sys, "argv", given)
+        with pytest.raises(SystemExit) as ended:
+            run(getattr(module, "app", None) or getattr(module, verb))
+    return subprocess.CompletedProcess(given, int(ended.value.code or 0), said.getvalue(), complained.getvalue())
+
+
+def one_worker(folder: Path) -> Path:
+    """Write TorchServe's settings as the repository has them, but with one worker a model, into a folder."""
+    config = folder / paths.SERVER_CONFIG.name
+    values = properties.read(paths.SERVER_CONFIG) | ONE_WORKER | {"metrics_config": str(paths.METRICS_CONFIG)}
+    properties.write(config, "For this test.", values)
+    return config
 
 
 def rewrite(source: Path, target: Path, changes: Mapping[str, Callable[[str], str]]) -> Path:

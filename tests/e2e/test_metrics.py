@@ -83,7 +83,7 @@ def test_the_stages_are_timed_once_a_batch(inference: Inference, cat: bytes, ris
 
 
 def test_torchserves_own_queue_time_is_true(inference: Inference, cat: bytes, rise: Rise) -> None:
-    """Two workers, many clients: a request waits most of its time, and never longer than its client did."""
+    """One worker, many clients: a request waits most of its time, and never longer than its client did."""
 
     def ask(_: int) -> float:
         began = time.monotonic()

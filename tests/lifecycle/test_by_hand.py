@@ -33,6 +33,7 @@ PORTS = ("8080", "8081", "8082", "7070", "7071")
 # So small a log is cut at least five times by so many lines of some 100 bytes.
 LOG_KILOBYTES = 4
 REFUSALS = 250
+ONE_WORKER = "default_workers_per_model=1\n"  # the page asks for more
 
 
 def blocks() -> list[str]:
@@ -52,7 +53,7 @@ def root(stand_in_archive: Path, port: int, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("by-hand")
     (folder / ".venv").symlink_to(Path(sys.prefix))
     config = (paths.ROOT / "config.properties").read_text()
-    (folder / "config.properties").write_text(on_ports(config, port))
+    (folder / "config.properties").write_text(on_ports(f"{config}{ONE_WORKER}", port))
     for part in (paths.METRICS_CONFIG, paths.LOG_CONFIG, paths.SAMPLE_PHOTO):
         copy = folder / part.relative_to(paths.ROOT)
         copy.parent.mkdir(exist_ok=True)

@@ -15,11 +15,12 @@ import psutil
 import pytest
 import requests
 
+from handler.cores import default_workers
 from scripts import paths
 from scripts.client.endpoint import KEY_FILE
 from scripts.options import STAND_IN
 from scripts.server import torchserve
-from tests.e2e.support import Inference, command, rewrite
+from tests.e2e.support import Inference, command, one_worker, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
 
@@ -118,7 +119,7 @@ def test_json_logs_name_the_request_that_was_refused(life: Life) -> None:
 def test_stop_leaves_nothing(life: Life) -> None:
     assert life.stopped.returncode == 0
     assert f"Stopped (pid {life.found.pid})." in life.stopped.stderr
-    assert len(life.family) >= 2  # Java and a worker
+    assert len(life.family) >= 1 + default_workers()  # Java and its workers
     assert not [process for process in life.family if process.is_running()]
     assert not life.found.temporary.exists()
     assert sorted(path.name for path in life.run_dir.iterdir()) == ["config.properties", "logs"]
@@ -134,7 +135,8 @@ def serve_broken(tmp_path: Path) -> Iterator[Callable[[], CompletedProcess[str]]
     """Run `serve` on tmp_path/store, which must fail, and prove that it left nothing."""
     run_dir, temporary = tmp_path / "run", Path("/tmp") / f"densenet-test-{os.getpid()}"  # noqa: S108 - a short path
     temporary.mkdir()
-    arguments = ("--port", str(free_port_range()), "--model-store", tmp_path / "store", "--run-dir", run_dir)
+    arguments: list[str | Path] = ["--port", str(free_port_range()), "--config", one_worker(tmp_path)]
+    arguments += ["--model-store", tmp_path / "store", "--run-dir", run_dir]
 
     def serve() -> CompletedProcess[str]:
         done = command("serve", *arguments, environment={"TMPDIR": str(temporary)})

@@ -14,7 +14,7 @@ from scripts.archives.model_store import file_name
 from scripts.options import STAND_IN
 from scripts.server import torchserve
 from tests.browser.support import Visit
-from tests.e2e.support import as_version, command, rewrite
+from tests.e2e.support import as_version, command, one_worker, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
 from web.gateway import Gateway
@@ -32,10 +32,10 @@ def store(stand_in_archive: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def serve(store: Path, tmp_path: Path) -> Iterator[Callable[[], None]]:
     """Starts a TorchServe of its own, which is not left behind."""
-    port = str(free_port_range())
+    port, config = str(free_port_range()), one_worker(store)
 
     def start() -> None:
-        run("serve", "--run-dir", tmp_path, "--model-store", store, "--port", port)
+        run("serve", "--run-dir", tmp_path, "--model-store", store, "--port", port, "--config", config)
 
     yield start
     if running := torchserve.Server.find(tmp_path):

@@ -23,7 +23,7 @@ from scripts.options import STAND_IN
 from scripts.server.torchserve import Server
 from tests import certificates
 from tests.certificates import Pair
-from tests.e2e.support import command
+from tests.e2e.support import command, one_worker
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
 
@@ -44,7 +44,8 @@ def secured(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) ->
     (folder / "store").mkdir()
     shutil.copy(stand_in_archive, folder / "store")
     run_dir = folder / "run"
-    where = ("--port", str(port), "--model-store", folder / "store", "--run-dir", run_dir)
+    where: list[str | Path] = ["--port", str(port), "--config", one_worker(folder)]
+    where += ["--model-store", folder / "store", "--run-dir", run_dir]
     try:
         started = command("serve", *where, "--tls-cert", pair.certificate, "--tls-key", pair.key)
         found = Server.find(run_dir)

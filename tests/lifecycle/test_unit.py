@@ -18,7 +18,7 @@ import requests
 from scripts import paths, properties
 from scripts.server.ports import ports_from
 from scripts.server.torchserve import Server
-from tests.e2e.support import command
+from tests.e2e.support import command, one_worker
 from tests.ports import free_port_range
 from web.gateway import Gateway
 from web.keys import ApiKeys
@@ -39,9 +39,8 @@ class Unit:
         self.url = f"http://127.0.0.1:{first + 5}"
         self.key = ApiKeys(folder).add("phone")
         self._console = folder / "console.log"
-        config = folder / "config.properties"
-        values = properties.read(paths.SERVER_CONFIG) | ports_from(first)
-        properties.write(config, "For this test.", values | {"metrics_config": str(paths.METRICS_CONFIG)})
+        config = one_worker(folder)
+        properties.write(config, "For this test.", properties.read(config) | ports_from(first))
         options: list[str | Path] = ["--model-store", model_store, "--run-dir", self.run_dir, "--config", config]
         options += ["--port", str(first + 5), "--keys", ApiKeys(folder).path, "--drain-delay", str(DRAIN_DELAY)]
         with self._console.open("wb") as console:
