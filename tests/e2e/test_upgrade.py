@@ -19,7 +19,7 @@ from scripts.server import torchserve
 from tests.e2e.support import as_version, command, rewrite
 from tests.faults.load import Answer, Target, closed_loop, statuses
 
-CLIENTS = 2  # one waits for the worker while the other has it
+CLIENTS = 4
 COMMAND_SECONDS = 150
 SECOND = "2.0"
 
