@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,8 +41,17 @@ def explain(
     given = {"class_id": class_id, "overlay": overlay}
     parameters = {name: value for name, value in given.items() if value is not None}
     answer = client.explain(served, sources.read(image), parameters)
-    write(base64.b64decode(answer["overlay"]), output)
+    write(overlay_of(answer, served), output)
     note(f"{output} shows where {served} saw {answer['class_name']} ({answer['probability']:.1%}) in {image}.")
+
+
+def overlay_of(answer: Mapping[str, Any], model: str) -> bytes:
+    """Return the PNG of an explanation. Raises CommandError for the answer of an archive that can only predict."""
+    if not isinstance(answer, Mapping) or "overlay" not in answer:
+        raise CommandError(
+            f"The archive of {model} is too old to explain an answer: build it again with densenet archive."
+        )
+    return base64.b64decode(answer["overlay"])
 
 
 def write(content: bytes, path: Path) -> None:

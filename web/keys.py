@@ -64,10 +64,10 @@ class ApiKeys:
 
     def name_of(self, key: str) -> str | None:
         """Return the name of a key, None if it is not valid. Raises ServingError if the file cannot be read."""
-        stat = self.path.stat()
-        if self._read_at != (stat.st_mtime_ns, stat.st_ino):
+        found = self.path.stat()
+        if self._read_at != (found.st_mtime_ns, found.st_ino):
             self._digests = {name: entry["sha256"] for name, entry in self.entries().items()}
-            self._read_at = (stat.st_mtime_ns, stat.st_ino)
+            self._read_at = (found.st_mtime_ns, found.st_ino)
         digest = digest_of(key)
         # All are compared, in constant time, so that the time taken tells nothing.
         matches = [name for name, known in self._digests.items() if hmac.compare_digest(known, digest)]

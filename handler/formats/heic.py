@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from handler.errors import UnsupportedMediaType
+from handler.errors import PayloadTooLarge, UnsupportedMediaType
 from handler.formats import hevc
 from handler.formats.boxes import Counted, Place, boxes, hidden, items, locations, tables
 from handler.formats.picture import File, Picture, cut_short, too_many
@@ -22,6 +22,9 @@ else:  # nothing is decoded but the picture itself, on the thread that asks
 MISSING = "This server cannot read HEIC, since its Python has no pillow-heif: send the photo as JPEG."
 # The picture and its alpha. The largest photos of phones are grids of 192 tiles, whose edges lie past the picture's.
 MOST_CODED, SMALL = 2, 1_000_000
+# libde265 decodes 79 million pixels of a plain picture a second, and 5 MB of HEVC as dense as that of large photos:
+# a byte costs as much as 16 pixels. This much work takes 2 s. It leaves 7 MB to 48 megapixels, and 9.2 MB to 12.
+MOST_WORK, PIXELS_A_BYTE = 160_000_000, 16
 # libheif's planes and Pillow's picture: 7.7 were measured of an ordinary photo (4:2:0), 9.6 of 4:4:4, 8.6 and 12.5 of
 # both with alpha. More than 8 bits double the planes.
 BYTES_A_PIXEL, MORE_FOR_DENSE, MORE_FOR_DEPTH = 10, 4, 6
@@ -188,14 +191,21 @@ def _bytes_a_pixel(known: Iterable[hevc.Configuration], alpha: bool) -> int:
 def _check_cost(
     data: File, found: Found, shown: Counter[int], known: Mapping[int, hevc.Configuration], limit: int
 ) -> None:
-    """Raise BadRequest if decoding takes more frames, or larger ones, than the picture is large."""
+    """Raise BadRequest if it has more frames, or larger ones, than it shows, and PayloadTooLarge past MOST_WORK."""
     if sum(end - start for item in known for start, end in found.pieces.get(item, ())) > 2 * len(data):
         raise cut_short("pictures that lie over each other")
-    total = units = 0
+    total = units = coded = 0
     for item, configuration in known.items():
         pixels, number = hevc.coded_pixels(data, found.pieces.get(item, []), configuration)
         total, units = total + shown[item] * pixels, units + shown[item] * number
+        coded += shown[item] * sum(end - start for start, end in found.pieces.get(item, ()))
         if units > hevc.MAX_UNITS:
             raise too_many("units of HEVC", hevc.MAX_UNITS)
         if total > limit:
             raise too_many("pixels in frames that it does not show", limit)
+    most = (MOST_WORK - total) // PIXELS_A_BYTE
+    if coded > most:
+        raise PayloadTooLarge(
+            f"The HEIC has {coded:,} bytes of HEVC to decode, each tile as often as it is shown, and the limit "
+            f"is {most:,} for {total:,} pixels: send it as JPEG, or smaller."
+        )

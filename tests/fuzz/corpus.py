@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.handler import hostile
+from handler.formats.heic import pillow_heif
+from tests.handler import heic, hostile
 from tests.pictures import encode, noise, png, png_chunk
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -62,13 +63,18 @@ def structures() -> Iterator[tuple[str, bytes]]:
     yield "grid", hostile.avif_grid(3, 2)
     yield "frames", hostile.avif_of_frames(4)
     yield "pieces", hostile.avif_of_pieces(3, 2)
+    if pillow_heif:
+        yield "heic", encode(noise(24, 17), "HEIF")
+        yield "heic-transparent", encode(Image.new("RGBA", (24, 17)), "HEIF")
+        yield "heic-grid", heic.grid(3, 2)
+        yield "heic-grid-of-one-tile", heic.grid(3, 2, tiles=1)
 
 
 # What a fuzzer puts in the place of other bytes: the names of the formats' parts, and numbers that claim much.
 NAMES = (
     "Exif JFIF Adobe http://ns.adobe.com/xap/1.0/ IHDR PLTE tRNS IDAT IEND eXIf iCCP zTXt iTXt acTL fcTL fdAT "
     "VP8L VP8X ALPH ANIM ANMF EXIF ftyp avif avis meta iinf infe iloc iref dimg iprp ipco ipma ispe av01 av1C auxC "
-    "grid moov trak mdia minf stbl stsz stsc stco"
+    "grid heic heix mif1 hvc1 hvcC auxl thmb moov trak mdia minf stbl stsz stsc stco"
 )
 MARKERS = b"\xc0\xc2\xc4\xd8\xd9\xda\xdb\xdd\xe0\xe1\xee\xfe"
 TAGS = (256, 257, 259, *range(273, 280), *range(322, 326))

@@ -13,9 +13,9 @@ from tests.pictures import encode
 SIDE = 64
 
 
-def tile(color: str = "red") -> tuple[bytes, bytes]:
-    """Return the HEVC of SIDE x SIDE pixels, and its hvcC."""
-    good = encode(Image.new("RGB", (SIDE, SIDE), color), "HEIF")
+def tile(picture: Image.Image | None = None) -> tuple[bytes, bytes]:
+    """Return the HEVC of a picture, by default SIDE x SIDE red pixels, and its hvcC."""
+    good = encode(picture or Image.new("RGB", (SIDE, SIDE), "red"), "HEIF")
     start = good.index(b"hvcC") - 4
     return good[good.index(b"mdat") + 4 :], good[start : start + struct.unpack_from(">I", good, start)[0]]
 
@@ -52,14 +52,20 @@ def size(width: int, height: int) -> bytes:
     return box(b"ispe", struct.pack(">III", 0, width, height))
 
 
-def grid(columns: int, rows: int, claimed: tuple[int, int] | None = None, tiles: int = 0) -> bytes:
-    """A grid of tiles as phones write it: `tiles` different ones, shown again and again; by default each once."""
-    data, configuration = tile()
+def grid(
+    columns: int, rows: int, claimed: tuple[int, int] | None = None, tiles: int = 0, picture: Image.Image | None = None
+) -> bytes:
+    """A grid of tiles as phones write it: `tiles` different ones, shown again and again; by default each once.
+
+    Each shows `picture`, a square, or is red.
+    """
+    data, configuration = tile(picture)
+    side = picture.width if picture else SIDE
     number = tiles or columns * rows
-    width, height = claimed or (SIDE * columns, SIDE * rows)
+    width, height = claimed or (side * columns, side * rows)
     content = struct.pack(">BBBBHH", 0, 0, rows - 1, columns - 1, width, height)
     shown = [2 + i % number for i in range(columns * rows)]
     references = box(b"iref", bytes(4) + box(b"dimg", struct.pack(f">HH{len(shown)}H", 1, len(shown), *shown)))
     items = [(b"grid", content), *[(b"hvc1", data)] * number]
-    properties = [size(width, height), size(SIDE, SIDE), configuration]
+    properties = [size(width, height), size(side, side), configuration]
     return heic_of(items, properties, [[1], *[[2, 0x83]] * number], references)

@@ -118,6 +118,8 @@ def many_parameter_sets() -> bytes:
         (lambda: grid(100, 100, (64, 64), tiles=1), BadRequest, "does not show"),
         (lambda: grid(1, 1, (30_000, 30_000)), PayloadTooLarge, "pixels"),
         (lambda: grid(200, 200), BadRequest, "bytes in a table"),
+        (lambda: grid(13, 13, picture=noise(512, 512), tiles=1), PayloadTooLarge, "bytes of HEVC"),
+        (lambda: grid(9, 9, picture=noise(512, 512)), PayloadTooLarge, "bytes of HEVC"),
         (grid_of_grids, BadRequest, "a grid of something else"),
         (many_parameter_sets, BadRequest, "parameter sets"),
         (lambda: BRANDS + bytes(100), BadRequest, "cut short"),

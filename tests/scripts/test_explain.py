@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts.errors import CommandError
-from scripts.explain import write
+from scripts.explain import overlay_of, write
 
 
 def test_the_picture_is_written_whole(tmp_path: Path) -> None:
@@ -19,3 +19,9 @@ def test_the_picture_is_written_whole(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"nowhere/heat\.png could not be written .*: choose another --output"):
         write(b"png", tmp_path / "nowhere" / "heat.png")
+
+
+def test_an_archive_that_is_too_old_to_explain_is_named() -> None:
+    answer = {"class_id": "n02123045", "class_name": "tabby", "probability": 0.5}
+    with pytest.raises(CommandError, match=r"The archive of densenet121 is too old to explain .*: build it again"):
+        overlay_of(answer, "densenet121")
