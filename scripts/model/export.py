@@ -23,7 +23,7 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
 
     The graph takes 1 to MAX_BATCH images.
 
-    This turns off the model's training mode and its gradients: exporting takes a quarter longer with gradients.
+    This turns off the model's training mode and its gradients: exporting takes longer with them.
     The OpenVINO graph keeps float32 weights: `precision: f32` must be exact, and bf16 is chosen at run time.
     The files depend only on the weights and the versions of torch and openvino, not on when or where they are made.
     """
