@@ -56,6 +56,7 @@ def run_archiver(name: str, version: str, staged: Path, config: Path, folder: Pa
         "--extra-files": staged,
         "--config-file": config,
         "--export-path": folder,
+        "--archive-format": "zip-store",  # `normalize` stores the members anyway; to deflate weights takes seconds
     }
     command = [sys.executable, "-m", "model_archiver.model_packaging"]
     command += [str(part) for pair in arguments.items() for part in pair]

@@ -23,6 +23,7 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
 
     The graph takes 1 to MAX_BATCH images.
 
+    This turns off the model's training mode and its gradients: exporting takes longer with them.
     The OpenVINO graph keeps float32 weights: `precision: f32` must be exact, and bf16 is chosen at run time.
     The files depend only on the weights and the versions of torch and openvino, not on when or where they are made.
     """
@@ -33,7 +34,7 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
     with warnings.catch_warnings():
         # torch.export uses functions that torch deprecates; nothing here can change that.
         warnings.simplefilter("ignore", FutureWarning)
-        program = torch.export.export(model.eval(), (example,), dynamic_shapes=shapes)
+        program = torch.export.export(model.eval().requires_grad_(False), (example,), dynamic_shapes=shapes)
         torch.export.save(program, folder / TORCH_FILE)
         graph = openvino.convert_model(program)
     rename_nodes(graph)
