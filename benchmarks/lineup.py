@@ -96,6 +96,10 @@ def ours(place: Place) -> Running:
     return serve(place, place.material.model_store)
 
 
+def ours_f32(place: Place) -> Running:
+    return serve(place, place.material.f32_store)
+
+
 def ours_int8(place: Place) -> Running:
     if place.material.int8 is None:
         raise CommandError("There is no int8 archive.")
@@ -119,6 +123,7 @@ def serve(place: Place, store: Path) -> Running:
 
 LINEUP = (
     Contender("ours", "ours", None, ours),
+    Contender("ours-f32", "ours, f32", None, ours_f32),
     Contender(OURS_INT8, "ours, int8", None, ours_int8),
     Contender(
         "tutorial",

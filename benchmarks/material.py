@@ -13,6 +13,7 @@ import yaml
 from PIL import Image, ImageOps
 
 from handler.card import ModelCard
+from handler.settings import Precision
 from scripts import paths
 from scripts.archives.precision import GraphStep, step_of
 from scripts.errors import CommandError
@@ -33,6 +34,7 @@ class Material:
     photos: dict[str, Path]
     model_store: Path  # our archive
     unpacked: Path  # the same, as a TorchServe worker sees it
+    f32_store: Path  # our archive with precision f32
     stock_store: Path  # TorchServe's stock handler, defaults
     stock_best_store: Path
     int8: Int8 | None = None
@@ -55,7 +57,8 @@ def prepare(sizes: list[str], cores: int, int8: bool, progress: Callable[[str], 
     photos = {size: make_photo(size, BUILD) for size in sizes}
     progress("Building our archive")
     store = BUILD / "model_store"
-    unpacked = make_archive(checkpoint, store, BUILD / "unpacked", None)
+    unpacked = make_archive(checkpoint, store, BUILD / "unpacked")
+    make_archive(checkpoint, BUILD / "f32", BUILD / "f32_unpacked", precision="f32")
     quantized = make_int8(checkpoint, BUILD / "int8", progress) if int8 else None
     progress("Building the stock archives")
     best = {"minWorkers": cores, "maxWorkers": cores, "batchSize": BEST_BATCH, "maxBatchDelay": BEST_DELAY_MS}
@@ -64,13 +67,20 @@ def prepare(sizes: list[str], cores: int, int8: bool, progress: Callable[[str], 
         photos=photos,
         model_store=store,
         unpacked=unpacked,
+        f32_store=BUILD / "f32",
         stock_store=make_stock_archive(checkpoint, BUILD / "stock", None),
         stock_best_store=make_stock_archive(checkpoint, BUILD / "stock_best", best),
         int8=quantized,
     )
 
 
-def make_archive(checkpoint: Path, store: Path, unpacked: Path, graph_step: GraphStep | None) -> Path:
+def make_archive(
+    checkpoint: Path,
+    store: Path,
+    unpacked: Path,
+    precision: Precision | None = None,
+    graph_step: GraphStep | None = None,
+) -> Path:
     """Build our archive into `store`, unpack it, and return the folder."""
     from scripts.archives.build import build
     from scripts.model import weights
@@ -78,7 +88,7 @@ def make_archive(checkpoint: Path, store: Path, unpacked: Path, graph_step: Grap
     from scripts.options import MODEL
 
     source = weights.from_path(checkpoint)
-    mar = build(ARCHITECTURES[MODEL], source, paths.LABELS, store, graph_step=graph_step)
+    mar = build(ARCHITECTURES[MODEL], source, paths.LABELS, store, precision=precision, graph_step=graph_step)
     with zipfile.ZipFile(mar) as members:
         members.extractall(unpacked)
     return unpacked
@@ -87,7 +97,9 @@ def make_archive(checkpoint: Path, store: Path, unpacked: Path, graph_step: Grap
 def make_int8(checkpoint: Path, folder: Path, progress: Callable[[str], None]) -> Int8:
     """Quantize all layers on packaged photos: speed depends on neither photos nor weights. The agreement does."""
     progress("Building our int8 archive (minutes)")
-    unpacked = make_archive(checkpoint, folder / "model_store", folder / "unpacked", step_of("int8", None, 0))
+    unpacked = make_archive(
+        checkpoint, folder / "model_store", folder / "unpacked", graph_step=step_of("int8", None, 0)
+    )
     quantization = ModelCard.read(unpacked).quantization or {}
     return Int8(folder / "model_store", unpacked, quantization["agreement_with_f32"]["int8"]["top_1"])
 

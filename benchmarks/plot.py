@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lineup import CEILING
+from benchmarks.lineup import CEILING, CEILING_INT8
 from benchmarks.report import Run
 from benchmarks.results import CLIENTS, Outcome, Step
 
-# Two of a kind share a colour: dashed as documented, solid with our engine (or tuned).
-COLOURS = {
+# Two of a kind share a color: dashed as documented (ours: in f32), solid with our engine (or tuned).
+COLORS = {
     "ours": "#c1121f",
+    "ours-f32": "#c1121f",
+    "ours-int8": "#d6249f",
     "tutorial": "#6c757d",
     "gunicorn": "#6c757d",
     "torchserve": "#e08e00",
@@ -25,7 +27,8 @@ COLOURS = {
     "ray": "#8d5a3b",
     "ray-engine": "#8d5a3b",
 }
-DASHED = ("tutorial", "torchserve", "litserve", "mosec", "bentoml", "ray")
+DASHED = ("ours-f32", "tutorial", "torchserve", "litserve", "mosec", "bentoml", "ray")
+CEILINGS = {CEILING: ("ceiling, no server", "black"), CEILING_INT8: ("ceiling, no server, int8", "#d6249f")}
 PANELS = (("p50_ms", "p50"), ("p99_ms", "p99"))
 
 
@@ -41,7 +44,7 @@ def draw(run: Run, folder: Path) -> list[Path]:
     for axis, (value, title) in zip(axes, PANELS, strict=True):
         for outcome in run.outcomes:
             _draw_contender(axis, outcome, run.main_photo, value)
-        _draw_ceiling(axis, run)
+        _draw_ceilings(axis, run)
         axis.set(xscale="log", yscale="log", title=f"{title} at {', '.join(map(str, CLIENTS))} clients")
         axis.set_xlabel("requests per second")
         axis.grid(which="both", alpha=0.2)
@@ -63,25 +66,26 @@ def draw(run: Run, folder: Path) -> list[Path]:
 
 
 def _draw_contender(axis: Any, outcome: Outcome, photo: str, value: str) -> None:
-    if outcome.name == CEILING:
+    if outcome.name in CEILINGS:
         return
     points = _points(outcome, [Step("closed", photo, clients) for clients in CLIENTS], value)
     if not points:
         return
-    colour = COLOURS.get(outcome.name, "black")
+    color = COLORS.get(outcome.name, "black")
     style = "--" if outcome.name in DASHED else "-"
     width = 2.5 if outcome.name == "ours" else 1.3
-    axis.plot(*zip(*points, strict=True), style, marker="o", color=colour, lw=width, ms=5, label=outcome.title)
+    axis.plot(*zip(*points, strict=True), style, marker="o", color=color, lw=width, ms=5, label=outcome.title)
     steps = [Step("open", photo, percent) for percent in (50, 80)]
     if hollow := _points(outcome, steps, value):
-        axis.plot(*zip(*hollow, strict=True), "o", mfc="none", color=colour, ms=7)
+        axis.plot(*zip(*hollow, strict=True), "o", mfc="none", color=color, ms=7)
 
 
-def _draw_ceiling(axis: Any, run: Run) -> None:
-    ceiling = next((outcome for outcome in run.outcomes if outcome.name == CEILING), None)
+def _draw_ceilings(axis: Any, run: Run) -> None:
     key = Step("closed", run.main_photo, max(CLIENTS)).key
-    if ceiling and (rate := ceiling.spread(key, "requests_per_second")):
-        axis.axvline(rate.median, color="black", lw=1, ls=":", label="ceiling, no server")
+    for outcome in run.outcomes:
+        if outcome.name in CEILINGS and (rate := outcome.spread(key, "requests_per_second")):
+            label, color = CEILINGS[outcome.name]
+            axis.axvline(rate.median, color=color, lw=1, ls=":", label=label)
 
 
 def _points(outcome: Outcome, steps: list[Step], value: str) -> list[tuple[float, float]]:

@@ -78,9 +78,9 @@ def from_folder(folder: Path, spec: Preprocessing) -> Photos:
     different = list({one.tobytes(): one for one in pixels}.values())
     if len(different) < LEAST_PHOTOS:
         raise CommandError(
-            f"{folder} holds {len(different)} different photos, and int8 needs {LEAST_PHOTOS} at least "
-            f"({2 * CALIBRATION_PHOTOS} are better): add photos like those that the model will be asked about, or "
-            "leave out --calibrate."
+            f"int8 needs {LEAST_PHOTOS} different photos at least ({2 * CALIBRATION_PHOTOS} are better), and {folder} "
+            f"holds {len(different)}: add photos like those that the model will be asked about, or leave out "
+            "--calibrate."
         )
     split = min(len(different) // 2, CALIBRATION_PHOTOS)
     return Photos(np.stack(different[:split]), np.stack(different[split:]), f"{len(different)} photos of {folder.name}")

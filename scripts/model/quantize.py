@@ -1,6 +1,7 @@
 """A graph to int8 by NNCF's post-training quantization, compared with f32 before anybody uses it.
 
-quantize all layers -> compare with f32 -> while too few answers agree: leave the most sensitive layers out, and again
+quantize all layers but the thin ones -> compare with f32 -> while too few answers agree: leave out the most sensitive
+layers as well, and again
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from scripts.model.calibration import Photos
 from scripts.model.export import rename_nodes
 from scripts.model.inference import logits
 from scripts.model.precisions import Measured, measure
-from scripts.model.sensitivity import most_sensitive_first, quantized_layers
+from scripts.model.sensitivity import most_sensitive_first, quantized_layers, thin_layers
 
 # As in docs/int8.md: enough to tell the layers that cost most, and few, as each is inferred once a layer.
 RANKING_PHOTOS = 64
@@ -80,7 +81,7 @@ def quantize_folder(folder: Path, photos: Photos, min_agreement: float) -> Quant
 
 
 def compare_precisions(folder: Path, photos: Photos) -> tuple[Measured, ...]:
-    """Measure f32, bf16 if the processor has it, and int8 of all layers; the graph in `folder` stays as it is."""
+    """Measure f32, bf16 if the processor has it, and int8 without any bar; the graph in `folder` stays as it is."""
     _, report = quantize(core().read_model(folder / OPENVINO_FILE), photos, min_agreement=0)
     return report.measured
 
@@ -88,8 +89,9 @@ def compare_precisions(folder: Path, photos: Photos) -> tuple[Measured, ...]:
 def quantize(graph: Any, photos: Photos, min_agreement: float) -> tuple[Any, QuantizationReport]:
     """Quantize an exported openvino.Model; as many layers stay in higher precision as `min_agreement` needs.
 
-    `min_agreement` is the share of comparison photos, 0 to 1, whose first class must be that of f32; with 0 every layer
-    becomes int8. Raises CommandError if the share is not reached with half of the layers, or if NNCF is not installed.
+    Thin layers always do. `min_agreement` is the share of comparison photos, 0 to 1, whose first class must be that of
+    f32; with 0 every other layer becomes int8. Raises CommandError if the share is not reached with half of them, or if
+    NNCF is not installed.
     """
     candidates = _candidates(graph, photos)
     best = next(candidates)
@@ -113,7 +115,7 @@ class _Candidate:
 
 
 def _candidates(graph: Any, photos: Photos) -> Iterator[_Candidate]:
-    """Quantize all layers, then all but the most sensitive one, two, four and so on, up to half of them.
+    """Quantize all layers but the thin ones, then without the most sensitive one, two, four and so on, up to half.
 
     The photos of the comparison take part in no ranking: the bar is held against them a few times, and they stay fair.
     """
@@ -124,12 +126,13 @@ def _candidates(graph: Any, photos: Photos) -> Iterator[_Candidate]:
         agreement = compare(softmax(logits(quantized, photos.comparison, "native")), exact)
         return _Candidate(quantized, len(ignored), agreement)
 
-    full = without([])
+    thin = thin_layers(graph)
+    full = without(thin)
     yield full
     ranked = most_sensitive_first(graph, full.graph, photos.calibration[:RANKING_PHOTOS])
     count = 1
     while count <= len(ranked) // 2:
-        yield without(ranked[:count])
+        yield without([*thin, *ranked[:count]])
         count *= 2
 
 
@@ -143,7 +146,7 @@ def _quantize_layers(graph: Any, photos: NDArray[np.uint8], ignored: Sequence[st
         return nncf.quantize(
             graph.clone(),
             nncf.Dataset([photo[None] for photo in photos]),
-            preset=nncf.QuantizationPreset.MIXED,
+            preset=nncf.QuantizationPreset.PERFORMANCE,
             subset_size=len(photos),
             ignored_scope=nncf.IgnoredScope(names=list(ignored)) if ignored else None,
         )

@@ -1,4 +1,4 @@
-"""Which layers int8 harms most."""
+"""Which layers int8 harms most, and which it does not make faster."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from scripts.model.inference import logits
 
 # What OpenVINO computes in int8; everything else follows its neighbors.
 LAYERS = ("Convolution", "GroupConvolution", "MatMul")
+# An instruction for int8 (VNNI's vpdpbusd, Arm's sdot) multiplies and adds so many neighboring channels at once.
+CHANNELS_AT_ONCE = 4
 
 
 def quantized_layers(quantized: Any) -> list[str]:
@@ -20,6 +22,17 @@ def quantized_layers(quantized: Any) -> list[str]:
     layers = (node for node in quantized.get_ordered_ops() if node.get_type_name() in LAYERS)
     # Weights in int8 are a constant and its scale, and others a plain constant.
     return [node.get_friendly_name() for node in layers if node.input_value(1).get_node().get_type_name() != "Constant"]
+
+
+def thin_layers(graph: Any) -> list[str]:
+    """Names of the convolutions of an exported openvino.Model that cannot fill an int8 instruction with channels.
+
+    These are the first one, which sees three colors, and all depthwise ones, which see one channel each. They gain
+    little in int8 and do much of its harm (docs/int8.md).
+    """
+    convolutions = (node for node in graph.get_ordered_ops() if node.get_type_name() in LAYERS[:2])
+    # The weights are (outputs, inputs, height, width), with the number of groups in front if there are several.
+    return [node.get_friendly_name() for node in convolutions if node.input_value(1).get_shape()[-3] < CHANNELS_AT_ONCE]
 
 
 def most_sensitive_first(graph: Any, quantized: Any, photos: NDArray[np.uint8]) -> list[str]:

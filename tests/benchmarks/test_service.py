@@ -46,7 +46,7 @@ def test_contenders_run_in_the_order_of_the_lineup() -> None:
 
 
 def made_of(int8: material.Int8 | None) -> material.Material:
-    return material.Material(Path(), {}, Path(), Path(), Path(), Path(), int8)
+    return material.Material(Path(), {}, Path(), Path(), Path(), Path(), Path(), int8)
 
 
 def test_what_quantizes_is_left_out_with_a_reason_without_nncf() -> None:
