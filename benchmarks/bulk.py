@@ -1,6 +1,6 @@
 """How many photos a second `densenet bulk` classifies, beside the same without Ray and what people write instead.
 
-python -m benchmarks.bulk [--photos 5000] [--of PHOTOS.tar] [--only no-server,bulk,daft --peers PYTHON]
+python -m benchmarks.bulk [--photos 5000] [--of PHOTOS.tar] [--only no-server,bulk]
 
 All have the same DenseNet-121 and run one after another, the slow ones on a part of the photos. Prints a table, and
 JSON in a pipe.
@@ -41,8 +41,7 @@ BATCH = 8  # benchmarks/ceiling.py: more are not faster in one thread
 SIZES = ("500x375",) * 6 + ("1024x768",) * 3 + ("1600x1200",)
 DISTINCT = 500
 START_SECONDS = 120
-SLOW = {"classify": 5, "daft": 10, "torch": 10}  # they classify one photo in so many
-USUAL = "no-server,bulk,classify,torch"  # without daft, which this environment does not have
+SLOW = {"classify": 5, "torch": 10}  # they classify one photo in so many
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,6 @@ class Task:
     unpacked: Path
     checkpoint: Path
     cores: int
-    peers: Path
 
 
 def make_photos(number: int, folder: Path, of: Path | None) -> list[Path]:
@@ -163,12 +161,6 @@ def classify(task: Task) -> Paced:
         subprocess.run(stop, cwd=paths.ROOT, check=True, capture_output=True)
 
 
-def daft(task: Task) -> Paced:
-    folder = sample(task, "daft")
-    program: list[str | Path] = ["-m", "benchmarks.contenders.bulk_daft", folder, task.folder.with_name("out-daft")]
-    return timed(task, "daft", folder, program, task.peers)
-
-
 def torch_loop(task: Task) -> Paced:
     folder = sample(task, "torch")
     program: list[str | Path] = [
@@ -181,10 +173,10 @@ def torch_loop(task: Task) -> Paced:
     return timed(task, "torch", folder, program)
 
 
-def timed(task: Task, name: str, folder: Path, arguments: list[str | Path], python: Path | None = None) -> Paced:
+def timed(task: Task, name: str, folder: Path, arguments: list[str | Path]) -> Paced:
     began = time.perf_counter()
     done = subprocess.run(
-        [python or sys.executable, *arguments], cwd=paths.ROOT, env=environment(task), capture_output=True, text=True
+        [sys.executable, *arguments], cwd=paths.ROOT, env=environment(task), capture_output=True, text=True
     )
     if done.returncode:
         raise CommandError(f"{name} failed: {done.stderr.strip()[-500:]}")
@@ -208,7 +200,6 @@ CONTENDERS: dict[str, Callable[[Task], Paced]] = {
     "no-server": no_server,
     "bulk": bulk,
     "classify": classify,
-    "daft": daft,
     "torch": torch_loop,
 }
 
@@ -216,21 +207,18 @@ CONTENDERS: dict[str, Callable[[Task], Paced]] = {
 def main(
     photos: Annotated[int, typer.Option(min=100, help="How many.")] = 5_000,
     of: Annotated[Path | None, typer.Option(help="A .tar of photos to resize, instead of a packaged one.")] = None,
-    only: Annotated[str, typer.Option(help=f"Of {', '.join(CONTENDERS)}.")] = USUAL,
-    peers: Annotated[Path, typer.Option(help="A Python that has daft besides torch and torchvision.")] = Path(
-        sys.executable
-    ),
+    only: Annotated[str, typer.Option(help=f"Of {', '.join(CONTENDERS)}.")] = ",".join(CONTENDERS),
 ) -> None:
     """Measure each contender once, one after another."""
     if unknown := set(only.split(",")) - set(CONTENDERS):
         raise CommandError(f"There is no {', '.join(sorted(unknown))}: choose among {', '.join(CONTENDERS)}.")
     with tempfile.TemporaryDirectory(prefix="bulk-") as temporary:
-        task = prepare(photos, of, Path(temporary), peers)
+        task = prepare(photos, of, Path(temporary))
         results = []
         for name in only.split(","):
             note(f"Measuring {name}")
             results.append(CONTENDERS[name](task))
-            note(f"{results[-1].rate:.1f} photos/s")
+            note(f"{results[-1]}")
     if not out.is_terminal:
         facts = {"machine": machine.describe(), "commit": machine.commit(), "results": list(map(asdict, results))}
         print(json.dumps(facts, indent=2))
@@ -238,7 +226,7 @@ def main(
     out.print(table_of(results))
 
 
-def prepare(photos: int, of: Path | None, temporary: Path, peers: Path) -> Task:
+def prepare(photos: int, of: Path | None, temporary: Path) -> Task:
     note("Making the photos and the archive")
     folder = temporary / "photos"
     folder.mkdir()
@@ -247,7 +235,7 @@ def prepare(photos: int, of: Path | None, temporary: Path, peers: Path) -> Task:
     checkpoint = material.make_checkpoint(material.BUILD / "checkpoint.pth")
     store = temporary / "model_store"
     unpacked = material.make_archive(checkpoint, store, temporary / "unpacked", None)
-    return Task(folder, made, store, unpacked, checkpoint, available_cores(), peers)
+    return Task(folder, made, store, unpacked, checkpoint, available_cores())
 
 
 def table_of(results: list[Paced]) -> Table:

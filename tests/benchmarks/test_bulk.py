@@ -36,7 +36,7 @@ def size_of(path: Path) -> str:
 def test_a_slow_contender_has_a_part_of_the_photos(tmp_path: Path, shard: Path) -> None:
     (tmp_path / "photos").mkdir()
     made = make_photos(20, tmp_path / "photos", shard)
-    task = Task(tmp_path / "photos", made, tmp_path, tmp_path, tmp_path, 1, tmp_path)
+    task = Task(tmp_path / "photos", made, tmp_path, tmp_path, tmp_path, 1)
     assert len(list(sample(task, "torch").iterdir())) == 20 // bulk.SLOW["torch"]
 
 
