@@ -17,6 +17,7 @@ FAULTS = (
     *sorted((paths.ROOT / "tests" / "faults").glob("test_*.py")),
     *(paths.ROOT / "tests" / "lifecycle" / name for name in ("test_start.py", "test_stop.py", "test_unit.py")),
     paths.ROOT / "tests" / "bulk" / "test_bulk.py",
+    paths.ROOT / "tests" / "bulk" / "test_cluster.py",
     *sorted((paths.ROOT / "tests" / "hosts").glob("test_*.py")),
 )
 # Of these some tests are about what breaks.

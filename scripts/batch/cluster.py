@@ -40,13 +40,13 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
             finally:
                 ray.shutdown()
         return
-    with _temporary() as folder, _quiet():
+    with folder() as own, _quiet():
         ray.init(
             num_cpus=workers,
             num_gpus=0,
             object_store_memory=STORE_BYTES + archive_bytes,
             include_dashboard=dashboard,
-            _temp_dir=str(folder),
+            _temp_dir=str(own),
             **common,
         )
         try:
@@ -56,18 +56,18 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
 
 
 @contextmanager
-def _temporary() -> Iterator[Path]:
+def folder() -> Iterator[Path]:
     """Give Ray a folder of its own. One whose process was killed is removed by the next."""
     parent = Path(tempfile.gettempdir())
     for left in parent.glob(f"{PREFIX}*-*"):
         pid = left.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    own = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     try:
-        yield folder
+        yield own
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 @contextmanager

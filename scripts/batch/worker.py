@@ -34,21 +34,21 @@ class Worker:
         `failure` says why the output cannot be written. Raised, it would come wrapped in all of Ray's advice.
         """
         chunk = Chunk(int(batch["first"][0]), int(batch["count"][0]))
-        rows = list(self._rows(chunk))
+        rows = parts.collect(self._batches(chunk))
         try:
             done, failure = parts.write(self._job.output, chunk, rows), ""
         except OSError as error:
             done, failure = Done(chunk.first, 0, 0), str(error)
         return {"first": [done.first], "rows": [done.rows], "errors": [done.errors], "failure": [failure]}
 
-    def _rows(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
+    def _batches(self, chunk: Chunk) -> Iterator[list[dict[str, Any]]]:
         photos = self._manifest.photos(chunk)
         contents = self._reader.read_all(photos)
         for start in range(0, len(photos), BATCH):
             part = photos[start : start + BATCH]
             answers = self._answers([next(contents) for _ in part])
-            for number, (photo, answer) in enumerate(zip(part, answers, strict=True), start=chunk.first + start):
-                yield self._row(number, photo, answer)
+            numbers = range(chunk.first + start, chunk.first + start + len(part))
+            yield [self._row(*row) for row in zip(numbers, part, answers, strict=True)]
 
     def _answers(self, contents: list[bytes | Unreadable]) -> list[dict[str, Any]]:
         good = [content for content in contents if isinstance(content, bytes)]

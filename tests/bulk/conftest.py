@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts import paths
+from tests.bulk.hosts import STORE_ACCESS, TOKEN, one_machine
 
 # It answers with the length of the photo. A photo of the word `slow` takes a while; `deadly` ends the worker, once.
 HANDLER = """
@@ -68,30 +70,38 @@ def make_photos(folder: Path, number: int, content: bytes) -> Path:
     return folder
 
 
-def command(source: Path | str, output: Path, archive: Path, *options: str) -> list[str]:
-    """Two workers and a small store of objects, since other tests run beside these."""
+def command(source: Path | str, output: Path | str, archive: Path, *options: str) -> list[str]:
+    """Two workers, since other tests run beside these."""
     given = [str(source), str(output), "--archive", str(archive), "--workers", "2", "--json", *options]
     return [sys.executable, "-m", "scripts.bulk", *given]
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(paths.ROOT)}
+    return dict(os.environ) | {"PYTHONPATH": str(paths.ROOT)}
 
 
 Bulk = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """A Ray for all tests, since starting one takes longer than a test."""
+    short = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)  # as a socket's path has to be
+    with short as folder, one_machine(Path(folder), environment()) as address:
+        yield address
+
+
 @pytest.fixture
-def bulk(lengths: Path) -> Bulk:
-    """Run densenet bulk to its end."""
+def bulk(lengths: Path, ray_address: str) -> Bulk:
+    """Run densenet bulk to its end, on the Ray that runs already."""
 
     def run(
-        source: Path | str, output: Path, *options: str, archive: Path = lengths
+        source: Path | str, output: Path | str, *options: str, archive: Path = lengths
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(source, output, archive, *options),
+            command(source, output, archive, "--address", ray_address, *options),
             cwd=paths.ROOT,
-            env=environment(),
+            env=environment() | TOKEN | STORE_ACCESS,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,

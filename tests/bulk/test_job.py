@@ -90,7 +90,7 @@ def test_the_manifest_gives_a_chunk_its_photos(tmp_path: Path) -> None:
 
 def test_parts_are_counted_and_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     good, bad = {"id": 0, "path": "a"}, {"id": 1, "path": "b", "error_code": 404, "error_message": "not there"}
-    done = parts.write(str(tmp_path), Chunk(0, 2), [good, bad])
+    done = parts.write(str(tmp_path), Chunk(0, 2), parts.collect([[good], [bad]]))
     (tmp_path / f"part-000000000002.parquet.1{UNFINISHED}").write_bytes(b"half")
     assert done == Done(first=0, rows=2, errors=1)
     assert list(parts.written(str(tmp_path))) == [done]

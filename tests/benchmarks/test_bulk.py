@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks import bulk
+from benchmarks.bulk import Paced, Task, make_photos, sample
+from tests.pictures import encode, photo
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    (tmp_path / "coffee.jpg").write_bytes(encode(photo("coffee")))
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        tar.add(tmp_path / "coffee.jpg", "coffee.jpg")
+    return tmp_path / "shard.tar"
+
+
+def test_photos_have_the_sizes_and_come_again(tmp_path: Path, shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "DISTINCT", 10)
+    (tmp_path / "photos").mkdir()
+    made = make_photos(12, tmp_path / "photos", shard)
+    assert sorted((tmp_path / "photos").iterdir()) == made
+    assert [size_of(path) for path in made[:10]] == list(bulk.SIZES)
+    assert [path.read_bytes() for path in made[10:]] == [path.read_bytes() for path in made[:2]]
+
+
+def size_of(path: Path) -> str:
+    with Image.open(path) as image:
+        return f"{image.width}x{image.height}"
+
+
+def test_a_slow_contender_has_a_part_of_the_photos(tmp_path: Path, shard: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    made = make_photos(20, tmp_path / "photos", shard)
+    task = Task(tmp_path / "photos", made, tmp_path, tmp_path, tmp_path, 1)
+    assert len(list(sample(task, "torch").iterdir())) == 20 // bulk.SLOW["torch"]
+
+
+def test_rates_are_those_with_and_without_the_start() -> None:
+    assert Paced("bulk", 100, 10, 5).rate == 10
+    assert Paced("bulk", 100, 10, 5).working_rate == 20
+    assert Paced("torch", 100, 10).working_rate is None

@@ -1,0 +1,138 @@
+"""Ray that runs already: on this machine, or on several hosts that are namespaces of it.
+
+Each host has processes, a network, shared memory and a disk for Ray of its own. The first is the head: it has the
+command and classifies nothing. The others classify on one core each. All see the same folders, as on a shared file
+system.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from scripts import paths
+from tests.hosts.network import Machine, network
+from tests.ports import free_port_range
+
+PORT = 6379
+READY_SECONDS = 90
+READY = "block forever"  # what `ray start --block` says last
+# Whoever has the token may run any program on the hosts, so Ray asks for it.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "PYTHONPATH": str(paths.ROOT)}
+# Ray gives its workers the environment that it was started in.
+STORE_ACCESS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_DEFAULT_REGION": "us-east-1"}
+# Ray would wait longer for a host that is silent; here it is about two seconds.
+HEALTH = (
+    '{"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, '
+    '"health_check_timeout_ms": 1000, "health_check_failure_threshold": 2}'
+)
+# A process there sees no others. Its /dev/shm and the disk "$1" are empty at first.
+BOOT = 'mount -t proc proc /proc && mount -t tmpfs tmpfs /dev/shm && mount -t tmpfs tmpfs "$1" && shift && "$@"'
+
+
+def start_ray(before: Sequence[str | Path], log: Path, environment: dict[str, str], *options: str) -> psutil.Popen:
+    """Run `ray start`, with a command line before it, until it is up."""
+    ray: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--block",
+        "--object-store-memory=100000000",
+        *options,
+    ]
+    with log.open("wb") as stream:
+        started = psutil.Popen(
+            [*before, *ray], cwd=paths.ROOT, env=environment | TOKEN | STORE_ACCESS, stdout=stream, stderr=stream
+        )
+    end = time.monotonic() + READY_SECONDS
+    while READY not in log.read_text():
+        assert started.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.1)
+    return started
+
+
+@contextmanager
+def one_machine(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Start Ray with two cores on loopback; gives its address."""
+    port = free_port_range(1)
+    options = ("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2", "--include-dashboard=false")
+    started = start_ray([], folder / "ray.log", environment, "--head", *options, f"--temp-dir={folder}")
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        family = [*started.children(recursive=True), started]
+        for process in family:
+            process.kill()
+        psutil.wait_procs(family, READY_SECONDS)
+
+
+class Host:
+    """One of the namespaces."""
+
+    def __init__(self, machine: Machine, folder: Path, environment: dict[str, str]) -> None:
+        self.machine = machine
+        self._disk, self._log = folder / "ray", folder / f"{machine.cable}.log"
+        self._environment = environment
+        self._process: psutil.Popen | None = None
+
+    def start(self, *options: str) -> None:
+        self._disk.mkdir(exist_ok=True)
+        boot: list[str | Path] = ["unshare", "--pid", "--mount", "--fork", "sh", "-c", BOOT, "sh", self._disk]
+        address = f"--node-ip-address={self.machine.address}"
+        self._process = start_ray(self.machine.command(boot), self._log, self._environment, address, *options)
+
+    def command(self, arguments: Sequence[str | Path]) -> list[str | Path]:
+        """Return the command line that runs a program beside Ray's processes."""
+        assert self._process is not None
+        [first] = self._process.children()
+        return ["nsenter", f"--target={first.pid}", "--net", "--pid", "--mount", f"--wd={paths.ROOT}", *arguments]
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes that classify."""
+        everything = [psutil.Process(pid) for pid in self.machine.pids()]
+        return [process for process in everything if "MapWorker" in " ".join(process.cmdline())]
+
+    def kill(self) -> None:
+        """End everything on it at once, as a loss of power would: without their first process, the kernel ends all."""
+        if self._process is not None and self._process.is_running():
+            for first in self._process.children():
+                first.kill()
+            self._process.wait(READY_SECONDS)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    head: Host
+    others: tuple[Host, ...]
+
+    @property
+    def address(self) -> str:
+        return f"{self.head.machine.address}:{PORT}"
+
+    def join(self, host: Host) -> None:
+        host.start(f"--address={self.address}", "--num-cpus=1")
+
+
+@contextmanager
+def cluster(folder: Path, others: int, environment: dict[str, str]) -> Iterator[Cluster]:
+    with network(others + 1) as made:
+        hosts = [Host(machine, folder, environment) for machine in made.units]
+        whole = Cluster(hosts[0], tuple(hosts[1:]))
+        try:
+            options = ("--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=false")
+            whole.head.start(*options, f"--temp-dir={folder / 'ray'}", f"--system-config={HEALTH}")
+            for host in whole.others:
+                whole.join(host)
+            yield whole
+        finally:
+            for host in hosts:
+                host.kill()
