@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
-pytest.importorskip("moto", reason="moto is not installed: pip install 'moto[server]'")
+pytest.importorskip("moto", reason="moto is not installed: make .venv/.dev installs it")
 
 import pyarrow.parquet as pq
 from moto.server import ThreadedMotoServer
