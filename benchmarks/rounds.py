@@ -7,7 +7,8 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from benchmarks.results import CLIENTS, Figures, Outcome, Sample, Step
 from benchmarks.service import Place, Running
 from scripts import paths
 from scripts.errors import CommandError
+from scripts.server.supervision import postponed_signals
 
 WARM_SECONDS = 2
 WARM_CLIENTS = 8
@@ -58,13 +60,12 @@ def run_contender(
         for size, photo in place.material.photos.items()
     }
     began = time.monotonic()
-    running = contender.start(place)
+    with started(contender, place) as running:
 
-    def target(photo: str) -> Target:
-        body, headers = bodies[photo]
-        return Target(running.url, body, headers | running.headers())
+        def target(photo: str) -> Target:
+            body, headers = bodies[photo]
+            return Target(running.url, body, headers | running.headers())
 
-    try:
         phrase = service.wait_for_answer(running, lambda: target(steps[0].photo))
         outcome.start_seconds.append(time.monotonic() - began)
         load.closed(target(steps[0].photo), WARM_CLIENTS, WARM_SECONDS)
@@ -79,8 +80,19 @@ def run_contender(
                 pace.peak = max(pace.peak, pace.last if step.photo == steps[0].photo else 0)
             outcome.samples.append(sample)
             done(sample)
+
+
+@contextmanager
+def started(contender: Contender, place: Place) -> Iterator[Running]:
+    """Start a contender, and stop it after the block, or if a signal arrives while it starts."""
+    running: Running | None = None
+    try:
+        with postponed_signals():
+            running = contender.start(place)
+        yield running
     finally:
-        running.stop()
+        if running:
+            running.stop()
 
 
 def measure_step(

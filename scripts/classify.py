@@ -17,7 +17,7 @@ from scripts.client import sources
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
 from scripts.client.remote import RemoteClient
-from scripts.client.served import default_model
+from scripts.client.served import advice_if_not_served, default_model
 from scripts.console import err, json_line, note, out, plain, run, visible, warn
 from scripts.errors import ApiError, CommandError
 from scripts.options import Key, Model, RunDir, Token, Url
@@ -91,7 +91,8 @@ def classify_all(
 
     def classify_one(name: str) -> Row:
         try:
-            answer = client.predict(model, sources.read(name), parameters)
+            with advice_if_not_served():
+                answer = client.predict(model, sources.read(name), parameters)
         except ApiError as error:
             return {"image": name, "error": error.error}
         except CommandError as error:

@@ -14,7 +14,7 @@ from scripts.client import sources
 from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
 from scripts.client.remote import RemoteClient
-from scripts.client.served import default_model
+from scripts.client.served import advice_if_not_served, default_model
 from scripts.console import note, run
 from scripts.errors import CommandError
 from scripts.files import atomic_write
@@ -40,7 +40,8 @@ def explain(
     served = model or default_model(client, has_management=bool(url) or token is None)
     given = {"class_id": class_id, "overlay": overlay}
     parameters = {name: value for name, value in given.items() if value is not None}
-    answer = client.explain(served, sources.read(image), parameters)
+    with advice_if_not_served():
+        answer = client.explain(served, sources.read(image), parameters)
     write(overlay_of(answer, served), output)
     note(f"{output} shows where {served} saw {answer['class_name']} ({answer['probability']:.1%}) in {image}.")
 

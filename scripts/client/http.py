@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -66,10 +67,16 @@ class Client:
     def describe(self, model: str, version: str = "", card: bool = True) -> dict[str, Any]:
         """Describe one version, or the default one, with its model card under `customizedMetadata`.
 
-        A worker has to answer for the card; without `card` the server answers by itself.
+        A worker has to answer for the card; without `card` the server answers by itself. Raises ApiError, which says
+        if the model is loaded although its worker gives no card.
         """
         params = {"customized": str(card).lower()}
-        answer: list[dict[str, Any]] = self._call("management", "GET", _path(model, version), params=params)
+        try:
+            answer: list[dict[str, Any]] = self._call("management", "GET", _path(model, version), params=params)
+        except ApiError as error:
+            if not card:
+                raise
+            raise _no_card(self.describe(model, version, card=False), error, self._endpoint.folder / "logs") from error
         return answer[0]
 
     def register(self, archive: str, **options: Any) -> Any:
@@ -133,13 +140,36 @@ def _content_of(response: requests.Response, base: str) -> Any:
         raise _empty_answer(response, base) from error
     if response.ok:
         return content
-    refusal = content if isinstance(content, dict) else {}
+    refusal = _refusal_in(content)
     message = str(refusal.get("message", f"{base} answered {response.status_code}."))
     if refusal.get("type") == REFUSED_KEY:
         message = refused_token(base)
     elif refusal.get("type") == MODEL_API_OFF:
         message = FIXED_MODELS
     raise ApiError(message, {"code": response.status_code, "type": refusal.get("type", "Error"), "message": message})
+
+
+def _refusal_in(content: Any) -> dict[str, Any]:
+    """Return an error's code, type and message, or those there are.
+
+    A worker that refuses to give its model's card says why where the card would be.
+    """
+    match content:
+        case [{"customizedMetadata": str(message)}]:
+            return {"message": message}
+        case dict(refusal) | [{"customizedMetadata": dict(refusal)}]:
+            return refusal
+    return {}
+
+
+def _no_card(described: Mapping[str, Any], refused: ApiError, logs: Path) -> ApiError:
+    """Return the error for a model that is loaded, but whose worker `refused` to give its card."""
+    ready = [worker["status"] == "READY" for worker in described["workers"]]
+    message = (
+        f"{described['modelName']} is loaded and {sum(ready)} of {len(ready)} workers are ready, but one gave no model "
+        f"card ({refused.error['code']}: {refused}): {logs / 'model_log.log'} tells more."
+    )
+    return ApiError(message, refused.error | {"message": message})
 
 
 def _empty_answer(response: requests.Response, base: str) -> ApiError:

@@ -8,7 +8,7 @@ from typing import Any
 from scripts import paths
 from scripts.client.http import Client
 from scripts.console import console_script, print_facts, relative
-from scripts.errors import CommandError
+from scripts.errors import ApiError, CommandError
 from scripts.model import notice
 from scripts.options import MODEL, STAND_IN
 from scripts.server.torchserve import Server
@@ -48,6 +48,14 @@ def report(running: Server, name: str, answer: dict[str, Any]) -> None:
         facts["note"] = (
             f"the stand-in answers: DenseNet-121 has no weights here, {densenet} archive says how to add them"
         )
-    elif said := notice.of_description(Client(endpoint).describe(name)):
+    elif said := notice_of(Client(endpoint), name):
         facts["note"] = said
     print_facts(facts)
+
+
+def notice_of(client: Client, name: str) -> str | None:
+    """Return what its card says about a model's weights, or why it has no card: it answers photos all the same."""
+    try:
+        return notice.of_description(client.describe(name))
+    except ApiError as error:
+        return str(error)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 POLL_SECONDS = 0.2
 
@@ -21,6 +22,21 @@ class Signals:
 
     def _note(self, *_: object) -> None:
         (self.at_once if self.end.is_set() else self.end).set()
+
+
+@contextmanager
+def postponed_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT wait for the end of the block: one that starts a process also returns what can stop it."""
+    arrived: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in arrived:
+            signal.raise_signal(late)
 
 
 def watch(

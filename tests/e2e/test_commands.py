@@ -19,6 +19,7 @@ import requests
 
 from scripts import paths
 from scripts.client.endpoint import STATE_FILE, Endpoint
+from scripts.client.served import CHOOSE
 from scripts.options import MODEL, STAND_IN
 from tests.e2e.support import command
 from tests.pictures import FITTING, SAMPLE_NAME
@@ -163,7 +164,7 @@ def test_an_unknown_model(run_dir: Path, album: Path) -> None:
     done = command("classify", album / "cat.jpg", "--model", "nobody", "--run-dir", run_dir)
 
     assert done.returncode == 1
-    assert rows(done)[0]["error"]["message"] == "Model not found: nobody"
+    assert rows(done)[0]["error"]["message"] == f"Model not found: nobody. {CHOOSE}"
 
 
 def test_a_refused_token(classify: Any, album: Path) -> None:

@@ -203,6 +203,23 @@ def test_a_server_elsewhere_needs_no_run_folder(
     assert local.asked[0].headers["Authorization"] == "Bearer secret"
 
 
+@pytest.mark.parametrize("by_address", [True, False])
+def test_a_token_by_hand_and_another_model_than_densenet121(
+    local: LocalServer, endpoint: Endpoint, photos: list[str], monkeypatch: pytest.MonkeyPatch, by_address: bool
+) -> None:
+    """An inference token may not list models, so that densenet121 is asked."""
+    monkeypatch.setattr(Endpoint, "find", lambda _run_dir: endpoint)
+    refusal = {"code": 404, "type": "ModelNotFoundException", "message": "Model not found: densenet121"}
+    for question in ("predictions", "explanations"):
+        local.on(f"POST /{question}/densenet121", as_json(refusal, 404))
+    where = ["--url", local.url] if by_address else []
+    for command in (["classify", photos[0]], ["explain", photos[0], "-o", "no.png"]):
+        result = CliRunner().invoke(app, [*command, "--token", "secret", *where])
+        said = result.stdout or str(result.exception)
+        assert result.exit_code == 1
+        assert "Model not found: densenet121. Choose one that the server has with --model" in said
+
+
 def test_secrets_and_the_address_come_from_variables(local: LocalServer, photos: list[str]) -> None:
     local.on("POST /predictions/flowers", as_json({**CAT, "recognized": True}))
     own = {"DENSENET_URL": local.url, "DENSENET_TOKEN": "secret"}

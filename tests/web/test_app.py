@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from tests.web.conftest import CAT, TorchServe, check_error, client_of, files, loads
 from web.app import create_app
+from web.guards.retries import MOST_TOKENS, NO_RETRY
 from web.keys import ApiKeys
 from web.settings import GatewaySettings
 from web.torchserve.upstream import Upstream
@@ -135,3 +136,25 @@ async def test_the_application_closes_its_connections(app: FastAPI, upstream: Up
     async with app.router.lifespan_context(app):
         assert not upstream._client.is_closed
     assert upstream._client.is_closed
+
+
+@pytest.mark.parametrize("route", ["/predict", "/explain"])
+async def test_torchserves_full_queue_is_a_refusal_like_the_gateways_own(
+    front: httpx.AsyncClient, torchserve: TorchServe, route: str
+) -> None:
+    """The user's job_queue_size may be below what the gateway lets through."""
+    message = 'Model "densenet121" has no worker to serve inference request. Please use scale workers API.'
+    full = {"code": 503, "type": "ServiceUnavailableException", "message": message}
+    few = int(MOST_TOKENS)
+    torchserve.replies.extend([httpx.Response(503, json=full)] * 2 * few)
+    refused = [await front.post(route, files={"file": b"cat"}) for _ in range(2 * few)]
+    assert {(one.status_code, one.headers["retry-after"]) for one in refused} == {(503, "1")}
+    assert [NO_RETRY in one.headers for one in refused] == [False] * few + [True] * few
+
+
+async def test_another_503_of_torchserve_says_nothing_about_when(
+    front: httpx.AsyncClient, torchserve: TorchServe
+) -> None:
+    failed = {"code": 503, "type": "InternalServerException", "message": "Prediction failed"}
+    torchserve.replies = [httpx.Response(503, json=failed)]
+    assert "retry-after" not in (await front.post("/predict", files={"file": b"cat"})).headers

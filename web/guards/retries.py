@@ -21,7 +21,7 @@ NO_RETRY = "X-Envoy-RateLimited"
 
 
 class RetryThrottle:
-    """ASGI middleware that marks refusals of a full gateway, those with Retry-After, once there are too many."""
+    """ASGI middleware that marks refusals of a full host, those with Retry-After, once there are too many."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from web.errors import ServiceUnavailable
+from web.errors import RETRY_SOON, ServiceUnavailable
 from web.limits import clients
 
 BUSY = "The gateway is busy: try again in a second."
@@ -32,7 +32,7 @@ class Budget:
         def take(amount: int) -> None:
             nonlocal taken
             if self._used.total() + amount > self._most or self._used[client] + amount > self._most_of_one:
-                raise ServiceUnavailable(BUSY, {"Retry-After": "1"})
+                raise ServiceUnavailable(BUSY, RETRY_SOON)
             self._used[client] += amount
             taken += amount
 

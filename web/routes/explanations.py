@@ -46,7 +46,7 @@ def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) 
             answer = await upstream.explain(file, parameters) if file else predictions.refusal(predictions.EMPTY)
         if answer.ok and "overlay" in answer.content and PNG in request.headers.get("accept", ""):
             return Response(base64.b64decode(answer.content["overlay"]), media_type=PNG)
-        return JSONResponse(answer.content, answer.status)
+        return JSONResponse(answer.content, answer.status, answer.headers)
 
     return routes
 

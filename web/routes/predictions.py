@@ -90,6 +90,8 @@ def respond(answers: list[Answer]) -> JSONResponse:
     The status is 200 if at least one file was classified, and otherwise that of the first error.
     """
     if len(answers) == 1:
-        return JSONResponse(answers[0].content, answers[0].status)
+        return JSONResponse(answers[0].content, answers[0].status, answers[0].headers)
     items = [answer.content if answer.ok else {"error": answer.content} for answer in answers]
-    return JSONResponse(items, HTTPStatus.OK if any(answer.ok for answer in answers) else answers[0].status)
+    if any(answer.ok for answer in answers):
+        return JSONResponse(items)
+    return JSONResponse(items, answers[0].status, answers[0].headers)

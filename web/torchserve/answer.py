@@ -9,9 +9,11 @@ from typing import Any, Self
 import httpx
 
 from scripts.client.tokens import REFUSED_KEY
-from web.errors import error_content
+from web.errors import RETRY_SOON, error_content
 
 WORKER_DIED = "Worker died."
+# TorchServe says so of a full queue, and of a model without workers.
+QUEUE_FULL = "has no worker to serve inference request"
 NOT_JSON = "TorchServe's answer is not JSON."
 TOO_LARGE = "The photo is larger than TorchServe's max_request_size: send a smaller one."
 
@@ -39,6 +41,12 @@ class Answer:
     @property
     def ok(self) -> bool:
         return self.status == HTTPStatus.OK
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """If TorchServe's queue is full, the header that the gateway's own refusals have when it is full."""
+        full = self.status == HTTPStatus.SERVICE_UNAVAILABLE and QUEUE_FULL in self.content.get("message", "")
+        return RETRY_SOON if full else None
 
     @property
     def worker_died(self) -> bool:

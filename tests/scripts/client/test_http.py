@@ -83,6 +83,39 @@ def test_describe(client: Client, local: LocalServer) -> None:
     assert local.asked[0].query == "customized=true"
 
 
+READY = {"modelName": "a", "workers": [{"status": "READY"}, {"status": "LOADING"}]}
+NO_PHOTO = {"code": 400, "type": "BadRequestException", "message": "There is no photo."}
+FAILED = {"code": 503, "type": "InternalServerException", "message": "Prediction failed"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (as_json([READY | {"customizedMetadata": NO_PHOTO}], 400), "400: There is no photo."),
+        (as_json([READY | {"customizedMetadata": "No photo"}], 418), "418: No photo"),
+        (as_json([READY], 500), "500: {base} answered 500."),
+        (as_json(FAILED, 503), "503: Prediction failed"),
+    ],
+)
+def test_a_worker_without_a_card_is_told_from_a_model_that_is_not_loaded(
+    client: Client, endpoint: Endpoint, local: LocalServer, reply: Reply, words: str
+) -> None:
+    local.on("GET /models/a", lambda asked: reply if asked.query == "customized=true" else as_json([READY]))
+    with pytest.raises(ApiError) as caught:
+        client.describe("a")
+    assert str(caught.value) == (
+        "a is loaded and 1 of 2 workers are ready, but one gave no model card "
+        f"({words.format(base=endpoint.management)}): {endpoint.folder}/logs/model_log.log tells more."
+    )
+    assert caught.value.error["code"] == reply.status
+
+
+def test_the_card_of_a_model_that_is_not_loaded(client: Client, local: LocalServer) -> None:
+    local.on("GET /models/a", as_json({"code": 404, "type": "X", "message": "Model not found: a"}, 404))
+    with pytest.raises(ApiError, match="Model not found: a"):
+        client.describe("a")
+
+
 def test_versions(client: Client, local: LocalServer) -> None:
     local.on("GET /models/a/all", as_json([{"modelVersion": "1.0"}]))
     local.on("GET /models/broken/all", as_json({"code": 500, "type": "X", "message": "Why."}, 500))

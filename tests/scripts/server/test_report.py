@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from scripts.errors import ApiError
 from scripts.server import report
 from scripts.server.torchserve import Server
-from tests.scripts.fake_client import ANSWER, as_client
+from tests.scripts.fake_client import ANSWER, FakeClient, as_client
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,14 @@ def test_serve_says_how_good_weights_are_that_are_not_the_official_ones(
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ")]
     assert len(notes) == said
     assert all("The weights are a student: 40.0 % top-1 and 60.0 % top-5 on eval.tar" in line for line in notes)
+
+
+def test_a_model_without_a_card_is_served_and_says_so(
+    answering: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ApiError("m is loaded, but has no card.", {"code": 400})
+
+    monkeypatch.setattr(FakeClient, "describe", refuse)
+    report.report(answering, "m", ANSWER)
+    assert "m is loaded, but has no card." in capsys.readouterr().out
