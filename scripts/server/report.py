@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from scripts import paths
@@ -13,8 +15,10 @@ from scripts.model import notice
 from scripts.options import MODEL, STAND_IN
 from scripts.server.torchserve import Server
 
+LONGEST_ANSWER = 200
 
-def classify_sample(client: Client) -> tuple[str, dict[str, Any]]:
+
+def classify_sample(client: Client) -> tuple[str, Any]:
     """Classify the sample photo with DenseNet-121, or else with the first model; returns its name and its answer.
 
     Raises CommandError.
@@ -26,7 +30,7 @@ def classify_sample(client: Client) -> tuple[str, dict[str, Any]]:
     return name, client.predict(name, paths.SAMPLE_PHOTO.read_bytes())
 
 
-def report(running: Server, name: str, answer: dict[str, Any]) -> None:
+def report(running: Server, name: str, answer: Any) -> None:
     """Print the answer to the sample photo, the addresses, and the commands that come next."""
     endpoint, folder = running.endpoint, running.endpoint.folder
     flag = "" if folder == paths.RUN_DIR else f" --run-dir {folder}"
@@ -35,7 +39,7 @@ def report(running: Server, name: str, answer: dict[str, Any]) -> None:
     url = f"{endpoint.inference}/predictions/{name}"
     curl = f"curl --cacert {relative(Path(endpoint.certificate))}" if endpoint.certificate else "curl"
     facts = {
-        "answer": f"{photo} is {answer['class_name'] or 'not recognized'} ({answer['probability']:.0%})",
+        "answer": in_words(photo, answer),
         "predictions": url,
         "management": f"{endpoint.management}/models",
         "metrics": f"{endpoint.metrics}/metrics",
@@ -51,6 +55,14 @@ def report(running: Server, name: str, answer: dict[str, Any]) -> None:
     elif said := notice_of(Client(endpoint), name):
         facts["note"] = said
     print_facts(facts)
+
+
+def in_words(photo: str, answer: Any) -> str:
+    """Say what a photo is; the answer of a handler that is not this project's is shown as it came."""
+    match answer:
+        case {"class_name": name, "probability": float(probability)}:
+            return f"{photo} is {name or 'not recognized'} ({probability:.0%})"
+    return f"{photo}: {shorten(json.dumps(answer), LONGEST_ANSWER)}"
 
 
 def notice_of(client: Client, name: str) -> str | None:

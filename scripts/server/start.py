@@ -21,6 +21,7 @@ from scripts.server import torchserve
 from scripts.server.java import find_java
 from scripts.server.readiness import wait_until_ready
 from scripts.server.report import classify_sample, report
+from scripts.server.supervision import postponed_signals
 from scripts.server.torchserve import Server
 from scripts.server.upgrade import without_replaced
 from scripts.server.warnings import warn_if_exposed, warn_if_not_loaded, warn_if_stale, warn_if_unpinned
@@ -67,14 +68,17 @@ def start_new(
     changes: Mapping[str, str] | None,
 ) -> Server:
     """Start a server and wait for its first answer. A server that cannot give one is stopped. Raises CommandError."""
-    started = torchserve.start(run_dir, model_store, archives, config, port, changes)
+    started: Server | None = None
     try:
+        with postponed_signals():
+            started = torchserve.start(run_dir, model_store, archives, config, port, changes)
         with Status("Starting TorchServe", console=err) as status:
             wait_until_ready(started, archives, status.update)
         warn_if_exposed(started)
         report(started, *classify_sample(Client(started.endpoint)))
     except BaseException:  # Ctrl-C too
-        started.stop()
+        if started:
+            started.stop()
         raise
     return started
 

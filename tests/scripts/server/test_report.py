@@ -35,3 +35,18 @@ def test_a_model_without_a_card_is_served_and_says_so(
     monkeypatch.setattr(FakeClient, "describe", refuse)
     report.report(answering, "m", ANSWER)
     assert "m is loaded, but has no card." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (ANSWER, "p.jpg is tabby (88%)"),
+        (ANSWER | {"class_name": None}, "p.jpg is not recognized (88%)"),
+        ({"tabby": 0.6, "tiger_cat": 0.3}, 'p.jpg: {"tabby": 0.6, "tiger_cat": 0.3}'),
+        (["tabby"], 'p.jpg: ["tabby"]'),
+        ({"class_name": "tabby"}, 'p.jpg: {"class_name": "tabby"}'),
+        ([0.1] * 1000, "p.jpg: " + "[" + "0.1, " * 38 + "[...]"),
+    ],
+)
+def test_the_answers_of_any_handler_are_told(answer: object, said: str) -> None:
+    assert report.in_words("p.jpg", answer) == said

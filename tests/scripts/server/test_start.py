@@ -134,6 +134,22 @@ def test_sigterm_while_starting_leaves_nothing(answering: Server, store: Path, m
     assert stopped == [answering]
 
 
+def test_sigterm_before_java_runs_leaves_nothing(
+    answering: Server, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Server:
+        signal.raise_signal(signal.SIGTERM)
+        return answering
+
+    stopped: list[Server] = []
+    monkeypatch.setattr(Server, "find", lambda _: None)
+    monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
+    monkeypatch.setattr(torchserve, "start", interrupted)
+    with pytest.raises(SystemExit):
+        start.start_or_find(answering.endpoint.folder, store, paths.SERVER_CONFIG)
+    assert stopped == [answering]
+
+
 @pytest.mark.parametrize("digest", [True, False])
 def test_a_start_reads_each_archive_once(
     store: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, digest: bool
