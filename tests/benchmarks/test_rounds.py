@@ -15,7 +15,7 @@ from benchmarks.service import Place, Running
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(tmp_path, 0, Material(tmp_path, {}, *[tmp_path] * 5), tmp_path, 2)
+    return Place(tmp_path, 0, Material(tmp_path, {}, tmp_path, tmp_path, tmp_path, tmp_path, tmp_path), tmp_path, 2)
 
 
 def test_a_contender_whose_start_is_interrupted_is_not_left_behind(place: Place) -> None:
