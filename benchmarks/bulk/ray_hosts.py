@@ -18,7 +18,7 @@ READY, READY_SECONDS = "block forever", 90  # what `ray start --block` says last
 
 @contextmanager
 def ray_hosts(number: int, folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Give the address of a cluster on loopback, and the environment of those who may use it."""
+    """Give the address of a cluster, and the environment of those who may use it."""
     folder.mkdir()
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     address = f"127.0.0.1:{PORT}"

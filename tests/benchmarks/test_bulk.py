@@ -10,6 +10,7 @@ from benchmarks import peers
 from benchmarks.bulk import contenders, photos
 from benchmarks.bulk.contenders import Paced, Task, sample
 from benchmarks.bulk.photos import make_photos
+from benchmarks.bulk.plot import draw
 from tests.pictures import encode, photo
 
 
@@ -52,3 +53,8 @@ def test_daft_is_left_out_if_it_is_not_installed(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(peers, "BIN", tmp_path / "none")
     monkeypatch.setattr(contenders, "HAS_DAFT", "raise SystemExit(1)")
     assert contenders.daft(Task(tmp_path, [], tmp_path, tmp_path, tmp_path, 1)) is None
+
+
+def test_hosts_are_drawn_beside_the_ceiling(tmp_path: Path) -> None:
+    draw([Paced("no-server", 100, 3, 2), Paced("one-host", 100, 10, 5)], tmp_path / "bulk.svg")
+    assert (tmp_path / "bulk.svg").read_text().startswith("<?xml")
