@@ -1,7 +1,6 @@
 """A folder of photos as people classify it with Daft: its downloads and decoder, and the network in eager mode.
 
 python -m benchmarks.contenders.bulk_daft FOLDER OUT WORKERS, with CHECKPOINT in the environment.
-https://docs.daft.ai/en/stable/custom-code/cls/
 """
 
 import sys
@@ -28,7 +27,7 @@ class Classifier:
 
 
 def main(folder: str, output: str, workers: int) -> None:
-    """A process for each worker, with one thread: measured, it is faster than one process with all cores."""
+    """Daft makes a process for each worker, which has one thread, so that they do not compete for the cores."""
     classifier = daft.cls(Classifier, max_concurrency=workers, use_process=True)(1)
     photos = daft.from_glob_path(f"{folder}/*.jpg")
     images = decode_image(download(photos["path"]))
