@@ -1,0 +1,1 @@
+"""How many photos a second `densenet bulk` classifies, beside the same without Ray and what people write instead."""
