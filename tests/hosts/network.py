@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,8 @@ class Machine:
     def kill(self) -> None:
         """End every process on the machine at once, as a loss of power would."""
         for pid in self.pids():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended with one that was killed before it
+                os.kill(pid, signal.SIGKILL)
 
     def unplug(self) -> None:
         _ip("-n", self.router, "link", "set", self.cable, "down")
