@@ -33,7 +33,7 @@ MEMORY_LIMIT = 3_000_000_000  # were the gateway unbounded, it ends here and not
 # What may be held, three times: as it arrives, put together, and on its way to TorchServe.
 MOST_GROWTH = 3 * GatewaySettings.max_held_bytes_per_client
 USUAL = 3.0
-# A greedy client's photos are photos: two of them are always being computed, which are both workers of two cores.
+# A greedy client's photos are good ones: one of two workers computes for it all the time.
 RATIOS = dict.fromkeys(ATTACKS, USUAL) | {"greedy": 6.0}
 LARGE_BODIES = 64
 
