@@ -95,7 +95,7 @@ def make_archive(
 
 
 def make_int8(checkpoint: Path, folder: Path, progress: Callable[[str], None]) -> Int8:
-    """Quantize all layers on packaged photos: speed depends on neither photos nor weights. The agreement does."""
+    """Quantize on packaged photos, whatever agrees: speed depends on neither photos nor weights. The agreement does."""
     progress("Building our int8 archive (minutes)")
     unpacked = make_archive(
         checkpoint, folder / "model_store", folder / "unpacked", graph_step=step_of("int8", None, 0)

@@ -6,6 +6,8 @@ python -m benchmarks.bulk [--photos 5000] [--of PHOTOS.tar] [--only no-server,bu
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +30,7 @@ def main(
     only: Annotated[str, typer.Option(help=f"Of {', '.join(CONTENDERS)}.")] = ",".join(CONTENDERS),
 ) -> None:
     """Measure each contender once, one after another."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # no server or Ray is left behind
     if unknown := set(only.split(",")) - set(CONTENDERS):
         raise CommandError(f"There is no {', '.join(sorted(unknown))}: choose among {', '.join(CONTENDERS)}.")
     with tempfile.TemporaryDirectory(prefix="bulk-") as temporary:
@@ -55,7 +58,7 @@ def prepare(photos: int, of: Path | None, temporary: Path) -> Task:
     material.BUILD.mkdir(parents=True, exist_ok=True)
     checkpoint = material.make_checkpoint(material.BUILD / "checkpoint.pth")
     store = temporary / "model_store"
-    unpacked = material.make_archive(checkpoint, store, temporary / "unpacked", None)
+    unpacked = material.make_archive(checkpoint, store, temporary / "unpacked")
     return Task(folder, made, store, unpacked, checkpoint, available_cores())
 
 

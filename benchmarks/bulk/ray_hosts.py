@@ -39,9 +39,12 @@ def start(core: int, role: list[str], log: Path, environment: Mapping[str, str])
     options = [f"--node-ip-address=127.0.0.{core + 1}", "--num-cpus=1", "--object-store-memory=200000000"]
     with log.open("wb") as stream:
         process = subprocess.Popen([*command, *role, *options], env=environment, stdout=stream, stderr=stream)
-    end = time.monotonic() + READY_SECONDS
+    tree, end = Tree(process.pid), time.monotonic() + READY_SECONDS
     while READY not in log.read_text():
-        if process.poll() is not None or time.monotonic() > end:
+        if process.poll() is not None:
+            raise TimeoutError(log.read_text())
+        if time.monotonic() > end:
+            tree.stop()
             raise TimeoutError(log.read_text())
         time.sleep(0.1)
-    return Tree(process.pid)
+    return tree
