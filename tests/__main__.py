@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -146,11 +147,13 @@ def run_all(suites: list[Suite], options: list[str], jobs: int) -> Iterator[Resu
 
 
 def run(suite: Suite, options: list[str]) -> Result:
-    pytest = [sys.executable, "-m", "pytest", *suite.paths, *options, f"--junit-xml={suite.report}"]
-    command = [sys.executable, str(Path(__file__).with_name("cpu.py")), str(suite.cpu), *pytest]
     environment = os.environ | {"COVERAGE_FILE": str(suite.coverage)}
     begun = time.monotonic()
-    with suite.log.open("w") as log:
+    # A place of its own for tmp_path: what a folder cannot remove is no trouble of the others, nor of the next run.
+    with suite.log.open("w") as log, TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True) as place:
+        places = [f"--basetemp={Path(place) / 'files'}", f"--junit-xml={suite.report}"]
+        pytest = [sys.executable, "-m", "pytest", *suite.paths, *options, *places]
+        command = [sys.executable, str(Path(__file__).with_name("cpu.py")), str(suite.cpu), *pytest]
         done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     return read_result(suite, done.returncode, time.monotonic() - begun)
 

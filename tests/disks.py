@@ -19,4 +19,5 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
         yield mounted
     finally:
         if mounted:
-            subprocess.run(["umount", folder], check=True)
+            # Lazily: a worker of Ray may still hold a file there, and a disk left behind would spoil later runs.
+            subprocess.run(["umount", "--lazy", folder], check=True)

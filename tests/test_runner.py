@@ -11,12 +11,13 @@ from typer.testing import CliRunner, Result
 from tests import __main__ as runner
 
 SKIPPED = "import pytest\n@pytest.mark.skip(reason='no GPU here')\ndef test_f(): pass\n"
+TELLS_ITS_PLACE = "(tmp_path): print(tmp_path, file=open('places', 'a'))\n"
 FOLDERS = {
-    "good": "def test_a(): pass\ndef test_b(): pass\n",
+    "good": f"def test_a{TELLS_ITS_PLACE}def test_b(): pass\n",
     "bad": f"{SKIPPED}def test_c(): assert 1 == 2\ndef test_d(): pass\n",
     "crash": "import os\ndef test_e(): os._exit(3)\n",
     "empty": "def helper(): pass\n",
-    "faults": f"{SKIPPED}def test_g(): pass\n",
+    "faults": f"{SKIPPED}def test_g{TELLS_ITS_PLACE}",
 }
 
 
@@ -55,6 +56,14 @@ def test_every_folder_runs_whatever_the_others_do() -> None:
     ended = [line.split()[0] for line in lines if line.endswith(" s") and "passed" in line]
     assert sorted(ended) == sorted([*FOLDERS, "documents"])
     assert ended[-1] == "faults"  # nothing ran beside it
+
+
+def test_each_folder_has_a_place_of_its_own_that_is_gone_afterwards(tree: Path) -> None:
+    run("good", "faults")
+
+    places = [Path(line) for line in (tree / "places").read_text().splitlines()]
+    assert len({place.parent for place in places}) == 2
+    assert [place for place in places if place.parent.parent.exists()] == []
 
 
 @pytest.mark.usefixtures("tree")
