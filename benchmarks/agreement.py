@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scripts.archives.build import build_model
+from scripts.archives.spec import ModelSpec
 from scripts.options import STAND_IN
 
 
@@ -17,7 +18,7 @@ def stand_in() -> Iterator[Path]:
     """Build the stand-in's archive and unpack it into a folder that lasts as long as the block."""
     with tempfile.TemporaryDirectory() as name:
         store = Path(name)
-        build_model(STAND_IN, store)
+        build_model(ModelSpec(STAND_IN), store)
         with zipfile.ZipFile(store / f"{STAND_IN}.mar") as mar:
             mar.extractall(store)
         yield store

@@ -13,10 +13,12 @@ import yaml
 from PIL import Image, ImageOps
 
 from handler.card import ModelCard
-from handler.settings import Precision
 from scripts import paths
-from scripts.archives.precision import GraphStep, step_of
+from scripts.archives.build import build_model
+from scripts.archives.precision import ArchivePrecision
+from scripts.archives.spec import ModelSpec
 from scripts.errors import CommandError
+from scripts.options import MODEL
 
 BUILD = paths.ROOT / "build" / "bench"
 CONTENDERS = Path(__file__).parent / "contenders"
@@ -58,7 +60,7 @@ def prepare(sizes: list[str], cores: int, int8: bool, progress: Callable[[str], 
     progress("Building our archive")
     store = BUILD / "model_store"
     unpacked = make_archive(checkpoint, store, BUILD / "unpacked")
-    make_archive(checkpoint, BUILD / "f32", BUILD / "f32_unpacked", precision="f32")
+    make_archive(checkpoint, BUILD / "f32", BUILD / "f32_unpacked", "f32")
     quantized = make_int8(checkpoint, BUILD / "int8", progress) if int8 else None
     progress("Building the stock archives")
     best = {"minWorkers": cores, "maxWorkers": cores, "batchSize": BEST_BATCH, "maxBatchDelay": BEST_DELAY_MS}
@@ -74,32 +76,20 @@ def prepare(sizes: list[str], cores: int, int8: bool, progress: Callable[[str], 
     )
 
 
-def make_archive(
-    checkpoint: Path,
-    store: Path,
-    unpacked: Path,
-    precision: Precision | None = None,
-    graph_step: GraphStep | None = None,
-) -> Path:
-    """Build our archive into `store`, unpack it, and return the folder."""
-    from scripts.archives.build import build
-    from scripts.model import weights
-    from scripts.model.networks import ARCHITECTURES
-    from scripts.options import MODEL
-
-    source = weights.from_path(checkpoint)
-    mar = build(ARCHITECTURES[MODEL], source, paths.LABELS, store, precision=precision, graph_step=graph_step)
+def make_archive(checkpoint: Path, store: Path, unpacked: Path, precision: ArchivePrecision | None = None) -> Path:
+    """Build our archive into `store`, unpack it, and return the folder. int8 is taken whatever agrees."""
+    min_agreement = 0 if precision == "int8" else None
+    spec = ModelSpec(MODEL, str(checkpoint), precision=precision, min_agreement=min_agreement)
+    mar = build_model(spec, store, overwrite=True)
     with zipfile.ZipFile(mar) as members:
         members.extractall(unpacked)
     return unpacked
 
 
 def make_int8(checkpoint: Path, folder: Path, progress: Callable[[str], None]) -> Int8:
-    """Quantize on packaged photos, whatever agrees: speed depends on neither photos nor weights. The agreement does."""
+    """Quantize on packaged photos: speed depends on neither photos nor weights. The agreement does."""
     progress("Building our int8 archive (minutes)")
-    unpacked = make_archive(
-        checkpoint, folder / "model_store", folder / "unpacked", graph_step=step_of("int8", None, 0)
-    )
+    unpacked = make_archive(checkpoint, folder / "model_store", folder / "unpacked", "int8")
     quantization = ModelCard.read(unpacked).quantization or {}
     return Int8(folder / "model_store", unpacked, quantization["agreement_with_f32"]["int8"]["top_1"])
 

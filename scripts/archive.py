@@ -11,7 +11,8 @@ from handler.card import Interpolation
 from scripts import paths
 from scripts.archives.build import build_model
 from scripts.archives.model_store import FIRST_VERSION
-from scripts.archives.precision import MIN_AGREEMENT, ArchivePrecision, setting_of, step_of
+from scripts.archives.precision import MIN_AGREEMENT, ArchivePrecision
+from scripts.archives.spec import ModelSpec
 from scripts.console import run
 from scripts.options import MODEL, STAND_IN, Activation, ModelStore
 
@@ -21,9 +22,7 @@ Channels = tuple[float, float, float]
 
 def archive(
     model: Annotated[str, typer.Option(help="The name to serve it under.")] = MODEL,
-    weights_from: Annotated[
-        str, typer.Option("--weights", help="auto, official, embedded, a path, or a URL with --sha256.")
-    ] = "auto",
+    weights: Annotated[str, typer.Option(help="auto, official, embedded, a path, or a URL with --sha256.")] = "auto",
     sha256: Annotated[str | None, typer.Option(help="The digest that the checkpoint must have.")] = None,
     labels: Annotated[
         Path | None,
@@ -70,25 +69,20 @@ def archive(
 ) -> None:
     """Build MODEL.mar, and its digest MODEL.mar.sha256, from weights, labels and the handler."""
     given = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
-    build_model(
+    spec = ModelSpec(
         model,
-        model_store,
-        weights_from=weights_from,
+        weights=weights,
         sha256=sha256,
         labels=labels,
         version=version,
-        precision=setting_of(precision),
-        graph_step=step_of(precision, calibrate, min_agreement),
-        graph_options={
-            "precision": precision,
-            "calibrate": calibrate and calibrate.resolve(),
-            "min-agreement": min_agreement,
-        },
+        precision=precision,
+        calibrate=calibrate,
+        min_agreement=min_agreement,
         architecture=architecture,
         activation=activation,
         preprocessing={name: value for name, value in given.items() if value is not None},
-        overwrite=overwrite,
     )
+    build_model(spec, model_store, overwrite=overwrite)
 
 
 if __name__ == "__main__":

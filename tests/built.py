@@ -21,7 +21,7 @@ from handler.settings import Precision
 from scripts import paths
 from scripts.archives.build import build_model
 from scripts.archives.model_store import file_name
-from scripts.archives.precision import setting_of, step_of
+from scripts.archives.spec import ModelSpec
 from scripts.model import calibration
 from scripts.options import MODEL, STAND_IN
 
@@ -37,7 +37,7 @@ def archive_of(model: str, precision: Precision | None) -> Path:
 
     def build(folder: Path) -> None:
         weights = str(seeded_checkpoint()) if model == MODEL else "auto"
-        build_model(model, folder, weights_from=weights, precision=precision)
+        build_model(ModelSpec(model, weights, precision=precision), folder)
 
     return _made_once(f"{model}-{precision or 'usual'}", build) / f"{model}.mar"
 
@@ -48,8 +48,7 @@ def int8_archive() -> Path:
     def build(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(calibration, "CROPS", INT8_CROPS)
-            step = step_of("int8", calibrate=None, min_agreement=0)
-            build_model(STAND_IN, folder, version=INT8_VERSION, precision=setting_of("int8"), graph_step=step)
+            build_model(ModelSpec(STAND_IN, version=INT8_VERSION, precision="int8", min_agreement=0), folder)
 
     return _made_once("int8", build) / file_name(STAND_IN, INT8_VERSION)
 

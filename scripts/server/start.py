@@ -13,6 +13,7 @@ from scripts.archives.build import build_model
 from scripts.archives.build_command import BuildCommand
 from scripts.archives.mar import Archive
 from scripts.archives.model_store import archives_in
+from scripts.archives.spec import ModelSpec
 from scripts.client.http import Client
 from scripts.console import err, note, warn
 from scripts.errors import NoWeights
@@ -88,13 +89,13 @@ def build_missing_archive(model_store: Path) -> None:
     if archives_in(model_store):
         return
     try:
-        build_model(MODEL, model_store)
+        build_model(ModelSpec(MODEL), model_store)
     except NoWeights as reason:
         warn(
             f"{reason} Until then the stand-in EfficientNet-Lite0 answers, a smaller network with ImageNet weights of "
             f"its own, under its own name {STAND_IN}."
         )
-        build_model(STAND_IN, model_store, stand_in=True)
+        build_model(ModelSpec(STAND_IN), model_store, chosen=False)
 
 
 def archives_to_serve(model_store: Path, run_dir: Path) -> list[Path]:

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from handler.card import CARD_FILE
-from scripts import archive as command
 from scripts.archive import archive
+from scripts.archives import build
 from scripts.archives.precision import GraphStep
 from scripts.options import STAND_IN
 from tests.scripts.archives.archive_files import members
@@ -21,7 +21,7 @@ def test_a_model_of_ones_own(quick: None, tmp_path: Path) -> None:
 
     torch.save(torchvision.models.densenet121(num_classes=2).state_dict(), tmp_path / "own.pth")
     (tmp_path / "own.json").write_text('{"0": ["a", "cat"], "1": ["b", "dog"]}')
-    archive(weights_from=str(tmp_path / "own.pth"), labels=tmp_path / "own.json", model_store=tmp_path, version="3.0")
+    archive(weights=str(tmp_path / "own.pth"), labels=tmp_path / "own.json", model_store=tmp_path, version="3.0")
     card = json.loads(members(tmp_path / "densenet121-3.0.mar")[CARD_FILE])
     assert card["classes"] == 2
     assert card["quantization"] is None
@@ -34,7 +34,7 @@ def test_what_int8_did_is_on_the_card(quick: None, tmp_path: Path, monkeypatch: 
         asked.append(options)
         return lambda _, spec, __: {"precision": "int8", "on": spec.interpolation}
 
-    monkeypatch.setattr(command, "step_of", step_of)
+    monkeypatch.setattr(build, "step_of", step_of)
     archive(STAND_IN, model_store=tmp_path, precision="int8", calibrate=tmp_path, min_agreement=0.9)
     built = members(tmp_path / f"{STAND_IN}.mar")
     assert asked == [("int8", tmp_path, 0.9)]

@@ -12,12 +12,13 @@ from handler.card import CARD_FILE
 from handler.labels import LABELS_FILE
 from handler.settings import Precision
 from scripts import paths
-from scripts.archives.build import build
+from scripts.archives.build import build_model
+from scripts.archives.build_command import file_of
 from scripts.archives.mar import MANIFEST, Archive
 from scripts.archives.pack import CREATED_ON
+from scripts.archives.spec import ModelSpec
 from scripts.files import digest_file
-from scripts.model.networks import ARCHITECTURES
-from scripts.model.weights import stand_in
+from scripts.options import STAND_IN
 from tests.pictures import SAMPLE_NAME
 from tests.scripts.archives.archive_files import members
 
@@ -71,12 +72,11 @@ def test_the_manifest(densenet_archive: Path) -> None:
 
 
 def test_equal_input_gives_equal_bytes(stand_in_archive: Path, precision: Precision | None, tmp_path: Path) -> None:
-    architecture = ARCHITECTURES["efficientnet_lite0"]
-    again = build(architecture, stand_in(), paths.LABELS, tmp_path, precision=precision)
+    again = build_model(ModelSpec(STAND_IN, precision=precision), tmp_path)
     first, second = members(stand_in_archive), members(again)
     assert [name for name in first if first[name] != second.get(name)] == []
     assert again.read_bytes() == stand_in_archive.read_bytes()
-    assert sorted(tmp_path.iterdir()) == [again, digest_file(again)]
+    assert sorted(tmp_path.iterdir()) == [again, file_of(again), digest_file(again)]
 
 
 CLASSIFY = """

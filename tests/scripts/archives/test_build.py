@@ -13,19 +13,19 @@ from typer.testing import CliRunner
 from handler.card import CARD_FILE
 from handler.settings import Settings
 from scripts import paths
-from scripts.archives.build import build, build_model, make_card
+from scripts.archives.build import build_model
 from scripts.archives.build_command import BuildCommand
 from scripts.archives.mar import Archive
 from scripts.archives.model_store import file_name
+from scripts.archives.spec import ModelSpec
+from scripts.archives.stage import make_card
 from scripts.errors import CommandError, WeightsError
 from scripts.model.networks import ARCHITECTURES
 from scripts.model.weights import Checkpoint, stand_in
-from scripts.options import MODEL
+from scripts.options import MODEL, STAND_IN
 from tests.checkpoints import PROVENANCE, write_embedded
 from tests.conftest import unpack
 from tests.scripts.archives.archive_files import members, write_archive
-
-STAND_IN = ARCHITECTURES["efficientnet_lite0"]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def flowers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ("version", "name"), [("1.0", "efficientnet_lite0.mar"), ("2.1", "efficientnet_lite0-2.1.mar")]
 )
 def test_the_version_is_in_the_name(quick: None, tmp_path: Path, version: str, name: str) -> None:
-    path = build(STAND_IN, stand_in(), paths.LABELS, tmp_path / "new" / "store", version)
+    path = build_model(ModelSpec(STAND_IN, version=version), tmp_path / "new" / "store")
     assert path == tmp_path / "new" / "store" / name
     assert path.name == file_name("efficientnet_lite0", version)
     archive = Archive.read(path)
@@ -55,7 +55,7 @@ def test_the_version_is_in_the_name(quick: None, tmp_path: Path, version: str, n
 
 
 def test_a_precision_of_its_own_is_the_only_setting_that_changes(quick: None, tmp_path: Path) -> None:
-    build_model("efficientnet_lite0", tmp_path, precision="f32")
+    build_model(ModelSpec(STAND_IN, precision="f32"), tmp_path)
     built = yaml.safe_load(members(tmp_path / "efficientnet_lite0.mar")["model-config.yaml"])
     usual = yaml.safe_load((paths.HANDLER / "model-config.yaml").read_text())
     assert Settings.from_config(built).precision == "f32"
@@ -76,7 +76,7 @@ def test_an_embedded_checkpoint(
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
     monkeypatch.setattr(export, "export", lambda model, *_: exported.append(model))
     weights = load_file(write_embedded(tmp_path))
-    build_model(MODEL, tmp_path, weights_from="embedded")
+    build_model(ModelSpec(MODEL, "embedded"), tmp_path)
 
     said = json.loads(members(tmp_path / "densenet121.mar")[CARD_FILE])["weights"]
     assert said["accuracy"] == {"top1": 0.4321, "top5": 2 / 3, "evaluated_on": "eval.tar (1000 photographs)"}
@@ -92,36 +92,36 @@ def test_an_embedded_checkpoint(
 def test_an_unknown_model(tmp_path: Path) -> None:
     message = "no architecture resnet: choose densenet121 or efficientnet_lite0. .* name its checkpoint with --weights"
     with pytest.raises(CommandError, match=message):
-        build_model("resnet", tmp_path)
+        build_model(ModelSpec("resnet"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "../2", "2/0", "-1", "two words", ".hidden", "a,b", "a=b"])
-def test_a_name_that_fits_no_address(tmp_path: Path, name: str) -> None:
+def test_a_name_that_fits_no_address(name: str) -> None:
     with pytest.raises(CommandError, match=r"The version .* cannot be part of an address"):
-        build_model(MODEL, tmp_path, version=name)
+        ModelSpec(MODEL, version=name)
     with pytest.raises(CommandError, match=r"The model .* cannot be part of an address"):
-        build_model(name, tmp_path, weights_from="own.pth")
+        ModelSpec(name, "own.pth")
 
 
 def test_another_model_is_not_overwritten_unasked(quick: None, tmp_path: Path, flowers: list[Path]) -> None:
     first, second = (str(path) for path in flowers)
-    path = build_model("flowers", tmp_path, weights_from=first)
+    path = build_model(ModelSpec("flowers", first), tmp_path)
     before = path.read_bytes()
-    build_model("flowers", tmp_path, weights_from=first)  # the same again
+    build_model(ModelSpec("flowers", first), tmp_path)  # the same again
     assert path.read_bytes() == before
     message = r"holds another model \(flowers 1.0, weights from file first.pth\) and was kept: .* --overwrite"
     with pytest.raises(CommandError, match=message):
-        build_model("flowers", tmp_path, weights_from=second)
+        build_model(ModelSpec("flowers", second), tmp_path)
     assert path.read_bytes() == before
-    build_model("flowers", tmp_path, weights_from=second, version="2.0")
-    build_model("flowers", tmp_path, weights_from=second, overwrite=True)
+    build_model(ModelSpec("flowers", second, version="2.0"), tmp_path)
+    build_model(ModelSpec("flowers", second), tmp_path, overwrite=True)
     assert path.read_bytes() != before
 
 
 def test_two_names_of_one_file_are_two_models(quick: None, tmp_path: Path, flowers: list[Path]) -> None:
-    build_model("flowers", tmp_path, weights_from=str(flowers[0]), version="2.0")
+    build_model(ModelSpec("flowers", str(flowers[0]), version="2.0"), tmp_path)
     with pytest.raises(CommandError, match=r"holds another model \(flowers 2.0"):
-        build_model("flowers-2.0", tmp_path, weights_from=str(flowers[0]))
+        build_model(ModelSpec("flowers-2.0", str(flowers[0])), tmp_path)
 
 
 def test_an_archive_of_somebody_else_is_kept_and_a_damaged_one_is_not(
@@ -129,9 +129,9 @@ def test_an_archive_of_somebody_else_is_kept_and_a_damaged_one_is_not(
 ) -> None:
     path = write_archive(tmp_path / "flowers.mar")
     with pytest.raises(CommandError, match=r"holds another model \(it has no model card\)"):
-        build_model("flowers", tmp_path, weights_from=str(flowers[0]))
+        build_model(ModelSpec("flowers", str(flowers[0])), tmp_path)
     path.write_bytes(path.read_bytes()[:99])
-    build_model("flowers", tmp_path, weights_from=str(flowers[0]))
+    build_model(ModelSpec("flowers", str(flowers[0])), tmp_path)
     assert Archive.read(path).name == "flowers"
 
 
@@ -171,7 +171,7 @@ def test_the_command_beside_an_archive_builds_it_again(quick: None, tmp_path: Pa
 
 
 def test_the_stand_ins_command_needs_no_file(quick: None, tmp_path: Path) -> None:
-    command = BuildCommand.read(build_model("efficientnet_lite0", tmp_path, stand_in=True))
+    command = BuildCommand.read(build_model(ModelSpec(STAND_IN), tmp_path, chosen=False))
     assert command is not None
     assert command.stand_in
     assert "--weights" not in command.arguments
@@ -189,28 +189,28 @@ def test_the_stand_ins_command_needs_no_file(quick: None, tmp_path: Path) -> Non
     ],
 )
 def test_options_that_cannot_be(tmp_path: Path, flowers: list[Path], options: dict[str, Any], message: str) -> None:
-    given: dict[str, Any] = {"model": "flowers", "model_store": tmp_path, "weights_from": str(flowers[0])} | options
+    given: dict[str, Any] = {"model": "flowers", "weights": str(flowers[0])} | options
     with pytest.raises(CommandError, match=message):
-        build_model(**given)
+        build_model(ModelSpec(**given), tmp_path)
 
 
 def test_weights_of_another_architecture(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not a checkpoint of DenseNet-121"):
-        build_model(MODEL, tmp_path, weights_from=str(stand_in().path))
+        build_model(ModelSpec(MODEL, str(stand_in().path)), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_labels_build_nothing(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text('{"0": ["a", "b"]}')
     with pytest.raises(CommandError, match="names 1 classes"):
-        build(STAND_IN, stand_in(), tmp_path / "labels.json", tmp_path / "store")
+        build_model(ModelSpec(STAND_IN, labels=tmp_path / "labels.json"), tmp_path / "store")
     assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_a_store_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     with pytest.raises(CommandError, match=r"store cannot be made \(.*\): choose another --model-store"):
-        build(STAND_IN, stand_in(), paths.LABELS, tmp_path / "store")
+        build_model(ModelSpec(STAND_IN), tmp_path / "store")
 
 
 def test_a_checkpoint_is_what_the_card_repeats() -> None:

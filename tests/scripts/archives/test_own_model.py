@@ -11,6 +11,7 @@ from torch import nn
 
 from handler.labels import softmax
 from scripts.archives.build import build_model
+from scripts.archives.spec import ModelSpec
 from scripts.model.vision import torchvision
 from tests.conftest import unpack
 from tests.pictures import encode, noise
@@ -45,15 +46,15 @@ def test_it_answers_as_the_network_that_was_trained(
     state = {f"model.{key}": value for key, value in network.state_dict().items()}
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "flowers.ckpt")
     (tmp_path / "flowers.txt").write_text("\n".join(FLOWERS))
-    path = build_model(
+    spec = ModelSpec(
         "my.flowers_1-a",
-        tmp_path / "store",
-        weights_from=str(tmp_path / "flowers.ckpt"),
+        weights=str(tmp_path / "flowers.ckpt"),
         labels=tmp_path / "flowers.txt",
         precision="f32",
         activation="gelu",
         preprocessing={"resize": SIDE, "crop": SIDE, "mean": MEAN, "std": STD},
     )
+    path = build_model(spec, tmp_path / "store")
     ask = load_worker(unpack(path, tmp_path / "unpacked"))
 
     photo = noise(SIDE, SIDE)

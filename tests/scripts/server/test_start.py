@@ -14,6 +14,7 @@ import pytest
 from scripts import paths, properties
 from scripts.archives.build_command import BuildCommand
 from scripts.archives.model_store import archives_in
+from scripts.archives.spec import ModelSpec
 from scripts.errors import CommandError, NoWeights
 from scripts.files import digest_file, digest_line, sha256_of
 from scripts.server import readiness, start, torchserve
@@ -30,12 +31,12 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The models whose archives were asked for; DenseNet's weights are nowhere."""
     asked: list[str] = []
 
-    def build(model: str, model_store: Path, stand_in: bool = False) -> None:
-        asked.append(model)
-        if model == "densenet121":
+    def build(spec: ModelSpec, model_store: Path, chosen: bool = True) -> None:
+        asked.append(spec.model)
+        if spec.model == "densenet121":
             raise NoWeights([("weights/", "empty [/]")], "Put them there.")
-        (model_store / f"{model}.mar").touch()
-        BuildCommand(["--model", model], stand_in).write(model_store / f"{model}.mar")
+        (model_store / f"{spec.model}.mar").touch()
+        BuildCommand(["--model", spec.model], stand_in=not chosen).write(model_store / f"{spec.model}.mar")
 
     monkeypatch.setattr(start, "build_model", build)
     return asked
