@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from scripts.client.endpoint import Endpoint, Scope
 from scripts.client.http import TIMEOUT_SECONDS, TOO_LARGE
-from scripts.client.patience import patiently
+from scripts.client.patience import NO_WORKER, patiently
 from scripts.client.protos.torchserve_pb2 import (
     ListModelsRequest,
     ManagementResponse,
@@ -36,8 +36,6 @@ STATUS = {
     "ModelVersionNotFoundException": HTTPStatus.NOT_FOUND,
     "ServiceUnavailableException": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-# TorchServe's words in the cases in which HTTP answers 503: no worker, or a full queue.
-NO_WORKER = "has no worker to serve inference request"
 # Models on a page, the most that TorchServe gives. Without a limit it gives empty pages forever.
 PAGE = 1000
 

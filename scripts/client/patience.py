@@ -17,6 +17,8 @@ from scripts.errors import ApiError
 
 # 500 and 507: a worker died. 503: the queue is full.
 PASSING = (500, 503, 507)
+# TorchServe says so of a full queue, and of a model without workers: over gRPC it says no more.
+NO_WORKER = "has no worker to serve inference request"
 # Pauses of 0, 1, 2, 4 and 8 s, each but the first up to 1 s longer, so that clients that were refused together do not
 # come back together. In all 15 s or more, in which a worker starts again.
 ATTEMPTS, FACTOR_SECONDS, JITTER_SECONDS = 5, 0.5, 1.0

@@ -8,12 +8,11 @@ from typing import Any, Self
 
 import httpx
 
+from scripts.client.patience import NO_WORKER
 from scripts.client.tokens import REFUSED_KEY
 from web.errors import RETRY_SOON, error_content
 
 WORKER_DIED = "Worker died."
-# TorchServe says so of a full queue, and of a model without workers.
-QUEUE_FULL = "has no worker to serve inference request"
 NOT_JSON = "TorchServe's answer is not JSON."
 TOO_LARGE = "The photo is larger than TorchServe's max_request_size: send a smaller one."
 
@@ -45,7 +44,7 @@ class Answer:
     @property
     def headers(self) -> dict[str, str] | None:
         """If TorchServe's queue is full, the header that the gateway's own refusals have when it is full."""
-        full = self.status == HTTPStatus.SERVICE_UNAVAILABLE and QUEUE_FULL in self.content.get("message", "")
+        full = self.status == HTTPStatus.SERVICE_UNAVAILABLE and NO_WORKER in self.content.get("message", "")
         return RETRY_SOON if full else None
 
     @property
