@@ -41,6 +41,7 @@ from scripts.errors import CommandError
 from scripts.model.agreement import HEADINGS, Agreement, compare
 from scripts.model.networks import ARCHITECTURES
 from scripts.options import MODEL
+from scripts.photo_files import LeftOut
 
 EXACT, SCALED = Settings(jpeg_decode="exact", precision="f32"), Settings(jpeg_decode="scaled", precision="f32")
 
@@ -78,7 +79,7 @@ def decoding(
     rounds: Annotated[int, typer.Option(min=1, help="Timed rounds; exact and scaled take turns.")] = 15,
 ) -> None:
     """Print how far answers after a scaled decode differ from those after an exact one, and what each costs."""
-    names = list(sources.expand(photos))
+    names = list(sources.expand(photos, LeftOut()))
     kinds = [Kind(side, grain) for side in numbers(sides) for grain in numbers(grains)]
     agreements = infer(kinds, names)
     costs = [measure(size, names[0], rounds) for size in TIMED_SIZES]

@@ -24,12 +24,13 @@ from handler.settings import Settings
 from scripts.client import sources
 from scripts.console import err, out, run
 from scripts.model.agreement import HEADINGS, Probabilities, compare
+from scripts.photo_files import LeftOut
 
 
 def precision(photos: Annotated[list[str], typer.Argument(help="Photos, folders or glob patterns.")]) -> None:
     """Print how far answers in the processor's own precision differ from exact ones."""
     with stand_in() as folder:
-        automatic, exact = infer(folder, list(sources.expand(photos)))
+        automatic, exact = infer(folder, list(sources.expand(photos, LeftOut())))
     table = Table(*HEADINGS, box=None)
     table.add_row(*compare(automatic, exact).cells())
     out.print(table)

@@ -21,6 +21,7 @@ from scripts.client.served import advice_if_not_served, default_model
 from scripts.console import err, json_line, note, out, plain, run, visible, warn
 from scripts.errors import ApiError, CommandError
 from scripts.options import Key, Model, RunDir, Token, Url
+from scripts.photo_files import LeftOut
 
 if TYPE_CHECKING:  # gRPC takes a sixth of a second to import, which HTTP need not wait for
     from scripts.client.grpc import GrpcClient
@@ -67,12 +68,10 @@ def classify(
 
 def find(names: list[str]) -> list[str]:
     """List the images, and say which files of folders and patterns are left out."""
-    left_out: list[str] = []
+    left_out = LeftOut()
     found = list(sources.expand(names, left_out))
-    if left_out:
-        some = ", ".join(left_out[:FEW]) + (f" and {len(left_out) - FEW:,} more" if len(left_out) > FEW else "")
-        suffixes = ", ".join(sorted(sources.SUFFIXES))
-        note(f"Left out, since the names of images end in {suffixes}: {some}. Name a file itself to send it anyway.")
+    if left_out.count:
+        note(f"{left_out} Name a file itself to send it anyway.")
     return found
 
 

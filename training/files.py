@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from scripts.client.sources import SUFFIXES
+from scripts.photo_files import SUFFIXES
 from scripts.errors import CommandError
 
 HELD_OUT_SHARE = 32  # one photo of so many calibrates instead of training

@@ -14,6 +14,7 @@ from scripts.batch import manifest, photos
 from scripts.batch.filesystems import absolute, join, locate, write_whole
 from scripts.errors import CommandError
 from scripts.files import sha256_of
+from scripts.photo_files import SUFFIXES, LeftOut
 
 # Readers of Parquet folders pass over names that begin with an underscore.
 FOLDER = "_job"
@@ -82,11 +83,12 @@ class Job:
             raise CommandError(f"{self.output} holds something else: choose a folder that is new or empty.")
         file_system.create_dir(f"{path}/{FOLDER}", recursive=True)
         progress("Listing the photos")
-        total = manifest.write(self.manifest, photos.find(self.source, self.column))
+        left_out = LeftOut()
+        total = manifest.write(self.manifest, photos.find(self.source, self.column, left_out))
         if not total:
-            raise CommandError(
-                f"{self.source} holds no photo: expected files ending in {', '.join(sorted(photos.SUFFIXES))}."
-            )
+            raise CommandError(f"{self.source} holds no photo: expected files ending in {', '.join(sorted(SUFFIXES))}.")
+        if left_out.count:
+            progress(f"{left_out} Name such photos in a .txt file to classify them too.")
         begun = type(self)(**asdict(self) | {"total": total, "chunk": manifest.chunk_size(total)})
         write_whole(self.record, json.dumps(asdict(begun), indent=2).encode())  # last: now the manifest is whole
         return begun

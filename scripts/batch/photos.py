@@ -19,8 +19,8 @@ from pyarrow import fs
 
 from scripts.batch.filesystems import absolute, locate, suffix, walk
 from scripts.errors import CommandError
+from scripts.photo_files import SUFFIXES, LeftOut
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 # The names that data sets give the column of photos or of their paths, the first found counts.
 COLUMNS = ("image", "jpg", "bytes", "path", "file", "uri", "url")
 
@@ -38,9 +38,10 @@ class Photo:
     size: int = 0
 
 
-def find(source: str, column: str | None) -> Iterator[Photo]:
+def find(source: str, column: str | None, left_out: LeftOut) -> Iterator[Photo]:
     """Yield every photo of a source, in an order that depends on nothing else.
 
+    What else is in a folder is added to `left_out`; the other members of a shard, which are labels, are not.
     Raises CommandError if the source is missing, damaged or has no such column.
     """
     name = absolute(source)
@@ -49,12 +50,12 @@ def find(source: str, column: str | None) -> Iterator[Photo]:
         kind = file_system.get_file_info(path).type
         if kind == fs.FileType.NotFound:
             raise CommandError(f"There is no {source}: check the path.")
-        yield from _in_folder(name, column) if kind == fs.FileType.Directory else _in_file(name, column)
+        yield from _in_folder(name, column, left_out) if kind == fs.FileType.Directory else _in_file(name, column)
     except (OSError, pa.ArrowInvalid, tarfile.TarError, UnicodeDecodeError) as error:
         raise CommandError(f"The photos of {source} cannot be listed ({error}): repair it, or leave it out.") from error
 
 
-def _in_folder(folder: str, column: str | None) -> Iterator[Photo]:
+def _in_folder(folder: str, column: str | None, left_out: LeftOut) -> Iterator[Photo]:
     for file in walk(folder):
         kind = suffix(file)
         if column is not None:
@@ -64,6 +65,8 @@ def _in_folder(folder: str, column: str | None) -> Iterator[Photo]:
             yield Photo(file)
         elif kind == ".tar":
             yield from _in_tar(file)
+        elif kind != ".parquet":  # which may be this job's own output, in the folder that it classifies
+            left_out.add(file)
 
 
 def _in_file(file: str, column: str | None) -> Iterator[Photo]:

@@ -10,18 +10,18 @@ from pathlib import Path
 import requests
 
 from scripts.errors import CommandError
+from scripts.photo_files import SUFFIXES, LeftOut
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 STDIN = "-"
 TIMEOUT_SECONDS = 30
 # TorchServe takes no larger request (max_request_size in config.properties), so a larger image is not worth fetching.
 MAX_BYTES = 33_554_432
 
 
-def expand(names: Iterable[str], left_out: list[str] | None = None) -> Iterator[str]:
+def expand(names: Iterable[str], left_out: LeftOut) -> Iterator[str]:
     """Replace folders (recursively) and glob patterns with the image files in them; keep every other name.
 
-    Their other files are added to the list `left_out`.
+    Their other files are added to `left_out`.
 
     A file that is named itself is kept whatever its suffix is. A folder without images is kept too: reading it then
     fails with an error in its own row.
@@ -32,10 +32,12 @@ def expand(names: Iterable[str], left_out: list[str] | None = None) -> Iterator[
             yield name
             continue
         candidates = path.rglob("*") if path.is_dir() else map(Path, glob.iglob(name, recursive=True))  # noqa: PTH207
-        files = sorted(str(file) for file in candidates if file.is_file())
-        found = [file for file in files if Path(file).suffix.lower() in SUFFIXES]
-        if left_out is not None and len(found) < len(files):
-            left_out += sorted(set(files) - set(found))
+        found = []
+        for file in sorted(str(file) for file in candidates if file.is_file()):
+            if Path(file).suffix.lower() in SUFFIXES:
+                found.append(file)
+            else:
+                left_out.add(file)
         yield from found or [name]
 
 

@@ -16,8 +16,8 @@ from handler.errors import RequestError
 from handler.images import decode
 from handler.preprocessing import preprocess
 from handler.settings import Settings
-from scripts.client.sources import SUFFIXES
 from scripts.errors import CommandError
+from scripts.photo_files import SUFFIXES
 
 # EfficientNet-Lite0 calibrated on 50, 100 and 300 photos agrees with f32 on 95, 97 and 97 % of others (docs/int8.md).
 CALIBRATION_PHOTOS = 300

@@ -65,6 +65,16 @@ def test_listing_that_was_interrupted_begins_anew(job: Job) -> None:
     assert job.begin_or_resume(print).total == 3
 
 
+def test_files_that_are_no_photos_by_their_names_are_told(job: Job) -> None:
+    for name in "abcd":
+        Path(job.source, f"{name}.mov").touch()
+    said: list[str] = []
+    job.begin_or_resume(said.append)
+    assert "Left out, since the names of images end in .avif, " in said[-1]
+    assert "a.mov" in said[-1]
+    assert "and 1 more. Name such photos in a .txt file" in said[-1]
+
+
 def test_a_source_without_photos_is_refused(job: Job, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CommandError, match="holds no photo"):

@@ -16,11 +16,16 @@ from scripts.batch.filesystems import locate
 from scripts.batch.photos import Photo
 from scripts.batch.reader import Reader, Unreadable
 from scripts.errors import CommandError
+from scripts.photo_files import SUFFIXES, LeftOut
+
+
+def find(source: Path | str, column: str | None = None) -> list[Photo]:
+    return list(photos.find(str(source), column, LeftOut()))
 
 
 def contents(source: Path | str, column: str | None = None) -> dict[str, bytes | Unreadable]:
     """What is read of every photo of a source, by the last part of its path."""
-    found = list(photos.find(str(source), column))
+    found = find(source, column)
     reader = Reader(column)
     return {
         photo.path.rpartition("/")[2]: content for photo, content in zip(found, reader.read_all(found), strict=True)
@@ -42,7 +47,23 @@ def test_a_folder_gives_its_photos_and_those_of_its_shards_in_order(tmp_path: Pa
     (tmp_path / "notes.txt").write_text("no photo")
     make_tar(tmp_path / "c.tar", {"three.jpg": b"3", "three.cls": b"7", "four.webp": b"44"})
     assert contents(tmp_path) == {"a.jpg": b"1", "two.PNG": b"2", "three.jpg": b"3", "four.webp": b"44"}
-    assert next(photos.find(str(tmp_path), None)).path == str(tmp_path / "a.jpg")
+    assert find(tmp_path)[0].path == str(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_every_format_that_the_handler_reads_is_found(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"one{suffix}").write_bytes(b"1")
+    (tmp_path / f"TWO{suffix.upper()}").write_bytes(b"2")
+    assert len(find(tmp_path)) == 2
+
+
+def test_other_files_of_a_folder_are_told(tmp_path: Path) -> None:
+    make_tar(tmp_path / "shard.tar", {"one.jpg": b"1", "one.cls": b"7"})
+    for name in ("clip.mov", "labels.parquet", "notes.txt", "two.jpg"):
+        (tmp_path / name).touch()
+    left_out = LeftOut()
+    assert len(list(photos.find(str(tmp_path), None, left_out))) == 2
+    assert left_out.first == [str(tmp_path / "clip.mov"), str(tmp_path / "notes.txt")]
 
 
 def test_a_list_gives_a_photo_a_line(tmp_path: Path) -> None:
@@ -68,16 +89,16 @@ def test_parquet_gives_a_photo_a_row(tmp_path: Path, name: str, cells: pa.Array,
     if pa.types.is_string(cells.type):
         cells = pa.array([text.format(folder=tmp_path) for text in cells.to_pylist()])
     pq.write_table(pa.table({"label": range(len(cells)), name: cells}), tmp_path / "p.parquet", row_group_size=2)
-    found = list(Reader(None).read_all(photos.find(str(tmp_path / "p.parquet"), None)))
+    found = list(Reader(None).read_all(find(tmp_path / "p.parquet")))
     assert [content.code if isinstance(content, Unreadable) else content for content in found] == expected
-    assert list(photos.find(str(tmp_path), name)) == list(photos.find(str(tmp_path / "p.parquet"), None))
+    assert find(tmp_path, name) == find(tmp_path / "p.parquet")
 
 
 def test_a_uri_is_read_through_fsspec(tmp_path: Path) -> None:
     file_system, path = locate("memory://bucket/photos/a.jpg")
     with file_system.open_output_stream(path) as stream:
         stream.write(b"far away")
-    assert list(photos.find("memory://bucket/photos", None)) == [Photo("memory://bucket/photos/a.jpg")]
+    assert find("memory://bucket/photos") == [Photo("memory://bucket/photos/a.jpg")]
     assert contents("memory://bucket/photos") == {"a.jpg": b"far away"}
 
 
@@ -99,4 +120,4 @@ def test_a_source_that_cannot_be_listed_is_a_sentence(
     (tmp_path / "broken.tar").write_bytes(b"no tar" * 100)
     pq.write_table(pa.table({"label": [1]}), tmp_path / "labels.parquet")
     with pytest.raises(CommandError, match=message):
-        list(photos.find(source if "://" in source else str(tmp_path / source), column))
+        find(source if "://" in source else tmp_path / source, column)

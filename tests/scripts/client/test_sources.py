@@ -8,6 +8,7 @@ import pytest
 
 from scripts.client import sources
 from scripts.errors import CommandError
+from scripts.photo_files import LeftOut
 from tests.local_server import LocalServer, Reply
 
 
@@ -20,7 +21,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def expand(folder: Path, *names: str) -> list[str]:
-    found = sources.expand(str(folder / name) if name != "-" and "//" not in name else name for name in names)
+    given = (str(folder / name) if name != "-" and "//" not in name else name for name in names)
+    found = sources.expand(given, LeftOut())
     return [name.removeprefix(f"{folder}/") for name in found]
 
 
@@ -46,9 +48,10 @@ def test_names_become_files(folder: Path, names: list[str], expected: list[str])
     [(["."], ["notes.txt"]), (["*"], ["notes.txt"]), (["notes.txt", "b.jpg"], []), (["*.gif"], [])],
 )
 def test_files_that_are_left_out_are_told(folder: Path, names: list[str], left_out: list[str]) -> None:
-    told: list[str] = []
+    told = LeftOut()
     list(sources.expand([str(folder / name) for name in names], told))
-    assert told == [str(folder / name) for name in left_out]
+    assert told.first == [str(folder / name) for name in left_out]
+    assert told.count == len(left_out)
 
 
 @pytest.mark.parametrize("name", ["*.gif", "empty", "album [1]/missing.jpg"])
