@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from scripts.photo_files import SUFFIXES
 from scripts.errors import CommandError
+from scripts.photo_files import SUFFIXES
 
 HELD_OUT_SHARE = 32  # one photo of so many calibrates instead of training
 
