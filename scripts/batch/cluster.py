@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,9 +15,13 @@ from pathlib import Path
 
 import psutil
 
+from scripts.errors import CommandError
+
 PREFIX = "densenet-bulk-"
 # Beside the archive it holds little: chunks are numbers, and photos and rows never enter it. Ray's least is 75 MB.
 STORE_BYTES = 100_000_000
+CLIENT = "ray://"
+CONNECT_SECONDS = 10
 
 
 @contextmanager
@@ -34,7 +39,11 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
     common = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is not None:
         with _quiet():
-            ray.init(address=address, **common)
+            there = find(address)
+            try:
+                ray.init(address=there, **common)
+            except (OSError, RuntimeError) as error:  # ConnectionError and what Ray makes of its own
+                raise CommandError(f"The Ray cluster at {there} cannot be used ({_first_line(error)}).") from error
             try:
                 yield
             finally:
@@ -42,6 +51,7 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
         return
     with folder() as own, _quiet():
         ray.init(
+            address="local",  # whatever RAY_ADDRESS says
             num_cpus=workers,
             num_gpus=0,
             object_store_memory=STORE_BYTES + archive_bytes,
@@ -53,6 +63,28 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
             yield
         finally:
             ray.shutdown()
+
+
+def find(address: str) -> str:
+    """Return the HOST:PORT or ray:// that an address stands for, where somebody listens. Raises CommandError.
+
+    Ray itself would ask in vain for minutes.
+    """
+    from ray._private.services import canonicalize_bootstrap_address_or_die  # what `auto` means is known to Ray alone
+
+    advice = "give HOST:PORT of its head, ray://HOST:PORT of its client server, or leave out --address"
+    try:
+        found = address if address.startswith(CLIENT) else canonicalize_bootstrap_address_or_die(address)
+        host, _, port = found.removeprefix(CLIENT).rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:  # and among the first ConnectionError, if there is none on this host
+        raise CommandError(f"No Ray cluster answers at {address} ({_first_line(error)}): {advice}.") from error
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (said.strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 @contextmanager
