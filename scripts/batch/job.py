@@ -75,7 +75,17 @@ class Job:
         }
 
     def begin_or_resume(self, progress: Callable[[str], None]) -> Self:
-        """Return the job with its photos counted: now, or when it was begun. Raises CommandError if another was."""
+        """Return the job with its photos counted: now, or when it was begun.
+
+        Raises CommandError if another was, or if the output folder cannot be used.
+        """
+        try:
+            return self._begin_or_resume(progress)
+        except OSError as error:
+            said = str(error).partition(". Detail")[0]
+            raise CommandError(f"{self.output} cannot be used ({said}): choose another output folder.") from error
+
+    def _begin_or_resume(self, progress: Callable[[str], None]) -> Self:
         file_system, path = locate(self.output)
         if file_system.get_file_info(locate(self.record)[1]).type == fs.FileType.File:
             return self._resumed()
@@ -86,7 +96,8 @@ class Job:
         left_out = LeftOut()
         total = manifest.write(self.manifest, photos.find(self.source, self.column, left_out))
         if not total:
-            raise CommandError(f"{self.source} holds no photo: expected files ending in {', '.join(sorted(SUFFIXES))}.")
+            expected = ".parquet files with rows" if self.column else f"files ending in {', '.join(sorted(SUFFIXES))}"
+            raise CommandError(f"{self.source} holds no photo: expected {expected}.")
         if left_out.count:
             progress(f"{left_out} Name such photos in a .txt file to classify them too.")
         begun = type(self)(**asdict(self) | {"total": total, "chunk": manifest.chunk_size(total)})
@@ -96,7 +107,13 @@ class Job:
     def _resumed(self) -> Self:
         file_system, path = locate(self.record)
         with file_system.open_input_stream(path) as stream:
-            begun = type(self)(**json.loads(stream.read()) | {"output": self.output})
+            content = stream.read()
+        try:
+            begun = type(self)(**json.loads(content) | {"output": self.output})
+        except (ValueError, TypeError) as error:
+            raise CommandError(
+                f"{self.record} is damaged or of another version: choose another output folder."
+            ) from error
         different = [name for field, name in FIXED.items() if getattr(begun, field) != getattr(self, field)]
         if different:
             raise CommandError(

@@ -18,6 +18,7 @@ from pyarrow import fs
 
 from scripts.batch.filesystems import UNFINISHED, join, locate, patiently, write_whole
 from scripts.batch.manifest import Chunk
+from scripts.errors import CommandError
 
 NAME = re.compile(r"part-(\d{12})\.parquet")
 PREDICTION = pa.struct([("class_id", pa.string()), ("class_name", pa.string()), ("probability", pa.float64())])
@@ -63,7 +64,10 @@ def write(folder: str, chunk: Chunk, table: pa.Table) -> Done:
 
 
 def written(folder: str) -> Iterator[Done]:
-    """Yield the chunks that are there, read from their footers, and remove what a killed writer left."""
+    """Yield the chunks that are there, read from their footers, and remove what a killed writer left.
+
+    Raises CommandError if one cannot be read.
+    """
     file_system, path = locate(folder)
     names = [info.base_name for info in file_system.get_file_info(fs.FileSelector(path)) if info.is_file]
     for name in names:
@@ -74,7 +78,13 @@ def written(folder: str) -> Iterator[Done]:
 
 
 def _read(file_system: fs.FileSystem, path: str, name: str) -> Done:
-    metadata = patiently(lambda: pq.read_metadata(f"{path}/{name}", filesystem=file_system))
+    try:
+        metadata = patiently(lambda: pq.read_metadata(f"{path}/{name}", filesystem=file_system))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise CommandError(
+            f"{path}/{name} cannot be read ({str(error).partition('. Detail')[0]}): repair it, or delete it to have "
+            "its photos classified again."
+        ) from error
     nulls = sum(
         metadata.row_group(i).column(j).statistics.null_count
         for i in range(metadata.num_row_groups)

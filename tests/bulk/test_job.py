@@ -81,6 +81,39 @@ def test_a_source_without_photos_is_refused(job: Job, tmp_path: Path) -> None:
         replace(job, source=str(tmp_path / "empty")).begin_or_resume(print)
 
 
+def test_a_column_is_looked_for_in_parquet_files(job: Job) -> None:
+    with pytest.raises(CommandError, match=r"holds no photo: expected \.parquet files"):
+        replace(job, column="image").begin_or_resume(print)
+
+
+def test_an_output_that_is_a_file_is_refused(job: Job) -> None:
+    Path(job.output).touch()
+    with pytest.raises(
+        CommandError, match=r"out cannot be used \(.*Cannot list directory.*\): choose another output folder"
+    ):
+        job.begin_or_resume(print)
+
+
+def test_an_output_that_cannot_be_made_is_refused(job: Job) -> None:
+    with pytest.raises(CommandError, match=r"/proc/out cannot be used \(.*\): choose another output folder"):
+        replace(job, output="/proc/out").begin_or_resume(print)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"source": "photos", "of": "later"}'])
+def test_a_damaged_record_is_refused(job: Job, content: str) -> None:
+    job.begin_or_resume(print)
+    Path(job.record).write_text(content)
+    with pytest.raises(CommandError, match=r"job\.json is damaged or of another version: choose another output folder"):
+        job.begin_or_resume(print)
+
+
+def test_a_damaged_part_is_named(job: Job) -> None:
+    job.begin_or_resume(print)
+    Path(job.output, "part-000000000000.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(CommandError, match=r"part-000000000000\.parquet cannot be read .* delete it to have"):
+        list(parts.written(job.output))
+
+
 @pytest.mark.parametrize("total", [1, 16, 17, 5000, GROUP * 300 + 1])
 def test_chunks_cover_every_photo_once_and_lie_in_one_group(total: int) -> None:
     chunks = list(manifest.chunks(total, manifest.chunk_size(total)))
