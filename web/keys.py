@@ -90,7 +90,7 @@ class ApiKeys:
 
     def _check_file(self) -> None:
         """A group may read the file, since Kubernetes gives a Secret to the group of the pod. Raises ServingError."""
-        if not self.path.exists():
+        if not self.path.is_file():
             raise ServingError(f"There is no file {self.path}: densenet keys export prints one.")
         if self.path.stat().st_mode & stat.S_IRWXO:
             raise ServingError(f"Every user of this machine can open {self.path}: run chmod o= {self.path}.")

@@ -28,6 +28,7 @@ def build_model(spec: ModelSpec, model_store: Path, *, overwrite: bool = False, 
     An archive of another model is replaced only if `overwrite` is true. `chosen` is false if no person chose this
     model: it stands in for one without weights.
     """
+    prepare(model_store)
     sources = find_sources(spec)
     checkpoint = sources.checkpoint
     if not overwrite:
@@ -56,7 +57,6 @@ def find_sources(spec: ModelSpec) -> Sources:
 
 def build(spec: ModelSpec, sources: Sources, model_store: Path) -> Path:
     """Build an archive and return its path. It appears in the model store whole or not at all. Raises CommandError."""
-    prepare(model_store)
     with (
         tempfile.TemporaryDirectory(prefix="densenet-archive-") as name,
         Status(f"Reading {sources.checkpoint.path.name}", console=err) as status,
@@ -75,7 +75,10 @@ def build(spec: ModelSpec, sources: Sources, model_store: Path) -> Path:
 
 
 def prepare(model_store: Path) -> None:
-    """Make the model store if there is none, before the minutes that a build takes. Raises CommandError."""
+    """Make the model store if there is none, before a download and the minutes that a build takes.
+
+    Raises CommandError.
+    """
     try:
         model_store.mkdir(parents=True, exist_ok=True)
     except OSError as error:

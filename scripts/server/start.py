@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.status import Status
 
+from scripts import properties
 from scripts.archives.build import build_model
 from scripts.archives.build_command import BuildCommand
 from scripts.archives.mar import Archive
@@ -37,7 +38,8 @@ def start_or_find(
     replaced; `changes` win over the settings in `config`. Raises CommandError.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # like Ctrl-C: nothing is left behind
-    find_java()  # before an archive is built, which takes minutes
+    find_java()
+    properties.read(config)  # these two may refuse: better now than after the minutes that an archive takes
     build_missing_archive(model_store)
     served = archives_to_serve(model_store, run_dir)
     warn_if_stale(served)

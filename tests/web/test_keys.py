@@ -161,6 +161,11 @@ def test_a_mounted_file_that_is_gone_lets_nobody_in(mounted: tuple[ApiKeys, str]
         gateway.entries()
 
 
+def test_a_folder_is_no_file_of_keys(tmp_path: Path) -> None:
+    with pytest.raises(ServingError, match=f"There is no file {tmp_path}: densenet keys export prints one"):
+        ApiKeys(tmp_path / "other", tmp_path).entries()
+
+
 @pytest.mark.parametrize(("mode", "refused"), [(0o440, False), (0o660, False), (0o444, True), (0o442, True)])
 def test_a_mounted_file_that_everybody_opens_is_refused(
     mounted: tuple[ApiKeys, str], tmp_path: Path, mode: int, refused: bool

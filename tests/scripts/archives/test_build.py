@@ -210,7 +210,7 @@ def test_wrong_labels_build_nothing(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     with pytest.raises(CommandError, match=r"store cannot be made \(.*\): choose another --model-store"):
-        build_model(ModelSpec(STAND_IN), tmp_path / "store")
+        build_model(ModelSpec(MODEL, "missing.pth"), tmp_path / "store")  # told before the weights are looked for
 
 
 def test_a_checkpoint_is_what_the_card_repeats() -> None:

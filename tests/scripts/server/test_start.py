@@ -124,6 +124,12 @@ def test_a_server_that_cannot_answer_is_not_left_behind(
     assert stopped == [answering]
 
 
+def test_settings_that_are_not_there_are_told_before_an_archive_is_built(built: list[str], tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"none\.properties cannot be read .*: name TorchServe's settings"):
+        start.start_or_find(tmp_path, tmp_path, tmp_path / "none.properties")
+    assert built == []
+
+
 def test_sigterm_while_starting_leaves_nothing(answering: Server, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[Server] = []
     monkeypatch.setattr(Server, "find", lambda _: None)
