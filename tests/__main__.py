@@ -147,7 +147,8 @@ def run_all(suites: list[Suite], options: list[str], jobs: int) -> Iterator[Resu
 
 
 def run(suite: Suite, options: list[str]) -> Result:
-    environment = os.environ | {"COVERAGE_FILE": str(suite.coverage)}
+    # torch's threads wait for each other in a loop that takes a whole core, unless OpenMP is told that others need it.
+    environment = os.environ | {"COVERAGE_FILE": str(suite.coverage), "OMP_WAIT_POLICY": "passive"}
     begun = time.monotonic()
     # A place of its own for tmp_path: what a folder cannot remove is no trouble of the others, nor of the next run.
     with suite.log.open("w") as log, TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True) as place:

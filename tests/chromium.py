@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 # As root there is no sandbox; no background request of the browser's own; a camera that shows a test picture.
+# One process draws all tabs of a context: each further one would take a third of a second to start.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -21,6 +22,8 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-site-isolation-trials",
+    "--renderer-process-limit=1",
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 ]

@@ -30,7 +30,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / "__init__.py").touch()
         (folder / f"test_{name}.py").write_text(text)
     (tmp_path / "tests" / "test_readme.py").write_text("def test_h(): pass\n")
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:hypothesispytest -rfEs\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -rfEs\n")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # these tests need none, and each takes time to start
     monkeypatch.setattr(runner, "ROOT", tmp_path)
     monkeypatch.setattr(runner, "RESULTS", tmp_path / "build" / "tests")
     return tmp_path

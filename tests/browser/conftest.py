@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from fastapi import FastAPI
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext
 
 from scripts.client.endpoint import Endpoint
 from tests.browser.devices import DESKTOP
@@ -72,9 +72,27 @@ def url(torchserve: FakeTorchServe, run_dir: Path, asked_hosts: set[str]) -> Ite
     served.stop()
 
 
+@pytest.fixture(scope="session")
+def context_of(browser: Browser) -> Callable[[dict[str, Any]], BrowserContext]:
+    """Make the browser a device, once: between visits the page keeps nothing, and each context costs two processes."""
+    contexts: dict[str, BrowserContext] = {}
+
+    def context_of(device: dict[str, Any]) -> BrowserContext:
+        if repr(device) not in contexts:
+            contexts[repr(device)] = browser.new_context(**device)
+            contexts[repr(device)].new_page()  # the process of a context ends with its last page
+        return contexts[repr(device)]
+
+    return context_of
+
+
 @pytest.fixture
 def visit(
-    browser: Browser, url: str, torchserve: FakeTorchServe, asked_hosts: set[str], request: pytest.FixtureRequest
+    context_of: Callable[[dict[str, Any]], BrowserContext],
+    url: str,
+    torchserve: FakeTorchServe,
+    asked_hosts: set[str],
+    request: pytest.FixtureRequest,
 ) -> Iterator[Visit]:
     """The page freshly opened, on the device that the test's parameter describes.
 
@@ -83,9 +101,12 @@ def visit(
     """
     torchserve.running = torchserve.explains = True
     torchserve.explained.clear()
-    with Visit(browser, url, request.node.name, getattr(request, "param", DESKTOP)) as visit:
+    failed = request.session.testsfailed
+    context = context_of(getattr(request, "param", DESKTOP))
+    with Visit(context, url, request.node.name) as visit:
         yield visit
-        visit.screenshot()
+        if request.session.testsfailed > failed:
+            visit.screenshot()
     assert visit.hosts == {urlsplit(url).netloc}
     assert asked_hosts <= LOOPBACK
     assert visit.errors == []

@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from scripts import paths
 
@@ -54,16 +54,16 @@ class Served:
 
 
 class Visit:
-    """The page, open in a browser until the visit ends. `hosts` are those that the browser asked."""
+    """The page, open in a tab of its own until the visit ends. `hosts` are those that the browser asked."""
 
-    def __init__(self, browser: Browser, url: str, name: str, device: dict[str, Any]) -> None:
+    def __init__(self, context: BrowserContext, url: str, name: str) -> None:
         self.hosts: set[str] = set()
         self.errors: list[str] = []
         self._name = re.sub(r"\W+", "-", name.removeprefix("test_")).strip("-")
-        self._context = browser.new_context(**device)
+        self._context = context
         self._context.set_default_timeout(ANSWER_MILLISECONDS)
         expect.set_options(timeout=ANSWER_MILLISECONDS)
-        self._context.on("request", lambda request: self._note_host(request.url))
+        self._context.on("request", self._note_request)
         self.page: Page = self._context.new_page()
         self.page.on("websocket", lambda socket: self._note_host(socket.url))
         self.page.on("console", lambda message: self._note_error(message.type, message.text, message.location["url"]))
@@ -77,11 +77,15 @@ class Visit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._context.close()
+        self.page.close()
+        self._context.remove_listener("request", self._note_request)
 
     def screenshot(self, name: str = "") -> None:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{'-'.join(filter(None, (self._name, name)))}.png", full_page=True)
+
+    def _note_request(self, request: Request) -> None:
+        self._note_host(request.url)
 
     def _note_host(self, url: str) -> None:
         parts = urlsplit(url)

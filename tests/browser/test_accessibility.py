@@ -41,6 +41,7 @@ def test_the_dark_is_dark(visit: Visit) -> None:
     color = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
     red, green, blue = (int(part) for part in color.removeprefix("rgb(").removesuffix(")").split(","))
     assert max(red, green, blue) < 64
+    visit.screenshot()
 
 
 def test_the_keyboard_alone_is_enough(visit: Visit) -> None:

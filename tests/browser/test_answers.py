@@ -20,6 +20,7 @@ def test_an_uploaded_photo_is_answered_with_bars_and_a_heatmap(visit: Visit) -> 
     expect(visit.page.locator("#heatmap")).to_contain_text("evidence for Egyptian cat")
     expect(visit.page.locator("#answer .took")).to_have_text(re.compile(r"^densenet121 answered in \d+"))
     expect(visit.page.locator("#preview")).to_be_visible()
+    visit.screenshot()
 
 
 def test_what_a_class_is_called_is_text_and_nothing_else(visit: Visit) -> None:

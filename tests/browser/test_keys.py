@@ -42,7 +42,7 @@ def test_after_the_browsers_prompt_the_page_asks_for_the_key_and_goes_on(visit: 
 def test_the_browsers_own_prompt_is_enough(browser: Browser, url: str, key: str) -> None:
     """Chromium answers a challenge on a line of its own only; a person would type what the context holds."""
     device = DESKTOP | {"http_credentials": {"username": "anybody", "password": key}}
-    with Visit(browser, url, "prompt", device) as visit:
+    with Visit(browser.new_context(**device), url, "prompt") as visit:
         choose(visit.page, CAT)
         expect_cat(visit.page)
         expect(visit.page.locator("#key")).to_be_hidden()

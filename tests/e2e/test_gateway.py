@@ -23,6 +23,7 @@ from scripts import paths
 from scripts.client.http import Client
 from scripts.options import STAND_IN
 from scripts.server import torchserve
+from tests.browser.devices import DESKTOP
 from tests.browser.support import Visit
 from tests.e2e.support import TIMEOUT_SECONDS, command, content_of, listening_addresses, worker_pids
 from tests.errors import check_error
@@ -137,7 +138,7 @@ def test_the_documentation(gateway: Gateway) -> None:
 
 
 def test_the_page(gateway: Gateway, browser: Browser) -> None:
-    with Visit(browser, gateway.url, "page", {"viewport": {"width": 1280, "height": 900}}) as visit:
+    with Visit(browser.new_context(**DESKTOP), gateway.url, "page") as visit:
         visit.page.locator("#photo input[type=file]").set_input_files(paths.SAMPLE_PHOTO)
         expect(visit.page.locator("#answer h2")).to_have_text(SAMPLE_NAME)
         expect(visit.page.locator("#heatmap")).to_contain_text(f"evidence for {SAMPLE_NAME}")

@@ -13,6 +13,7 @@ from scripts import paths
 from scripts.archives.model_store import file_name
 from scripts.options import STAND_IN
 from scripts.server import torchserve
+from tests.browser.devices import DESKTOP
 from tests.browser.support import Visit
 from tests.e2e.support import as_version, command, one_worker, rewrite
 from tests.pictures import SAMPLE_NAME
@@ -61,7 +62,7 @@ def test_the_page_outlives_torchserve_and_then_shows_the_newest_version(
     gateway: Gateway, serve: Callable[[], None], store: Path, tmp_path: Path, browser: Browser
 ) -> None:
     """TorchServe by itself makes the first version it loads the default."""
-    with Visit(browser, gateway.url, "restart", {"viewport": {"width": 1100, "height": 900}}) as visit:
+    with Visit(browser.new_context(**DESKTOP), gateway.url, "restart") as visit:
         heading = visit.page.locator("#answer h2")
         visit.page.locator("#photo input[type=file]").set_input_files(paths.SAMPLE_PHOTO)
         expect(heading).to_have_text(SAMPLE_NAME)

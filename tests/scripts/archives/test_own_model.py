@@ -23,7 +23,7 @@ SIDE, MEAN, STD = 64, (0.5, 0.4, 0.3), (0.3, 0.4, 0.5)
 
 def small_densenet(num_classes: int = 1000) -> nn.Module:
     """A DenseNet with few layers: what is tried is its head and its settings, and export takes long with many."""
-    network: nn.Module = torchvision.models.DenseNet(block_config=(2, 2, 2, 2), num_classes=num_classes)
+    network: nn.Module = torchvision.models.DenseNet(block_config=(1, 1, 1, 1), num_classes=num_classes)
     return network
 
 
