@@ -61,15 +61,21 @@ def chunks(total: int, size: int) -> Iterator[Chunk]:
 
 
 class Manifest:
-    """Reads the photos of a chunk. It keeps the last group, of which the next chunk may be a part."""
+    """Reads the photos of a chunk. It keeps the last group, of which the next chunk may be a part, but no open file.
+
+    A worker lives on for a second after the command: an open file would keep the output's disk from being unmounted.
+    """
 
     def __init__(self, name: str) -> None:
-        file_system, path = locate(name)
-        self._parquet = pq.ParquetFile(patiently(lambda: file_system.open_input_file(path)))
+        self._file_system, self._path = locate(name)
         self._number, self._group = -1, SCHEMA.empty_table()
 
     def photos(self, chunk: Chunk) -> list[Photo]:
         number, start = divmod(chunk.first, GROUP)
         if number != self._number:
-            self._number, self._group = number, patiently(lambda: self._parquet.read_row_group(number))
+            self._number, self._group = number, patiently(lambda: self._read(number))
         return [Photo(**row) for row in self._group.slice(start, chunk.count).to_pylist()]
+
+    def _read(self, number: int) -> pa.Table:
+        with self._file_system.open_input_file(self._path) as file:
+            return pq.ParquetFile(file).read_row_group(number)

@@ -26,6 +26,10 @@ READY_SECONDS = 90
 READY = "block forever"  # what `ray start --block` says last
 # Whoever has the token may run any program on the hosts, so Ray asks for it.
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "PYTHONPATH": str(paths.ROOT)}
+# Without what no test needs: workers' logs in the command's output, the dashboard and the autoscaler.
+# Workers take any free port: those from 10002 to 19999, Ray's default, may include the head's.
+EVERY_HOST = ("--include-log-monitor=false", "--min-worker-port=0", "--max-worker-port=0")
+HEAD = ("--head", "--include-dashboard=false", "--no-monitor")
 # Ray gives its workers the environment that it was started in.
 STORE_ACCESS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_DEFAULT_REGION": "us-east-1"}
 # Ray would wait longer for a host that is silent; here it is about two seconds.
@@ -46,6 +50,7 @@ def start_ray(before: Sequence[str | Path], log: Path, environment: dict[str, st
         "start",
         "--block",
         "--object-store-memory=100000000",
+        *EVERY_HOST,
         *options,
     ]
     with log.open("wb") as stream:
@@ -64,8 +69,8 @@ def start_ray(before: Sequence[str | Path], log: Path, environment: dict[str, st
 def one_machine(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     """Start Ray with two cores on loopback; gives its address."""
     port = free_port_range(1)
-    options = ("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2", "--include-dashboard=false")
-    started = start_ray([], folder / "ray.log", environment, "--head", *options, f"--temp-dir={folder}")
+    options = ("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2", f"--temp-dir={folder}")
+    started = start_ray([], folder / "ray.log", environment, *HEAD, *options)
     try:
         yield f"127.0.0.1:{port}"
     finally:
@@ -101,9 +106,12 @@ class Host:
         everything = [psutil.Process(pid) for pid in self.machine.pids()]
         return [process for process in everything if "MapWorker" in " ".join(process.cmdline())]
 
+    def runs(self) -> bool:
+        return self._process is not None and self._process.is_running()
+
     def kill(self) -> None:
         """End everything on it at once, as a loss of power would: without their first process, the kernel ends all."""
-        if self._process is not None and self._process.is_running():
+        if self._process is not None and self.runs():
             for first in self._process.children():
                 first.kill()
             self._process.wait(READY_SECONDS)
@@ -118,8 +126,11 @@ class Cluster:
     def address(self) -> str:
         return f"{self.head.machine.address}:{PORT}"
 
-    def join(self, host: Host) -> None:
-        host.start(f"--address={self.address}", "--num-cpus=1")
+    def complete(self) -> None:
+        """Start those of the others that do not run: at first all, later what a test broke."""
+        for host in self.others:
+            if not host.runs():
+                host.start(f"--address={self.address}", "--num-cpus=1")
 
 
 @contextmanager
@@ -128,10 +139,8 @@ def cluster(folder: Path, others: int, environment: dict[str, str]) -> Iterator[
         hosts = [Host(machine, folder, environment) for machine in made.units]
         whole = Cluster(hosts[0], tuple(hosts[1:]))
         try:
-            options = ("--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=false")
-            whole.head.start(*options, f"--temp-dir={folder / 'ray'}", f"--system-config={HEALTH}")
-            for host in whole.others:
-                whole.join(host)
+            options = (f"--port={PORT}", "--num-cpus=0", f"--temp-dir={folder / 'ray'}", f"--system-config={HEALTH}")
+            whole.head.start(*HEAD, *options)
             yield whole
         finally:
             for host in hosts:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
@@ -129,6 +130,14 @@ def test_the_manifest_gives_a_chunk_its_photos(tmp_path: Path) -> None:
     read = Manifest(str(tmp_path / "photos.parquet"))
     assert read.photos(Chunk(16, 4)) == photos[16:20]
     assert read.photos(Chunk(GROUP, 5)) == photos[GROUP:]
+
+
+def test_the_manifest_is_open_only_while_it_is_read(tmp_path: Path) -> None:
+    name = str(tmp_path / "photos.parquet")
+    manifest.write(name, [Photo("a.jpg")])
+    read = Manifest(name)
+    assert read.photos(Chunk(0, 1)) == [Photo("a.jpg")]
+    assert name not in [file.path for file in psutil.Process().open_files()]
 
 
 def test_parts_are_counted_and_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
