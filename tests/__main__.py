@@ -36,6 +36,8 @@ LONGEST_FIRST = ("handler", "bulk", "lifecycle", "e2e", "scripts", DOCUMENTS, "h
 # It measures a server under load: nothing may run beside it.
 ALONE = ("faults",)
 MOST_AT_ONCE = 4
+# PyTorch's threads spin while they wait for each other: folders side by side would take the cores from one another.
+QUIET_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 NOT_PASSED = ("FAILED ", "ERROR ")
 SKIPPED = re.compile(r"SKIPPED \[(\d+)\] \S+: (.+)")  # how many tests, where, why
 
@@ -147,7 +149,7 @@ def run_all(suites: list[Suite], options: list[str], jobs: int) -> Iterator[Resu
 
 
 def run(suite: Suite, options: list[str]) -> Result:
-    environment = os.environ | {"COVERAGE_FILE": str(suite.coverage)}
+    environment = os.environ | QUIET_WAITING | {"COVERAGE_FILE": str(suite.coverage)}
     begun = time.monotonic()
     # A place of its own for tmp_path: what a folder cannot remove is no trouble of the others, nor of the next run.
     with suite.log.open("w") as log, TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True) as place:
