@@ -46,8 +46,11 @@ def int8_archive() -> Path:
     """Return the stand-in's int8 archive, calibrated on packaged photos, alone in its folder. It needs NNCF."""
 
     def build(folder: Path) -> None:
+        from scripts.model import inference
+
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(calibration, "CROPS", INT8_CROPS)
+            patch.setattr(inference, "SECONDS", 0.1)  # of each precision, whose speed nobody reads here
             step = step_of("int8", calibrate=None, min_agreement=0)
             build_model(STAND_IN, folder, version=INT8_VERSION, precision=setting_of("int8"), graph_step=step)
 
