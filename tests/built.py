@@ -46,8 +46,11 @@ def int8_archive() -> Path:
     """Return the stand-in's int8 archive, calibrated on packaged photos, alone in its folder. It needs NNCF."""
 
     def build(folder: Path) -> None:
+        from scripts.model import inference
+
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(calibration, "CROPS", INT8_CROPS)
+            patch.setattr(inference, "SECONDS", 0.1)  # of each precision, whose speed nobody reads here
             build_model(ModelSpec(STAND_IN, version=INT8_VERSION, precision="int8", min_agreement=0), folder)
 
     return _made_once("int8", build) / file_name(STAND_IN, INT8_VERSION)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,20 @@ class FakeMetric:
         self.added.append((value, dict(zip(self.labels, dimension_values, strict=True))))
 
 
+@cache
+def declared_metrics() -> dict[str, list[dict[str, Any]]]:
+    """Read the metrics file, once: that takes longer than most requests."""
+    declared: dict[str, list[dict[str, Any]]] = yaml.safe_load(paths.METRICS_CONFIG.read_text())["model_metrics"]
+    return declared
+
+
 class FakeMetrics:
     """Knows the metrics that the metrics file declares, by kind and name, as TorchServe's does."""
 
     def __init__(self) -> None:
-        declared = yaml.safe_load(paths.METRICS_CONFIG.read_text())["model_metrics"]
         self.cache = {
             kind: {metric["name"]: FakeMetric(metric["dimensions"]) for metric in metrics}
-            for kind, metrics in declared.items()
+            for kind, metrics in declared_metrics().items()
         }
 
     def added(self, kind: str, name: str) -> list[tuple[float, dict[str, str]]]:

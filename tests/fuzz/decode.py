@@ -30,7 +30,8 @@ SPEC = Preprocessing(resize=255, crop=224, interpolation="bilinear", mean=(0.5, 
 
 
 def test_one_input(data: bytes) -> None:
-    for settings in SETTINGS:
+    is_jpeg = data.startswith(b"\xff\xd8")
+    for settings in SETTINGS if is_jpeg else SETTINGS[:1]:  # no other format is scaled
         try:
             pixels = preprocess(decode(data, settings, SPEC.resize), SPEC)
         except RequestError as error:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,10 @@ import torch
 
 from handler import classifier
 from handler.classifier import ImageClassifier
+from handler.cores import Threads
+from handler.engines.engine import Engine
+from handler.engines.load import load_engine
+from handler.settings import EngineName, Settings
 from tests.colours import ColourEngine, write_folder
 from tests.handler.inference_requests import Asker
 from tests.worker import FakeContext
@@ -19,6 +25,13 @@ def restored_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def exact_densenet(densenet_folder: Path) -> Callable[[EngineName], Engine]:
+    """DenseNet-121 in f32 in an engine of one's choice. Loading one takes seconds: each is loaded once."""
+    settings = Settings(precision="f32")
+    return cache(lambda name: load_engine(densenet_folder, replace(settings, engine=name), Threads(1, 2), None))
 
 
 @pytest.fixture

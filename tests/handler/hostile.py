@@ -91,18 +91,25 @@ def png_of(*chunks: bytes) -> bytes:
     return good[:33] + b"".join(chunks) + good[33:]
 
 
+def deflated(piece: bytes, times: int) -> bytes:
+    """Pack a piece that repeats, once: what lies behind a full flush of zlib refers to nothing before it."""
+    packer = zlib.compressobj(9, wbits=-15)
+    packed = packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = 1
+    for _ in range(times):
+        checksum = zlib.adler32(piece, checksum)
+    return b"\x78\xda" + packed * times + packer.flush() + struct.pack(">I", checksum)
+
+
 def zeros(size: int) -> bytes:
-    packer = zlib.compressobj(9)
-    return b"".join(packer.compress(bytes(1_000_000)) for _ in range(size // 1_000_000)) + packer.flush()
+    return deflated(bytes(1_000_000), size // 1_000_000)
 
 
 def paeth(width: int, height: int, bits: int, color: int, row: int) -> bytes:
     """A PNG whose rows all have the costliest filter, over bytes that repeat."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     one = b"\4" + (bytes(range(200)) * 2 * row)[: row - 1]
-    packer = zlib.compressobj(9)
-    data = b"".join(packer.compress(one) for _ in range(height)) + packer.flush()
-    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", deflated(one, height)) + png_chunk(b"IEND", b"")
 
 
 def png_of_rows(width: int, height: int, bits: int, color: int, row: int, interlaced: bool = False) -> bytes:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from handler.card import ModelCard
 from handler.cores import Threads
+from handler.engines.engine import Engine
 from handler.engines.load import load_engine
 from handler.errors import ArchiveError
 from handler.explanations import HEAD_FILE, Head, color, paint
@@ -30,23 +32,43 @@ def eager_densenet(checkpoint: Path) -> ServingModel:
     return ServingModel(backbone, head, architecture.preprocessing).eval()
 
 
-@pytest.mark.parametrize("name", ["openvino", "torch"])
-def test_it_is_grad_cam(name: EngineName, densenet_folder: Path, seeded_checkpoint: Path) -> None:
-    """captum computes Grad-CAM with gradients, of the eager model."""
+@pytest.fixture(scope="module")
+def batch(densenet_folder: Path) -> NDArray[np.uint8]:
     spec = ModelCard.read(densenet_folder).preprocessing
-    batch = np.stack([preprocess(image, spec) for image in (photo("chelsea"), photo("coffee"), noise(224, 224))])
-    engine = load_engine(densenet_folder, Settings(engine=name, precision="f32"), THREADS, None)
-    logits, features = engine.infer(batch, features=True)
-    np.testing.assert_allclose(logits, engine.infer(batch)[0], atol=1e-4)
-    head = Head.read(densenet_folder, logits.shape[1])
+    return np.stack([preprocess(image, spec) for image in (photo("chelsea"), photo("coffee"), noise(224, 224))])
 
+
+@pytest.fixture(scope="module")
+def grad_cam(seeded_checkpoint: Path, batch: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
+    """Grad-CAM (n, 7, 7) by class, as captum computes it with gradients of the eager model."""
     model = eager_densenet(seeded_checkpoint)
     # Its uint8 input has no gradient: captum begins behind the normalisation.
     images = model.normalize(torch.from_numpy(batch))
     tail = torch.nn.Sequential(model.backbone, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), model.head)
-    for index in (int(logits[0].argmax()), 0, 281):
-        reference = LayerGradCam(tail, model.backbone).attribute(images, index, relu_attributions=True)
-        for row, expected in enumerate(reference.detach().numpy()[:, 0]):
+    with torch.inference_mode():
+        best = int(tail(images[:1]).argmax())
+    captum = LayerGradCam(tail, model.backbone)
+    return {
+        index: captum.attribute(images, index, relu_attributions=True).detach().numpy()[:, 0]
+        for index in (best, 0, 281)
+    }
+
+
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_it_is_grad_cam(
+    name: EngineName,
+    exact_densenet: Callable[[EngineName], Engine],
+    densenet_folder: Path,
+    batch: NDArray[np.uint8],
+    grad_cam: dict[int, NDArray[np.float32]],
+) -> None:
+    engine = exact_densenet(name)
+    logits, features = engine.infer(batch, features=True)
+    assert int(logits[0].argmax()) in grad_cam
+    np.testing.assert_allclose(logits, engine.infer(batch)[0], atol=1e-4)
+    head = Head.read(densenet_folder, logits.shape[1])
+    for index, reference in grad_cam.items():
+        for row, expected in enumerate(reference):
             activation = head.activation(features[row], index)
             if expected.max() == 0:
                 assert activation.max() == 0

@@ -50,7 +50,8 @@ from handler.memory import limit_growth
 from handler.settings import Settings
 from tests.pictures import encode, noise
 
-large, small = (encode(Image.new("RGBA", size, (1, 2, 3, 77)), "PNG") for size in ((5000, 5000), (50, 50)))
+pictures = (Image.new("RGBA", size, (1, 2, 3, 77)) for size in ((5000, 5000), (50, 50)))
+large, small = (encode(picture, "PNG", compress_level=1) for picture in pictures)
 decode(small, Settings(), 255)
 limit_growth(int(sys.argv[1]))
 for data in (large, small, large):

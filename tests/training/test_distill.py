@@ -12,6 +12,7 @@ import typer
 from safetensors.torch import load_file, save_file
 
 from scripts import paths
+from scripts.console import run
 from scripts.errors import CommandError
 from tests.training.support import CLASSES, teach_colours, tiny
 from training import card, checkpoints, student, teachers
@@ -37,10 +38,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_from_photos_to_weights_that_can_be_served_in_two_sessions(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, output = tmp_path / "run", tmp_path / "student.safetensors"
+    run_folder, output = tmp_path / "run", tmp_path / "student.safetensors"
 
     def session(stop_after: float | None) -> None:
-        distill([folder], run, steps=30, stop_after=stop_after, output=output, **SMALL)  # type: ignore[arg-type]
+        distill([folder], run_folder, steps=30, stop_after=stop_after, output=output, **SMALL)  # type: ignore[arg-type]
 
     with pytest.raises(typer.Exit) as ended:
         session(stop_after=1e-9)
@@ -51,7 +52,7 @@ def test_from_photos_to_weights_that_can_be_served_in_two_sessions(
     facts = card.read_facts(output)
     assert facts is not None
     assert facts.steps == 30
-    assert json.loads((run / "log.jsonl").read_text().splitlines()[-1])["step"] == 20
+    assert json.loads((run_folder / "log.jsonl").read_text().splitlines()[-1])["step"] == 20
     tiny().load_state_dict(load_file(output))
     session(stop_after=None)  # nothing is left to do but to finish again
     assert card.read_facts(output) == facts
@@ -90,12 +91,17 @@ def test_options_that_contradict_each_other_are_refused(folder: Path, tmp_path: 
             choose(name)
 
 
-def test_no_photos_end_the_command_with_a_sentence(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training.distill", str(tmp_path), "--device", "cpu", "--teacher"]
-    ended = subprocess.run([*command, "efficientnet_lite0"], cwd=paths.ROOT, capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert f"Error: The folder {tmp_path} holds no photo" in ended.stderr
-    assert "Traceback" not in ended.stderr
+def test_no_photos_end_the_command_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--device", "cpu", "--teacher", "efficientnet_lite0"]
+    monkeypatch.setattr(sys, "argv", ["training.distill", str(tmp_path), *options])
+    with pytest.raises(SystemExit) as ended:
+        run(distill)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert f"Error: The folder {tmp_path} holds no photo" in said
+    assert "Traceback" not in said
 
 
 def test_sigterm_ends_the_command_with_a_checkpoint_and_a_sentence(folder: Path, tmp_path: Path) -> None:

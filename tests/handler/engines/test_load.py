@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec as real_find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,9 +28,9 @@ SPEC = ARCHITECTURES["densenet121"].preprocessing
 ENGINES: list[EngineName] = ["openvino", "torch"]
 
 
-@pytest.fixture(scope="module")
-def exact(densenet_folder: Path, request: pytest.FixtureRequest) -> Engine:
-    return load_engine(densenet_folder, Settings(engine=request.param, precision="f32"), THREADS, None)
+@pytest.fixture
+def exact(exact_densenet: Callable[[EngineName], Engine], request: pytest.FixtureRequest) -> Engine:
+    return exact_densenet(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +70,11 @@ def test_rows_do_not_depend_on_the_batch_around_them(exact: Engine, batch: NDArr
         np.testing.assert_allclose(exact.infer(image[None])[0][0], row, atol=1e-4)
 
 
-def test_an_answer_survives_the_next_call(densenet_folder: Path, batch: NDArray[np.uint8]) -> None:
-    model = OpenVinoEngine(densenet_folder, Settings(precision="f32"), THREADS)
-    first, _ = model.infer(batch[:1])
+@pytest.mark.parametrize("exact", ENGINES, indirect=True)
+def test_an_answer_survives_the_next_call(exact: Engine, batch: NDArray[np.uint8]) -> None:
+    first, _ = exact.infer(batch[:1])
     kept = first.copy()
-    model.infer(batch[1:2])
+    exact.infer(batch[1:2])
     np.testing.assert_array_equal(first, kept)
 
 
