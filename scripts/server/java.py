@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def find_java() -> Path:
     )
 
 
+@cache  # a start asks twice: before it builds an archive, and for TorchServe
 def major_version(java: Path) -> int:
     """Return 21 for Java 21.0.8, 8 for Java 1.8, and 0 if the program does not run."""
     try:

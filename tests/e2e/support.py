@@ -7,11 +7,13 @@ import io
 import ipaddress
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from scripts.client.endpoint import Endpoint
 from scripts.client.http import Client
 from scripts.console import run
 from scripts.options import MODEL, STAND_IN
+from scripts.server.torchserve import Server
 
 TIMEOUT_SECONDS = 60
 ONE_WORKER = {"default_workers_per_model": "1"}  # a setting of TorchServe, instead of a worker for each core
@@ -96,11 +99,22 @@ def command_here(verb: str, *arguments: str | Path) -> subprocess.CompletedProce
     module = importlib.import_module(f"scripts.{verb}")
     said, complained = io.StringIO(), io.StringIO()
     given = [verb, *map(str, arguments)]
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained):
+    with pytest.MonkeyPatch.context() as patch, same_signals(), redirect_stdout(said), redirect_stderr(complained):
         patch.setattr(sys, "argv", given)
         with pytest.raises(SystemExit) as ended:
             run(getattr(module, "app", None) or getattr(module, verb))
     return subprocess.CompletedProcess(given, int(ended.value.code or 0), said.getvalue(), complained.getvalue())
+
+
+@contextmanager
+def same_signals() -> Iterator[None]:
+    """Handle signals afterwards as before: a command that stays in the foreground does it in its own way."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def one_worker(folder: Path) -> Path:
@@ -138,6 +152,21 @@ def as_version(version: str) -> dict[str, Callable[[str], str]]:
         return json.dumps({index: [key, f"second {name}"] for index, (key, name) in json.loads(labels).items()})
 
     return {MANIFEST: versioned, CARD_FILE: versioned, LABELS_FILE: marked}
+
+
+def wait_until_it_listens(server: Server) -> None:
+    """Wait for a server without a model, which is never ready in the sense of `wait_until_ready`."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not (_listens(server.endpoint) and server.endpoint.key_file.exists()):
+        assert time.monotonic() < deadline, (server.logs / "console.log").read_text()
+        time.sleep(0.1)
+
+
+def _listens(endpoint: Endpoint) -> bool:
+    try:
+        return requests.get(f"{endpoint.metrics}/metrics").ok
+    except requests.ConnectionError:
+        return False
 
 
 def listening_addresses(pid: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:

@@ -1,4 +1,4 @@
-"""The commands that a person types, as processes of their own against the running server."""
+"""The commands that a person types, against the running server: in this process where a new one proves no more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scripts import paths
 from scripts.client.endpoint import STATE_FILE, Endpoint
 from scripts.client.served import CHOOSE
 from scripts.options import MODEL, STAND_IN
-from tests.e2e.support import command
+from tests.e2e.support import command, command_here
 from tests.pictures import FITTING, SAMPLE_NAME
 
 CAT = FITTING["chelsea"]
@@ -55,7 +55,7 @@ def website(album: Path) -> Iterator[str]:
 @pytest.fixture
 def classify(run_dir: Path) -> Any:
     """Run `densenet classify` with the stand-in, whose answers can be checked."""
-    return functools.partial(command, "classify", "--run-dir", run_dir, "--model", STAND_IN)
+    return functools.partial(command_here, "classify", "--run-dir", run_dir, "--model", STAND_IN)
 
 
 def rows(done: CompletedProcess[str]) -> list[dict[str, Any]]:
@@ -80,11 +80,12 @@ def test_a_file(classify: Any, album: Path) -> None:
     assert row["class_name"] in CAT
 
 
-def test_several_sources_keep_their_order(classify: Any, album: Path, website: str, photos: dict[str, bytes]) -> None:
-    """A folder recursively, a pattern, an address and standard input."""
-    names = [album, paths.ROOT / "docs" / "c?ffee.jpg", f"{website}/far/away/cup.JPG", "-"]
+def test_several_sources_keep_their_order(run_dir: Path, album: Path, website: str, photos: dict[str, bytes]) -> None:
+    """A folder recursively, a pattern, an address and standard input, given to a process of its own."""
+    names: list[str | Path] = [album, paths.ROOT / "docs" / "c?ffee.jpg", f"{website}/far/away/cup.JPG", "-"]
 
-    done = classify("--json", *map(str, names), stdin=photos["rocket"])
+    arguments = ["--json", *names, "--run-dir", run_dir, "--model", STAND_IN]
+    done = command("classify", *arguments, stdin=photos["rocket"])
 
     assert done.returncode == 0, done.stderr
     cat, cup, sample, web, stdin = rows(done)
@@ -117,7 +118,7 @@ def test_parameters_reach_the_model(classify: Any, album: Path) -> None:
 
 
 def test_densenet_is_the_model_that_answers_unless_another_is_named(run_dir: Path, album: Path) -> None:
-    (row,) = rows(command("classify", album / "cat.jpg", "--run-dir", run_dir))
+    (row,) = rows(command_here("classify", album / "cat.jpg", "--run-dir", run_dir))
 
     assert row["recognized"] is False
     assert 0 < row["probability"] < 0.01
@@ -161,7 +162,7 @@ def test_a_folder_or_pattern_without_images_fails_in_its_own_row(classify: Any, 
 
 
 def test_an_unknown_model(run_dir: Path, album: Path) -> None:
-    done = command("classify", album / "cat.jpg", "--model", "nobody", "--run-dir", run_dir)
+    done = command_here("classify", album / "cat.jpg", "--model", "nobody", "--run-dir", run_dir)
 
     assert done.returncode == 1
     assert rows(done)[0]["error"]["message"] == f"Model not found: nobody. {CHOOSE}"
@@ -181,10 +182,10 @@ def test_a_server_that_is_down(run_dir: Path, album: Path, tmp_path: Path) -> No
     (tmp_path / STATE_FILE).write_text(json.dumps(state))
     (tmp_path / "key_file.json").write_bytes((run_dir / "key_file.json").read_bytes())
 
-    done = command("classify", album / "cat.jpg", "--run-dir", tmp_path)
+    done = command_here("classify", album / "cat.jpg", "--run-dir", tmp_path)
 
     assert_one_sentence(done, "No server answers at http://127.0.0.1:9", "densenet serve")
-    assert_one_sentence(command("models", "list", "--run-dir", tmp_path), "No server answers")
+    assert_one_sentence(command_here("models", "list", "--run-dir", tmp_path), "No server answers")
 
 
 def test_token_prints_one_that_opens_the_door(run_dir: Path, photos: dict[str, bytes]) -> None:
@@ -199,4 +200,4 @@ def test_token_prints_one_that_opens_the_door(run_dir: Path, photos: dict[str, b
 
 
 def test_an_unknown_scope_of_a_token(run_dir: Path) -> None:
-    assert_one_sentence(command("token", "root", "--run-dir", run_dir), "choose inference or management")
+    assert_one_sentence(command_here("token", "root", "--run-dir", run_dir), "choose inference or management")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from scripts.options import MODEL, STAND_IN
 from scripts.server.torchserve import Server
-from tests.e2e.support import Inference, command, content_of
+from tests.e2e.support import Inference, command_here, content_of
 from tests.errors import check_error
 from tests.pictures import FITTING
 
@@ -92,11 +92,11 @@ def test_the_command_writes_the_picture(running: Server, photos: dict[str, bytes
     photo, heat = tmp_path / "cat.jpg", tmp_path / "heat.png"
     photo.write_bytes(photos["chelsea"])
     arguments = ("--model", STAND_IN, "--run-dir", running.endpoint.folder)
-    done = command("explain", photo, "-o", heat, *arguments)
+    done = command_here("explain", photo, "-o", heat, *arguments)
     assert done.returncode == 0, done.stderr
     assert "saw" in done.stderr + done.stdout
     picture(heat.read_bytes())
-    failed = command("explain", photo, "-o", tmp_path / "other.png", "--class-id", "nothing", *arguments)
+    failed = command_here("explain", photo, "-o", tmp_path / "other.png", "--class-id", "nothing", *arguments)
     assert failed.returncode == 1
     assert "no class 'nothing'" in failed.stderr
     assert not (tmp_path / "other.png").exists()

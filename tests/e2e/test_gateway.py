@@ -25,7 +25,7 @@ from scripts.options import STAND_IN
 from scripts.server import torchserve
 from tests.browser.devices import DESKTOP
 from tests.browser.support import Visit
-from tests.e2e.support import TIMEOUT_SECONDS, command, content_of, listening_addresses, worker_pids
+from tests.e2e.support import TIMEOUT_SECONDS, command, command_here, content_of, listening_addresses, worker_pids
 from tests.errors import check_error
 from tests.pictures import FITTING, SAMPLE_NAME
 from tests.ports import free_port_range
@@ -111,7 +111,7 @@ def test_a_body_without_end_is_refused_while_it_is_sent(gateway: Gateway) -> Non
 
 
 def test_keys_are_asked_for_once_there_is_one(gateway: Gateway, run_dir: Path, cat: bytes) -> None:
-    added = command("keys", "add", "phone", "--run-dir", run_dir)
+    added = command_here("keys", "add", "phone", "--run-dir", run_dir)
     try:
         refused = predict(gateway, cat)
         assert refused.status_code == 401
@@ -200,7 +200,7 @@ def test_it_listens_to_this_machine_only(gateway: Gateway) -> None:
 
 
 def test_a_second_start_says_that_it_runs(gateway: Gateway, start: list[str | Path], run_dir: Path) -> None:
-    again = command("web", *start)
+    again = command_here("web", *start)
 
     assert again.returncode == 0
     assert f"The gateway is already running (pid {gateway.pid}) at {gateway.url}" in again.stderr

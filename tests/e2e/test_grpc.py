@@ -16,7 +16,7 @@ from scripts.client.http import Client
 from scripts.errors import ApiError
 from scripts.options import MODEL, STAND_IN
 from scripts.server import torchserve
-from tests.e2e.support import Inference, as_version, command, rewrite
+from tests.e2e.support import Inference, as_version, command_here, rewrite
 from tests.pictures import SAMPLE_NAME
 
 Ask = Callable[[Client | GrpcClient], Any]
@@ -119,9 +119,9 @@ def test_classify_prints_the_same_over_both(run_dir: Path, tmp_path: Path) -> No
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
     arguments = (paths.SAMPLE_PHOTO, tmp_path / "bad.jpg", "--top-k", "2", "--model", STAND_IN, "--run-dir", run_dir)
 
-    done = command("classify", *arguments, "--grpc")
+    done = command_here("classify", *arguments, "--grpc")
     assert done.returncode == 1
     good, bad = map(json.loads, done.stdout.splitlines())
     assert good["class_name"] == SAMPLE_NAME
     assert bad["error"]["code"] == 415
-    assert done.stdout == command("classify", *arguments).stdout
+    assert done.stdout == command_here("classify", *arguments).stdout

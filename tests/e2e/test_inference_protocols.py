@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
+from handler.card import ModelCard, Preprocessing
 from handler.preprocessing import preprocess
-from scripts.model.networks import ARCHITECTURES
 from scripts.options import MODEL, STAND_IN
 from scripts.server import torchserve
 from tests.e2e.support import Inference, content_of
@@ -59,8 +60,12 @@ def files(images: list[bytes], *, binary: bool = True) -> InferInput:
     return tensor_of(np.array(elements, dtype=object), "BYTES", binary=binary)
 
 
-def pixels(names: tuple[str, ...], *, binary: bool = True) -> InferInput:
-    spec = ARCHITECTURES[STAND_IN].preprocessing
+@pytest.fixture
+def spec(stand_in_folder: Path) -> Preprocessing:
+    return ModelCard.read(stand_in_folder).preprocessing
+
+
+def pixels(names: tuple[str, ...], spec: Preprocessing, *, binary: bool = True) -> InferInput:
     return tensor_of(np.stack([preprocess(photo(name), spec) for name in names]), "UINT8", binary=binary)
 
 
@@ -74,10 +79,15 @@ def texts(result: InferResult, name: str) -> list[str]:
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
 @pytest.mark.parametrize("datatype", ["BYTES", "UINT8"])
 def test_photos_get_their_names(
-    triton: Triton, photos: dict[str, bytes], datatype: str, binary: bool, names: tuple[str, ...]
+    triton: Triton,
+    spec: Preprocessing,
+    photos: dict[str, bytes],
+    datatype: str,
+    binary: bool,
+    names: tuple[str, ...],
 ) -> None:
     images = [photos[name] for name in names]
-    tensor = files(images, binary=binary) if datatype == "BYTES" else pixels(names, binary=binary)
+    tensor = files(images, binary=binary) if datatype == "BYTES" else pixels(names, spec, binary=binary)
     wanted = [InferRequestedOutput(name, binary_data=binary) for name in ("class_name", "probability", "recognized")]
 
     result = triton(tensor, outputs=wanted, request_id="seven")
@@ -92,10 +102,12 @@ def test_photos_get_their_names(
     assert (response["model_name"], response["model_version"], response["id"]) == (STAND_IN, "1.0", "seven")
 
 
-def test_both_datatypes_and_predictions_agree(triton: Triton, inference: Inference, photos: dict[str, bytes]) -> None:
+def test_both_datatypes_and_predictions_agree(
+    triton: Triton, spec: Preprocessing, inference: Inference, photos: dict[str, bytes]
+) -> None:
     own = content_of(inference(photos["chelsea"], headers={"Top-K": "3"}))["predictions"]
 
-    for tensor in (files([photos["chelsea"]]), pixels(("chelsea",))):
+    for tensor in (files([photos["chelsea"]]), pixels(("chelsea",), spec)):
         result = triton(tensor, parameters={"top_k": 3})
         assert result.as_numpy("class_id").shape == (1, 3)
         # The JPEG that one was sent as is not quite the picture that the other was cut from.

@@ -16,11 +16,12 @@ from scripts.archives.model_store import file_name
 from scripts.client.http import Client
 from scripts.options import STAND_IN
 from scripts.server import torchserve
-from tests.e2e.support import as_version, command, rewrite
+from tests.e2e.management import Models
+from tests.e2e.support import as_version, rewrite
 from tests.faults.load import Answer, Target, closed_loop, statuses
 
 CLIENTS = 4
-COMMAND_SECONDS = 150
+PAUSE_SECONDS = 0.1
 SECOND = "2.0"
 
 
@@ -35,20 +36,38 @@ def second(model_store: Path) -> Iterator[Path]:
     path.unlink()
 
 
-def models(run_dir: Path, *arguments: str | Path) -> CompletedProcess[str]:
-    return command("models", *arguments, "--run-dir", run_dir, timeout=COMMAND_SECONDS)
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when the default version is about to change."""
+    event, set_default = threading.Event(), Client.set_default
+
+    def noted(client: Client, name: str, version: str) -> None:
+        event.set()
+        set_default(client, name, version)
+
+    monkeypatch.setattr(Client, "set_default", noted)
+    return event
 
 
-def under_load(target: Target, photo: bytes, act: Callable[[], CompletedProcess[str]]) -> list[Answer]:
-    """Ask without a pause, and without trying again, for as long as a command takes."""
+def under_load(
+    target: Target, photo: bytes, soon: threading.Event, act: Callable[[], CompletedProcess[str]]
+) -> list[Answer]:
+    """Ask for as long as a command takes, without trying again: with pauses while a worker starts, then without."""
     stop = threading.Event()
+    soon.clear()
+
+    def ask() -> Answer:
+        soon.wait(PAUSE_SECONDS)
+        return target.ask(photo)
+
     with ThreadPoolExecutor(1) as pool:
-        load = pool.submit(closed_loop, lambda: target.ask(photo), CLIENTS, stop=stop)
+        load = pool.submit(closed_loop, ask, CLIENTS, stop=stop)
         try:
             done = act()
         finally:
             stop.set()
         assert done.returncode == 0, done.stderr
+        assert soon.is_set()
         return load.result()
 
 
@@ -61,19 +80,19 @@ def registered(client: Client) -> list[tuple[str, str]]:
 
 
 def test_an_upgrade_and_the_way_back_lose_no_request(
-    running: torchserve.Server, client: Client, run_dir: Path, second: Path, photo: bytes
+    running: torchserve.Server, client: Client, models: Models, second: Path, photo: bytes, soon: threading.Event
 ) -> None:
     target = Target(running.endpoint)
     target.headers["Min-Probability"] = "0"
     first = name_in(target.ask(photo))
 
-    answers = under_load(target, photo, lambda: models(run_dir, "upgrade", second))
+    answers = under_load(target, photo, soon, lambda: models("upgrade", second))
     assert statuses(answers) == Counter({200: len(answers)})
     assert {name_in(answer) for answer in answers} == {first, f"second {first}"}
     assert name_in(target.ask(photo)) == f"second {first}"
     assert registered(client) == [(SECOND, second.name)]
 
-    answers = under_load(target, photo, lambda: models(run_dir, "rollback"))
+    answers = under_load(target, photo, soon, lambda: models("rollback"))
     assert statuses(answers) == Counter({200: len(answers)})
     assert {name_in(answer) for answer in answers} == {first, f"second {first}"}
     assert name_in(target.ask(photo)) == first
@@ -88,7 +107,7 @@ def test_an_upgrade_and_the_way_back_lose_no_request(
     ],
 )
 def test_a_version_that_does_not_work_leaves_the_old_one(
-    client: Client, run_dir: Path, model_store: Path, photo: bytes, setting: str, reason: str
+    client: Client, models: Models, model_store: Path, photo: bytes, setting: str, reason: str
 ) -> None:
     def broken(config: str) -> str:
         lines = [line for line in config.splitlines() if not line.strip().startswith("max_image_bytes")]
@@ -97,7 +116,7 @@ def test_a_version_that_does_not_work_leaves_the_old_one(
     path = make_second(model_store, {"model-config.yaml": broken})
     before = client.versions(STAND_IN)
     try:
-        done = models(run_dir, "upgrade", path)
+        done = models("upgrade", path)
     finally:
         path.unlink()
 

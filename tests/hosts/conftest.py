@@ -51,8 +51,7 @@ class Farm:
 
 @pytest.fixture(autouse=True)
 def whole(farm: Farm) -> Iterator[None]:
-    """Every test begins with three healthy units, and leaves them so."""
-    farm.balancer.wait_for(UNITS)
+    """Every test begins with three healthy units, as `farm` and the test before it leave them, and leaves them so."""
     yield
     farm.wait_until_whole()
 

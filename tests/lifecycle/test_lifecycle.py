@@ -20,7 +20,7 @@ from scripts import paths
 from scripts.client.endpoint import KEY_FILE
 from scripts.options import STAND_IN
 from scripts.server import torchserve
-from tests.e2e.support import Inference, command, one_worker, rewrite
+from tests.e2e.support import Inference, command, command_here, one_worker, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
 
@@ -75,7 +75,7 @@ def life(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Li
         pid_afterwards = again.pid if again else 0
     finally:
         stopped = command("stop", "--run-dir", run_dir)
-    stopped_again = command("stop", "--run-dir", run_dir)
+    stopped_again = command_here("stop", "--run-dir", run_dir)
     return Life(run_dir, port, started, found, refused, met_again, pid_afterwards, family, stopped, stopped_again)
 
 
@@ -175,7 +175,7 @@ def test_a_server_that_other_machines_could_give_models_does_not_start(stand_in_
     config.write_text("management_address=http://0.0.0.0:8081\nenable_model_api=true\n")
     run_dir = tmp_path / "run"
 
-    done = command("serve", "--config", config, "--model-store", stand_in_archive.parent, "--run-dir", run_dir)
+    done = command_here("serve", "--config", config, "--model-store", stand_in_archive.parent, "--run-dir", run_dir)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

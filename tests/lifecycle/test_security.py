@@ -19,8 +19,8 @@ from scripts.errors import ApiError
 from scripts.server import torchserve
 from scripts.server.settings import changes_of
 from scripts.server.torchserve import Server
-from tests.e2e.attacks import PATIENCE_SECONDS, grpc_status, write_code
-from tests.e2e.support import listening_addresses
+from tests.e2e.attacks import grpc_status, write_code
+from tests.e2e.support import listening_addresses, wait_until_it_listens
 from tests.ports import free_port_range
 
 TOKEN_SECONDS = 3
@@ -50,20 +50,10 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             folder / "run", folder / "store", [], paths.SERVER_CONFIG, free_port_range(), changes
         )
     try:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not answers(started.endpoint):
-            assert time.monotonic() < deadline, (started.logs / "console.log").read_text()
-            time.sleep(0.1)
+        wait_until_it_listens(started)
         yield started
     finally:
         started.stop()
-
-
-def answers(endpoint: Endpoint) -> bool:
-    try:
-        return requests.get(f"{endpoint.metrics}/metrics").ok and endpoint.key_file.exists()
-    except requests.ConnectionError:
-        return False
 
 
 def fresh(endpoint: Endpoint, scope: Scope) -> str:

@@ -17,7 +17,7 @@ import pytest
 from scripts.archives.mar import MANIFEST
 from scripts.server.torchserve import Server
 from tests.disks import small_disk
-from tests.e2e.support import command
+from tests.e2e.support import command, command_here
 from tests.ports import free_port_range
 
 OLD_JAVA = "#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n"
@@ -66,7 +66,7 @@ def serve(
 ) -> CompletedProcess[str]:
     """Run `densenet serve`, which must leave no server."""
     arguments = ("--port", str(port or free_port_range()), "--model-store", store, "--run-dir", run_dir)
-    done = command("serve", *arguments, environment=environment)
+    done = command("serve", *arguments, environment=environment) if environment else command_here("serve", *arguments)
     assert Server.read(run_dir) is None
     return done
 
@@ -143,5 +143,5 @@ def test_a_model_store_that_is_read_only(checkpoint: Path, tmp_path: Path) -> No
             pytest.skip("root may write everywhere, and may mount nothing here")
         else:
             store.chmod(0o555)
-        said = refused(command("archive", "--weights", checkpoint, "--model-store", store))
+        said = refused(command_here("archive", "--weights", checkpoint, "--model-store", store))
     assert f"The model store {store} cannot be written to: choose another --model-store." in said

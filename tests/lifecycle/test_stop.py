@@ -21,13 +21,14 @@ from scripts import paths
 from scripts.client.http import Client
 from scripts.options import STAND_IN
 from scripts.server.torchserve import Server
-from tests.e2e.support import command
+from tests.e2e.support import command_here, one_worker
 from tests.faults.load import CUT_OFF, Answer, Target, closed_loop, statuses
 from tests.ports import free_port_range
 
 ACCEPTED = 60
 PATIENCE_SECONDS = 60
-WITH_WORKERS = 8  # two batches of four
+WITH_WORKER = 4  # a batch
+PAUSE_SECONDS = 0.02  # between the requests of a client that is refused at once
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def end(stand_in_archive: Path, photo: bytes, tmp_path_factory: pytest.TempPathF
     run_dir, port = tmp_path_factory.mktemp("end") / "run", free_port_range()
     serve = [sys.executable, "-m", "scripts.serve", "--foreground", "--port", str(port)]
     serve += ["--model-store", str(stand_in_archive.parent), "--run-dir", str(run_dir)]
+    serve += ["--config", str(one_worker(run_dir.parent))]
     with (
         subprocess.Popen(
             serve, cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -72,7 +74,7 @@ def end(stand_in_archive: Path, photo: bytes, tmp_path_factory: pytest.TempPathF
             wait_until_accepted(Client(found.endpoint), accepted)
             supervisor.send_signal(signal.SIGTERM)
             begun = time.monotonic()
-            later = pool.submit(closed_loop, lambda: target.ask(photo), 2, stop=stop)
+            later = pool.submit(closed_loop, lambda: ask_again(target, photo), 2, stop=stop)
             said = supervisor.communicate(timeout=PATIENCE_SECONDS)[1]
             seconds = time.monotonic() - begun
             stop.set()
@@ -83,7 +85,12 @@ def end(stand_in_archive: Path, photo: bytes, tmp_path_factory: pytest.TempPathF
         finally:
             stop.set()
             supervisor.kill()
-            command("stop", "--run-dir", run_dir, "--timeout", "0")
+            command_here("stop", "--run-dir", run_dir, "--timeout", "0")
+
+
+def ask_again(target: Target, photo: bytes) -> Answer:
+    time.sleep(PAUSE_SECONDS)
+    return target.ask(photo)
 
 
 def wait_until_accepted(client: Client, asked: list[Future[Answer]]) -> None:
@@ -92,7 +99,7 @@ def wait_until_accepted(client: Client, asked: list[Future[Answer]]) -> None:
     while time.monotonic() < deadline:
         [described] = client.versions(STAND_IN)
         queued = described["jobQueueStatus"]["pendingRequests"]
-        if queued + sum(future.done() for future in asked) >= len(asked) - WITH_WORKERS:
+        if queued + sum(future.done() for future in asked) >= len(asked) - WITH_WORKER:
             time.sleep(0.2)
             return
         time.sleep(0.01)

@@ -23,7 +23,7 @@ from scripts.options import STAND_IN
 from scripts.server.torchserve import Server
 from tests import certificates
 from tests.certificates import Pair
-from tests.e2e.support import command, one_worker
+from tests.e2e.support import command_here, one_worker
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
 
@@ -47,12 +47,12 @@ def secured(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) ->
     where: list[str | Path] = ["--port", str(port), "--config", one_worker(folder)]
     where += ["--model-store", folder / "store", "--run-dir", run_dir]
     try:
-        started = command("serve", *where, "--tls-cert", pair.certificate, "--tls-key", pair.key)
+        started = command_here("serve", *where, "--tls-cert", pair.certificate, "--tls-key", pair.key)
         found = Server.find(run_dir)
         assert found, started.stderr
         yield Secured(started, pair, found.endpoint, port)
     finally:
-        command("stop", "--run-dir", run_dir)
+        command_here("stop", "--run-dir", run_dir)
 
 
 def test_serve_classifies_its_photo_over_tls(secured: Secured) -> None:
@@ -64,9 +64,9 @@ def test_serve_classifies_its_photo_over_tls(secured: Secured) -> None:
 
 
 def test_the_commands_work_as_ever(secured: Secured) -> None:
-    done = command("classify", paths.SAMPLE_PHOTO, "--run-dir", secured.endpoint.folder)
+    done = command_here("classify", paths.SAMPLE_PHOTO, "--run-dir", secured.endpoint.folder)
     assert json.loads(done.stdout)["class_name"] == SAMPLE_NAME, done.stderr
-    assert STAND_IN in command("models", "list", "--run-dir", secured.endpoint.folder).stdout
+    assert STAND_IN in command_here("models", "list", "--run-dir", secured.endpoint.folder).stdout
 
 
 def test_any_client_can_verify_it(secured: Secured) -> None:
@@ -106,7 +106,7 @@ def test_grpc_shows_the_same_certificate(secured: Secured) -> None:
 
 
 def test_classify_trusts_it_over_grpc_too(secured: Secured) -> None:
-    done = command("classify", paths.SAMPLE_PHOTO, "--grpc", "--run-dir", secured.endpoint.folder)
+    done = command_here("classify", paths.SAMPLE_PHOTO, "--grpc", "--run-dir", secured.endpoint.folder)
     assert json.loads(done.stdout)["class_name"] == SAMPLE_NAME, done.stderr
 
 

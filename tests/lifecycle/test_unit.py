@@ -16,12 +16,16 @@ import pytest
 import requests
 
 from scripts import paths, properties
+from scripts.errors import ServingError
+from scripts.server import torchserve
 from scripts.server.ports import ports_from
 from scripts.server.torchserve import Server
-from tests.e2e.support import command, one_worker
+from tests.e2e.support import command_here, one_worker, same_signals, wait_until_it_listens
 from tests.ports import free_port_range
 from web.gateway import Gateway
 from web.keys import ApiKeys
+from web.settings import GatewaySettings
+from web.unit import supervise
 
 START_SECONDS = 120
 END_SECONDS = 90
@@ -87,11 +91,11 @@ def unit(stand_in_archive: Path, tmp_path: Path) -> Iterator[Unit]:
     finally:
         unit.process.kill()
         unit.process.wait()
-        command("stop", "--run-dir", unit.run_dir, "--timeout", "0")
+        command_here("stop", "--run-dir", unit.run_dir, "--timeout", "0")
 
 
-def nothing_is_left(unit: Unit, *parts: psutil.Process) -> bool:
-    listed = {file.name for file in unit.run_dir.iterdir()}
+def nothing_is_left(run_dir: Path, *parts: psutil.Process) -> bool:
+    listed = {file.name for file in run_dir.iterdir()}
     runs = any(part.is_running() and part.status() != psutil.STATUS_ZOMBIE for part in parts)
     return not runs and not listed & {
         "gateway.json",
@@ -112,17 +116,35 @@ def test_told_to_end_it_is_not_ready_and_goes_on_and_loses_nothing(unit: Unit, p
         assert unit.status_of("/healthz") == 200
         assert [photo.result() for photo in (*before, *later)] == [200] * 2 * PHOTOS
     assert unit.process.wait(END_SECONDS) == 0, unit.said()
-    assert nothing_is_left(unit, *parts)
+    assert nothing_is_left(unit.run_dir, *parts)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Server, Gateway]]:
+    """The two parts of a unit without a model: no worker starts, and none is needed to see which part dies."""
+    run_dir, store, first = tmp_path / "run", tmp_path / "store", free_port_range(6)
+    store.mkdir()
+    server = torchserve.start(run_dir, store, [], paths.SERVER_CONFIG, first)
+    settings = GatewaySettings(run_dir, "nobody", port=first + 5)
+    with subprocess.Popen([sys.executable, "-m", "web", settings.to_json()], cwd=paths.ROOT) as process:
+        try:
+            gateway = Gateway(process.pid, psutil.Process(process.pid).create_time(), settings.url)
+            gateway.save(run_dir)
+            wait_until_it_listens(server)
+            yield server, gateway
+        finally:
+            process.kill()
+            server.stop()
 
 
 @pytest.mark.parametrize(("killed", "name"), [(0, "TorchServe"), (1, "The gateway")])
-def test_if_one_dies_the_other_does_not_stay(unit: Unit, killed: int, name: str) -> None:
-    parts = unit.parts()
-    os.kill(parts[killed].pid, signal.SIGKILL)
-    assert unit.process.wait(END_SECONDS) == 1
-    assert f"Error: {name} ended by itself, so both end" in unit.said()
-    assert "Traceback" not in unit.said()
-    assert nothing_is_left(unit, *parts)
+def test_if_one_dies_the_other_does_not_stay(pair: tuple[Server, Gateway], killed: int, name: str) -> None:
+    server, gateway = pair
+    run_dir, parts = server.endpoint.folder, [psutil.Process(part.pid) for part in pair]
+    parts[killed].kill()
+    with same_signals(), pytest.raises(ServingError, match=f"^{name} ended by itself, so both end"):
+        supervise(server, gateway, DRAIN_DELAY, END_SECONDS)
+    assert nothing_is_left(run_dir, *parts)
 
 
 def test_a_second_signal_ends_it_at_once(unit: Unit, photo: bytes) -> None:
@@ -137,4 +159,4 @@ def test_a_second_signal_ends_it_at_once(unit: Unit, photo: bytes) -> None:
         with pytest.raises(requests.ConnectionError):
             asked.result()
     assert "some requests were cut off" in unit.said()
-    assert nothing_is_left(unit, *parts)
+    assert nothing_is_left(unit.run_dir, *parts)
