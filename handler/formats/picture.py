@@ -49,8 +49,8 @@ def too_many(what: str, limit: int) -> BadRequest:
 
 
 def cut_short(what: str) -> BadRequest:
-    """The refusal of a file whose parts contradict each other or its end."""
-    return BadRequest(f"The image is damaged or cut short ({what}): send the whole file.")
+    """The refusal of a file whose parts contradict each other or its end. `what` may be a library's words, on any line."""
+    return BadRequest(f"The image is damaged or cut short ({' '.join(what.split())}): send the whole file.")
 
 
 def join(data: File, pieces: list[tuple[int, int]]) -> File:

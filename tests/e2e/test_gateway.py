@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import requests
+from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from scripts import paths
@@ -27,7 +28,7 @@ from tests.browser.devices import DESKTOP
 from tests.browser.support import Visit
 from tests.e2e.support import TIMEOUT_SECONDS, command, command_here, content_of, listening_addresses, worker_pids
 from tests.errors import check_error
-from tests.pictures import FITTING, SAMPLE_NAME
+from tests.pictures import FITTING, SAMPLE_NAME, encode
 from tests.ports import free_port_range
 from web.gateway import Gateway
 from web.keys import ApiKeys
@@ -207,10 +208,12 @@ def test_a_second_start_says_that_it_runs(gateway: Gateway, start: list[str | Pa
     assert Gateway.find(run_dir) == gateway
 
 
-def test_a_workers_death_costs_no_request(gateway: Gateway, client: Client, cat: bytes) -> None:
+def test_a_workers_death_costs_no_request(gateway: Gateway, client: Client) -> None:
+    # So large that the worker is what all wait for: a photo that is alone with it is taken for its killer.
+    large = encode(Image.new("RGB", (4000, 3000)))
     victim = worker_pids(client)[STAND_IN][0]
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(predict, gateway, cat) for _ in range(48)]
+        asked = [pool.submit(predict, gateway, large) for _ in range(48)]
         while sum(future.done() for future in asked) < 8:
             time.sleep(0.01)
         os.kill(victim, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""`make fuzz SECONDS=600` fuzzes for about that long, at random; `make test` for half a minute, always the same."""
+"""`make fuzz SECONDS=600` fuzzes for about that long, at random; `make test` for half a minute at most."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_no_bytes_crash_the_decoder(tmp_path: Path, capfd: pytest.CaptureFixture
         timeout=SECONDS + 60,
     )
     said = done.stdout + done.stderr
-    assert done.returncode == 0, said[-5000:]
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
     found = re.search(r"stat::number_of_executed_units:\s+(\d+)", said)
     assert found
     assert int(found[1]) > LEAST_EXECUTIONS

@@ -144,3 +144,10 @@ def test_no_damage_costs_more_than_its_own_request() -> None:
                 decode(damaged.tobytes(), SETTINGS, RESIZE)
             except RequestError as error:
                 assert ": send " in str(error)  # noqa: PT017
+
+
+@needed
+def test_a_refusal_in_libheifs_words_is_one_line() -> None:
+    said = refusal(grid(3, 2).replace(size(SIDE, SIDE), size(2**32 - 1, SIDE)), BadRequest)
+    assert "Security limit exceeded" in said
+    assert said.splitlines() == [said]
