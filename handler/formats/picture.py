@@ -49,7 +49,7 @@ def too_many(what: str, limit: int) -> BadRequest:
 
 
 def cut_short(what: str) -> BadRequest:
-    """The refusal of a file whose parts contradict each other or its end. `what` may be a library's words, on any line."""
+    """The refusal of a file whose parts contradict each other or its end. `what` may be a library's own words."""
     return BadRequest(f"The image is damaged or cut short ({' '.join(what.split())}): send the whole file.")
 
 

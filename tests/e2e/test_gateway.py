@@ -32,6 +32,7 @@ from tests.pictures import FITTING, SAMPLE_NAME, encode
 from tests.ports import free_port_range
 from web.gateway import Gateway
 from web.keys import ApiKeys
+from web.limits.slots import RECENT_SECONDS
 from web.routes.uploads import NO_FORM
 
 READY_SECONDS = 30
@@ -209,11 +210,13 @@ def test_a_second_start_says_that_it_runs(gateway: Gateway, start: list[str | Pa
 
 
 def test_a_workers_death_costs_no_request(gateway: Gateway, client: Client) -> None:
-    # So large that the worker is what all wait for: a photo that is alone with it is taken for its killer.
+    # A photo that is alone with the worker is taken for its killer. So they are large, and wait for the worker, and
+    # nobody else has asked lately, or this client would have one photo at a time with TorchServe.
     large = encode(Image.new("RGB", (4000, 3000)))
+    time.sleep(RECENT_SECONDS)
     victim = worker_pids(client)[STAND_IN][0]
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(predict, gateway, large) for _ in range(48)]
+        asked = [pool.submit(predict, gateway, large) for _ in range(24)]
         while sum(future.done() for future in asked) < 8:
             time.sleep(0.01)
         os.kill(victim, signal.SIGKILL)
