@@ -17,6 +17,7 @@ from tests import certificates
 from tests.deploy.conftest import Proxy, configuration, with_certificate
 from tests.local_server import Reply, as_json
 from web.__main__ import KEEP_ALIVE_SECONDS
+from web.errors import RETRY_SOON
 from web.guards.retries import NO_RETRY
 from web.http.protocol import HEAD_SECONDS, MAX_HEAD_BYTES
 from web.settings import GatewaySettings
@@ -135,7 +136,8 @@ def test_without_a_host_the_answer_is_503(proxy: Proxy) -> None:
     for number in range(len(proxy.hosts)):
         proxy.end(number)
     proxy.wait(lambda: proxy.healthy() == 0)
-    assert proxy.ask().status_code == 503
+    answer = proxy.ask()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, RETRY_SOON["Retry-After"])
 
 
 def pieces(size: int) -> Iterator[bytes]:

@@ -53,6 +53,7 @@ def photo() -> bytes:
 def overload(running: Server, photo: bytes, sizes: Sizes) -> Overload:
     target = Target(running.endpoint)
     queue = int(properties.read(running.endpoint.folder / paths.SERVER_CONFIG.name)["job_queue_size"])
+    throughput(target, photo)  # to warm up: a peak that is measured too low overloads nothing
     peak = throughput(target, photo)
     message, rate = target.message(photo), FACTOR * peak
     open_loop(target.address, message, rate, round(rate * sizes.overload_seconds / 3))

@@ -19,7 +19,7 @@ PORT = 8443
 CLUSTER = "cluster.densenet"
 READY_SECONDS = 120  # a unit starts in ten, and on a busy machine in sixty
 END_SECONDS = 10
-POLL_SECONDS = 0.5  # each time a program is started on that machine
+POLL_SECONDS = 0.2
 
 
 class Balancer:

@@ -51,7 +51,8 @@ class Farm:
 
 @pytest.fixture(autouse=True)
 def whole(farm: Farm) -> Iterator[None]:
-    """Every test begins with three healthy units, as `farm` and the test before it leave them, and leaves them so."""
+    """Every test begins with three healthy units, and leaves them so."""
+    farm.balancer.wait_for(UNITS)
     yield
     farm.wait_until_whole()
 

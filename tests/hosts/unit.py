@@ -19,7 +19,7 @@ METRICS_PORT = 8082
 ASKED = "ts_inference_requests_total"
 READY_SECONDS = 120
 END_SECONDS = 90
-POLL_SECONDS = 0.5  # each time a program is started on that machine
+POLL_SECONDS = 0.2
 # How long a unit goes on taking requests once it says that it ends: the load balancer asks every second.
 DRAIN_DELAY = 2
 # Three units share the cores of this machine: one worker each is enough, and starts in half the time of two.

@@ -110,11 +110,11 @@ def prepared(module: nn.Module, dtype: torch.dtype) -> Forward:
 
 
 def test_fixed_sizes_agree_with_the_network_itself_in_f32(densenet: nn.Module) -> None:
-    batch = noise(3, 224)
+    batch = noise(6, 224)
     with torch.inference_mode():
         expected = densenet(torch.from_numpy(batch))[0].numpy()
     run = FixedBatches(prepared(densenet, torch.float32), 224, 1000, CPU, lambda launch: launch)
-    for rows in (1, 3):  # a size of its own, and one that is padded
+    for rows in (1, 3, 6):  # a size of its own, and two that are padded
         np.testing.assert_allclose(run(batch[:rows]), expected[:rows], atol=1e-4)
 
 
