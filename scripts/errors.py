@@ -47,3 +47,10 @@ class ApiError(CommandError):
     def __init__(self, message: str, error: Mapping[str, Any]) -> None:
         super().__init__(message)
         self.error = dict(error)
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error of a library says, short enough for the brackets of a sentence: some go on for lines."""
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    first = (said.strip() or type(error).__name__).splitlines()[0]
+    return first.partition(". Detail")[0].rstrip(".")

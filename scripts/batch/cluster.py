@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from scripts.errors import CommandError
+from scripts.errors import CommandError, reason_of
 
 PREFIX = "densenet-bulk-"
 # Beside the archive it holds little: chunks are numbers, and photos and rows never enter it. Ray's least is 75 MB.
@@ -43,7 +43,7 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
             try:
                 ray.init(address=there, **common)
             except (OSError, RuntimeError) as error:  # ConnectionError and what Ray makes of its own
-                raise CommandError(f"The Ray cluster at {there} cannot be used ({_first_line(error)}).") from error
+                raise CommandError(f"The Ray cluster at {there} cannot be used ({reason_of(error)}).") from error
             try:
                 yield
             finally:
@@ -78,13 +78,8 @@ def find(address: str) -> str:
         host, _, port = found.removeprefix(CLIENT).rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:  # and among the first ConnectionError, if there is none on this host
-        raise CommandError(f"No Ray cluster answers at {address} ({_first_line(error)}): {advice}.") from error
+        raise CommandError(f"No Ray cluster answers at {address} ({reason_of(error)}): {advice}.") from error
     return found
-
-
-def _first_line(error: Exception) -> str:
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (said.strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pyarrow import fs
 from scripts.archives.mar import Archive
 from scripts.batch import manifest, photos
 from scripts.batch.filesystems import absolute, join, locate, write_whole
-from scripts.errors import CommandError
+from scripts.errors import CommandError, reason_of
 from scripts.files import sha256_of
 from scripts.photo_files import SUFFIXES, LeftOut
 
@@ -82,8 +82,9 @@ class Job:
         try:
             return self._begin_or_resume(progress)
         except OSError as error:
-            said = str(error).partition(". Detail")[0]
-            raise CommandError(f"{self.output} cannot be used ({said}): choose another output folder.") from error
+            raise CommandError(
+                f"{self.output} cannot be used ({reason_of(error)}): choose another output folder."
+            ) from error
 
     def _begin_or_resume(self, progress: Callable[[str], None]) -> Self:
         file_system, path = locate(self.output)

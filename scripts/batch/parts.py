@@ -18,7 +18,7 @@ from pyarrow import fs
 
 from scripts.batch.filesystems import UNFINISHED, join, locate, patiently, write_whole
 from scripts.batch.manifest import Chunk
-from scripts.errors import CommandError
+from scripts.errors import CommandError, reason_of
 
 NAME = re.compile(r"part-(\d{12})\.parquet")
 PREDICTION = pa.struct([("class_id", pa.string()), ("class_name", pa.string()), ("probability", pa.float64())])
@@ -82,8 +82,8 @@ def _read(file_system: fs.FileSystem, path: str, name: str) -> Done:
         metadata = patiently(lambda: pq.read_metadata(f"{path}/{name}", filesystem=file_system))
     except (OSError, pa.ArrowInvalid) as error:
         raise CommandError(
-            f"{path}/{name} cannot be read ({str(error).partition('. Detail')[0]}): repair it, or delete it to have "
-            "its photos classified again."
+            f"{path}/{name} cannot be read ({reason_of(error)}): repair it, or delete it to have its photos "
+            "classified again."
         ) from error
     nulls = sum(
         metadata.row_group(i).column(j).statistics.null_count

@@ -11,7 +11,7 @@ from scripts.batch.job import Job
 from scripts.batch.manifest import Chunk
 from scripts.batch.parts import Done
 from scripts.batch.worker import Worker
-from scripts.errors import CommandError
+from scripts.errors import CommandError, reason_of
 
 # A chunk whose worker dies is given to another so many times: a photo that kills every worker ends the run.
 RETRIES = 2
@@ -47,8 +47,4 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
                 raise CommandError(f"{job.output} cannot be written ({row['failure']}): {RESUME}")
             yield Done(int(row["first"]), int(row["rows"]), int(row["errors"]))
     except ray.exceptions.RayError as error:
-        raise CommandError(f"The workers could not go on ({_first_line(error)}): {RESUME}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CommandError(f"The workers could not go on ({reason_of(error)}): {RESUME}") from error
