@@ -54,7 +54,8 @@ def environment() -> dict[str, str]:
     settings = BUILD / "containers.conf"
     settings.write_text(
         f'[containers]\ndefault_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]\n'
-        f'[engine]\ninfra_image = "{PAUSE}:latest"\n'
+        # Where both are installed, podman takes crun, which refuses machines with cgroups of v1 and v2.
+        f'[engine]\nruntime = "runc"\ninfra_image = "{PAUSE}:latest"\n'
     )
     return os.environ | {"CONTAINERS_CONF": str(settings)}
 
