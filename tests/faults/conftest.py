@@ -41,7 +41,7 @@ SHORT = Sizes(
     soak_settled=200,
     soak_growth=0.15,
     album=120,
-    attack_seconds=2,
+    attack_seconds=1.5,
     attack_requests=30,
 )
 FULL = Sizes(

@@ -83,15 +83,19 @@ class Target:
 
 
 def closed_loop(
-    ask: Callable[[], Answer], clients: int, *, count: int = 0, stop: threading.Event | None = None
+    ask: Callable[[], Answer], clients: int, *, count: int = 0, stop: threading.Event | None = None, pause: float = 0
 ) -> list[Answer]:
-    """Let clients send one request after another: `count` in all, or until `stop` is set."""
+    """Let clients send one request after another: `count` in all, or until `stop` is set.
+
+    Each waits for `pause` seconds after an answer.
+    """
     remaining = iter(range(count)) if stop is None else None
 
     def client(_: int) -> list[Answer]:
         answers = []
         while (next(remaining, None) is not None) if remaining else not (stop and stop.is_set()):
             answers.append(ask())
+            time.sleep(pause)
         return answers
 
     with ThreadPoolExecutor(clients) as pool:

@@ -23,6 +23,7 @@ from tests.faults.conftest import Sizes, workers
 from tests.faults.load import TIMEOUT_SECONDS, Answer, Target, closed_loop, statuses
 
 CLIENTS = 16
+PAUSE_SECONDS = 0.3  # of each client after an answer: while a worker starts, more requests only take its processor time
 BACK_SECONDS = 15
 
 
@@ -51,7 +52,7 @@ def death(running: Server, photo: bytes, sizes: Sizes, tmp_path_factory: pytest.
         ThreadPoolExecutor() as pool,
         subprocess.Popen(classify, cwd=paths.ROOT, stdout=subprocess.PIPE, text=True) as process,
     ):
-        load = pool.submit(closed_loop, lambda: target.ask(photo), CLIENTS, stop=stop)
+        load = pool.submit(closed_loop, lambda: target.ask(photo), CLIENTS, stop=stop, pause=PAUSE_SECONDS)
         try:
             assert process.stdout
             first = process.stdout.readline()

@@ -74,7 +74,7 @@ def end(stand_in_archive: Path, photo: bytes, tmp_path_factory: pytest.TempPathF
             wait_until_accepted(Client(found.endpoint), accepted)
             supervisor.send_signal(signal.SIGTERM)
             begun = time.monotonic()
-            later = pool.submit(closed_loop, lambda: ask_again(target, photo), 2, stop=stop)
+            later = pool.submit(closed_loop, lambda: target.ask(photo), 2, stop=stop, pause=PAUSE_SECONDS)
             said = supervisor.communicate(timeout=PATIENCE_SECONDS)[1]
             seconds = time.monotonic() - begun
             stop.set()
@@ -86,11 +86,6 @@ def end(stand_in_archive: Path, photo: bytes, tmp_path_factory: pytest.TempPathF
             stop.set()
             supervisor.kill()
             command_here("stop", "--run-dir", run_dir, "--timeout", "0")
-
-
-def ask_again(target: Target, photo: bytes) -> Answer:
-    time.sleep(PAUSE_SECONDS)
-    return target.ask(photo)
 
 
 def wait_until_accepted(client: Client, asked: list[Future[Answer]]) -> None:
