@@ -23,7 +23,7 @@ from tests.ports import free_port_range
 
 @dataclass(frozen=True)
 class Sizes:
-    overload_seconds: float
+    overload_requests: int  # at ten times the peak; the queue and the workers take about a hundred of them
     # The share by which memory may grow while it lasts: a JVM that gets little processor time holds more bodies.
     overload_growth: float
     soak_requests: int
@@ -35,7 +35,7 @@ class Sizes:
 
 
 SHORT = Sizes(
-    overload_seconds=3,
+    overload_requests=500,
     overload_growth=0.3,
     soak_requests=400,
     soak_settled=200,
@@ -45,7 +45,7 @@ SHORT = Sizes(
     attack_requests=30,
 )
 FULL = Sizes(
-    overload_seconds=60,
+    overload_requests=30_000,
     overload_growth=0.15,
     soak_requests=20_000,
     soak_settled=2_000,

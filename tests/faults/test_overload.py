@@ -18,7 +18,7 @@ from tests.faults.load import Answer, Target, closed_loop, open_loop, percentile
 
 FACTOR = 10
 CLIENTS = 16
-PEAK_REQUESTS = 60
+PEAK_REQUESTS = 48
 BACK_SECONDS, BACK_SHARE = 5, 0.6
 # A refusal waits for no worker; a tenth of a queue's length is far more than it takes and far less than an answer.
 AT_ONCE = 0.1
@@ -56,9 +56,9 @@ def overload(running: Server, photo: bytes, sizes: Sizes) -> Overload:
     throughput(target, photo)  # to warm up: a peak that is measured too low overloads nothing
     peak = throughput(target, photo)
     message, rate = target.message(photo), FACTOR * peak
-    open_loop(target.address, message, rate, round(rate * sizes.overload_seconds / 3))
+    open_loop(target.address, message, rate, sizes.overload_requests // 3)
     before = memory(running)
-    answers = open_loop(target.address, message, rate, round(rate * sizes.overload_seconds))
+    answers = open_loop(target.address, message, rate, sizes.overload_requests)
     after = memory(running)
     # open_loop returns with the last answer, which comes a queue's length after the last request.
     deadline = max(answer.begun for answer in answers) + BACK_SECONDS
