@@ -118,5 +118,5 @@ def test_a_new_version_rolls_over_the_hosts(
 
     check_none_lost(answers, len(answers), record_property)
     assert {sent.name for sent in answers} <= {SAMPLE_NAME, SECOND}
-    names = {sent.name for sent in farm.load(20 * UNITS).answers()}
+    names = {sent.name for sent in farm.load(10 * UNITS).answers()}
     assert names == ({SECOND} if len(rolled) == UNITS else {SAMPLE_NAME, SECOND})
