@@ -24,18 +24,20 @@ from tests.hosts.network import Machine
 
 @dataclass(frozen=True)
 class Sent:
-    """One photo's outcome. `begun` is a time of time.monotonic(), `name` the class named, "" for none."""
+    """One photo's outcome. `begun` is a time of time.monotonic(), `name` the class named or "", `error` all else."""
 
     begun: float
     seconds: float
     status: int
     retry_after: str
     name: str
+    error: str
 
     @classmethod
     def of(cls, answer: Answer) -> Sent:
-        name = json.loads(answer.body)["class_name"] if answer.status == requests.codes.ok else ""
-        return cls(answer.begun, answer.seconds, answer.status, answer.retry_after, name)
+        body = answer.body.decode()
+        name, error = (json.loads(body)["class_name"], "") if answer.status == requests.codes.ok else ("", body)
+        return cls(answer.begun, answer.seconds, answer.status, answer.retry_after, name, error)
 
     @property
     def ended(self) -> float:

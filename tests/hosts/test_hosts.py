@@ -15,9 +15,9 @@ from tests.hosts.conftest import SECOND, UNITS, Farm, Record
 from tests.hosts.load import Load, Sent, statuses
 from tests.hosts.unit import Unit
 from tests.pictures import SAMPLE_NAME
+from web.torchserve.answer import WORKER_DIED
 
 SLOW_SECONDS = 3
-WORKER_DIED = 507
 
 
 def check_none_lost(answers: list[Sent], count: int, record: Record) -> None:
@@ -77,7 +77,7 @@ def test_a_workers_death_costs_no_more_than_the_photo_it_was_alone_with(
     os.kill(farm.units[2].workers()[0], signal.SIGKILL)
 
     answers = fault.load.answers()
-    alone = [sent for sent in answers if sent.status == WORKER_DIED]
+    alone = [sent for sent in answers if WORKER_DIED in sent.error]
     assert len(alone) <= 1
     record_property("alone", len(alone))
     check_none_lost([sent for sent in answers if sent not in alone], photos - len(alone), record_property)
