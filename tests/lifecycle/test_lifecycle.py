@@ -62,15 +62,14 @@ def life(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Li
     store = tmp_path_factory.mktemp("life-store")
     rewrite(stand_in_archive, store / stand_in_archive.name, {"handler/responses.py": lambda text: text + MARK})
     arguments = ("--port", str(port), "--model-store", store, "--run-dir", run_dir, "--json-logs")
-    environment = {"PYTHONPATH": str(paths.ROOT)}
     try:
-        started = command("serve", *arguments, environment=environment)
+        started = command("serve", *arguments, environment={"PYTHONPATH": str(paths.ROOT)})
         found = torchserve.Server.find(run_dir)
         assert found, started.stderr
         java = psutil.Process(found.pid)
         family = [java, *java.children(recursive=True)]
         refused = Inference(found.endpoint)(b"")
-        met_again = command("serve", *arguments, environment=environment)
+        met_again = command_here("serve", *arguments)
         again = torchserve.Server.find(run_dir)
         pid_afterwards = again.pid if again else 0
     finally:

@@ -15,7 +15,7 @@ from scripts.options import STAND_IN
 from scripts.server import torchserve
 from tests.browser.devices import DESKTOP
 from tests.browser.support import Visit
-from tests.e2e.support import as_version, command, one_worker, rewrite
+from tests.e2e.support import as_version, command, command_here, one_worker, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
 from web.gateway import Gateway
@@ -36,7 +36,9 @@ def serve(store: Path, tmp_path: Path) -> Iterator[Callable[[], None]]:
     port, config = str(free_port_range()), one_worker(store)
 
     def start() -> None:
-        run("serve", "--run-dir", tmp_path, "--model-store", store, "--port", port, "--config", config)
+        where: list[str | Path] = ["--run-dir", tmp_path, "--model-store", store, "--port", port, "--config", config]
+        done = command_here("serve", *where)
+        assert done.returncode == 0, done.stderr
 
     yield start
     if running := torchserve.Server.find(tmp_path):
@@ -46,16 +48,12 @@ def serve(store: Path, tmp_path: Path) -> Iterator[Callable[[], None]]:
 @pytest.fixture
 def gateway(serve: Callable[[], None], store: Path, tmp_path: Path) -> Iterator[Gateway]:
     serve()
-    run("web", "--run-dir", tmp_path, "--model-store", store, "--port", str(free_port_range(1)))
+    done = command("web", "--run-dir", tmp_path, "--model-store", store, "--port", str(free_port_range(1)))
+    assert done.returncode == 0, done.stderr
     found = Gateway.find(tmp_path)
     assert found is not None
     yield found
     found.stop(tmp_path)
-
-
-def run(verb: str, *arguments: str | Path) -> None:
-    done = command(verb, *arguments)
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_page_outlives_torchserve_and_then_shows_the_newest_version(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from scripts.model.weights import Checkpoint, stand_in
 from scripts.options import MODEL, STAND_IN
 from tests.checkpoints import PROVENANCE, write_embedded
 from tests.conftest import unpack
+from tests.disks import small_disk
 from tests.scripts.archives.archive_files import members, write_archive
 
 
@@ -218,3 +220,16 @@ def test_a_checkpoint_is_what_the_card_repeats() -> None:
     card = make_card(ARCHITECTURES["densenet121"], checkpoint, 7, "2.0")
     assert (card.weights.source, card.weights.license, card.weights.sha256) == ("a source", "a licence", "ab")
     assert (card.classes, card.version) == (7, "2.0")
+
+
+def test_a_disk_without_room_for_an_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    checkpoint, disk, store = tmp_path / "weights.pth", tmp_path / "disk", tmp_path / "store"
+    checkpoint.write_bytes(bytes(3_000_000))
+    with small_disk(disk, 1) as mounted:
+        if not mounted:
+            pytest.skip("only root may mount a small file system")
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with pytest.raises(CommandError, match=r"^Building the archive needs 30 MB, .* or set TMPDIR"):
+            build_model(ModelSpec(MODEL, str(checkpoint)), store)
+        assert not list(disk.iterdir())
+    assert not list(store.iterdir())
