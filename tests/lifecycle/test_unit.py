@@ -147,16 +147,25 @@ def test_if_one_dies_the_other_does_not_stay(pair: tuple[Server, Gateway], kille
     assert nothing_is_left(run_dir, *parts)
 
 
-def test_a_second_signal_ends_it_at_once(unit: Unit, photo: bytes) -> None:
-    parts = unit.parts()
-    with ThreadPoolExecutor(1) as pool:
-        os.kill(parts[1].pid, signal.SIGSTOP)  # it answers nobody, and would be waited for
-        asked = pool.submit(unit.classify, photo)
-        unit.process.send_signal(signal.SIGTERM)
-        time.sleep(2 * POLL_SECONDS)
-        unit.process.send_signal(signal.SIGTERM)
-        assert unit.process.wait(END_SECONDS) == 1
+def test_a_second_signal_ends_it_at_once(pair: tuple[Server, Gateway]) -> None:
+    server, gateway = pair
+    run_dir, parts = server.endpoint.folder, [psutil.Process(part.pid) for part in pair]
+    parts[1].suspend()  # it answers nobody, and would be waited for
+    with same_signals(), ThreadPoolExecutor(2) as pool:
+        asked = pool.submit(requests.get, f"{gateway.url}/healthz", timeout=END_SECONDS)
+        told = pool.submit(tell_twice, signal.getsignal(signal.SIGTERM))
+        with pytest.raises(ServingError, match="some requests were cut off"):
+            supervise(server, gateway, DRAIN_DELAY, END_SECONDS)
+        told.result()
         with pytest.raises(requests.ConnectionError):
             asked.result()
-    assert "some requests were cut off" in unit.said()
-    assert nothing_is_left(unit.run_dir, *parts)
+    assert nothing_is_left(run_dir, *parts)
+
+
+def tell_twice(usual: object) -> None:
+    """Send this process two SIGTERMs, once it no longer handles them as usual."""
+    while signal.getsignal(signal.SIGTERM) == usual:
+        time.sleep(POLL_SECONDS)
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2 * POLL_SECONDS)
