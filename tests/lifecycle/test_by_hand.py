@@ -31,8 +31,8 @@ SECOND = "2.0"
 SECONDS = 120
 PORTS = ("8080", "8081", "8082", "7070", "7071")
 # So small a log is cut at least five times by so many lines of some 100 bytes.
-LOG_KILOBYTES = 4
-REFUSALS = 250
+LOG_KILOBYTES = 1
+REFUSALS = 75
 ONE_WORKER = "default_workers_per_model=1\n"  # the page asks for more
 
 
