@@ -70,7 +70,7 @@ def start_new(
     port: int | None,
     changes: Mapping[str, str] | None,
 ) -> Server:
-    """Start a server and wait for its first answer. A server that cannot give one is stopped. Raises CommandError."""
+    """Start a server and wait for its first answer. A server that cannot give one is killed. Raises CommandError."""
     started: Server | None = None
     try:
         with postponed_signals():
@@ -81,7 +81,7 @@ def start_new(
         report(started, *classify_sample(Client(started.endpoint)))
     except BaseException:  # Ctrl-C too
         if started:
-            started.stop()
+            started.kill()
         raise
     return started
 

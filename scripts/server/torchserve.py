@@ -80,6 +80,18 @@ class Server:
         """End the server and its workers, and remove what it leaves: tokens, sockets, unpacked models."""
         if process := self.process():
             processes.end(process)
+        self._remove_what_is_left()
+
+    def kill(self) -> None:
+        """Do the same at once, where nobody waits for an answer: asked to end, TorchServe takes two seconds.
+
+        Meanwhile it would start again and again a worker that cannot start.
+        """
+        if process := self.process():
+            processes.kill(process)
+        self._remove_what_is_left()
+
+    def _remove_what_is_left(self) -> None:
         shutil.rmtree(self.temporary, ignore_errors=True)
         for name in (STATE_FILE, KEY_FILE):
             (self.endpoint.folder / name).unlink(missing_ok=True)

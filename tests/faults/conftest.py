@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from scripts import paths
@@ -86,17 +85,7 @@ def running(
             wait_until_ready(started, archives, lambda _: None)
             yield started
         finally:
-            end_at_once(started)
-
-
-def end_at_once(server: torchserve.Server) -> None:
-    """End a server without the two seconds that TorchServe takes once it is asked to."""
-    if java := server.process():
-        family = [java, *java.children(recursive=True)]
-        for process in family:
-            process.kill()
-        psutil.wait_procs(family)
-    server.stop()
+            started.kill()
 
 
 @pytest.fixture

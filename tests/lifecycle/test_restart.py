@@ -42,7 +42,7 @@ def serve(store: Path, tmp_path: Path) -> Iterator[Callable[[], None]]:
 
     yield start
     if running := torchserve.Server.find(tmp_path):
-        running.stop()
+        running.kill()
 
 
 @pytest.fixture

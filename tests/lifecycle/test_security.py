@@ -53,7 +53,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         wait_until_it_listens(started)
         yield started
     finally:
-        started.stop()
+        started.kill()
 
 
 def fresh(endpoint: Endpoint, scope: Scope) -> str:

@@ -115,13 +115,13 @@ def test_a_server_that_cannot_answer_is_not_left_behind(
     def fail(*_: object) -> None:
         raise failure
 
-    stopped: list[Server] = []
+    killed: list[Server] = []
     monkeypatch.setattr(Server, "find", lambda _: None)
-    monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
+    monkeypatch.setattr(Server, "kill", lambda self: killed.append(self))
     monkeypatch.setattr(start, "wait_until_ready", fail)
     with pytest.raises(type(failure)):
         start.start_or_find(answering.endpoint.folder, store, paths.SERVER_CONFIG)
-    assert stopped == [answering]
+    assert killed == [answering]
 
 
 def test_settings_that_are_not_there_are_told_before_an_archive_is_built(built: list[str], tmp_path: Path) -> None:
@@ -131,14 +131,14 @@ def test_settings_that_are_not_there_are_told_before_an_archive_is_built(built: 
 
 
 def test_sigterm_while_starting_leaves_nothing(answering: Server, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stopped: list[Server] = []
+    killed: list[Server] = []
     monkeypatch.setattr(Server, "find", lambda _: None)
-    monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
+    monkeypatch.setattr(Server, "kill", lambda self: killed.append(self))
     monkeypatch.setattr(start, "wait_until_ready", lambda *_: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit) as caught:
         start.start_or_find(answering.endpoint.folder, store, paths.SERVER_CONFIG)
     assert caught.value.code == 128 + signal.SIGTERM
-    assert stopped == [answering]
+    assert killed == [answering]
 
 
 def test_sigterm_before_java_runs_leaves_nothing(
@@ -148,13 +148,13 @@ def test_sigterm_before_java_runs_leaves_nothing(
         signal.raise_signal(signal.SIGTERM)
         return answering
 
-    stopped: list[Server] = []
+    killed: list[Server] = []
     monkeypatch.setattr(Server, "find", lambda _: None)
-    monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
+    monkeypatch.setattr(Server, "kill", lambda self: killed.append(self))
     monkeypatch.setattr(torchserve, "start", interrupted)
     with pytest.raises(SystemExit):
         start.start_or_find(answering.endpoint.folder, store, paths.SERVER_CONFIG)
-    assert stopped == [answering]
+    assert killed == [answering]
 
 
 @pytest.mark.parametrize("digest", [True, False])

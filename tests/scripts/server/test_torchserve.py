@@ -94,6 +94,23 @@ def test_a_server_that_does_not_listen_is_killed(endpoint: Endpoint, monkeypatch
         assert process.wait() == -9
 
 
+def test_a_kill_asks_nobody_and_leaves_nothing(endpoint: Endpoint) -> None:
+    (temporary := endpoint.folder / "temporary").mkdir()
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    worker = f"{deaf}; print(flush=True); input()"
+    parent = f"import subprocess, sys; {deaf}; subprocess.run([sys.executable, '-c', {worker!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        started = psutil.Process(process.pid)
+        [child] = started.children()
+        Server(process.pid, started.create_time(), temporary, endpoint).kill()
+        assert not started.is_running()
+        assert not child.is_running()
+    assert not temporary.exists()
+    assert not (endpoint.folder / KEY_FILE).exists()
+
+
 FAKE_TORCHSERVE = """#!{python}
 import os, pathlib, subprocess, sys
 print("started", *sys.argv[1:], os.environ.get("PYTHONPATH"))
