@@ -33,6 +33,8 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
         settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         # Ray's own token would lie in the home folder, where other users may be able to read it.
         settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        # Nothing scales here, but Ray starts one of its two autoscalers. The first takes a second to end.
+        settings["RAY_enable_autoscaler_v2"] = "1"
     os.environ.update(settings)  # before ray is imported, which reads them
     import ray
 

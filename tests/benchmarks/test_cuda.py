@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from benchmarks import cuda
 from benchmarks.cuda import NO_GPU, Figures, draw, eager, flop_per_image, measure, over_rounds, rate
 from benchmarks.results import Spread
 from handler.engines.torch import load_module
-from scripts import paths
+from scripts.console import run
 
 CPU = torch.device("cpu")
 
@@ -40,15 +39,15 @@ def make_figures() -> Figures:
     )
 
 
-def test_without_a_gpu_it_says_so_and_is_content() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.cuda", "no-such.mar"],
-        cwd=paths.ROOT,
-        env={"CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", NO_GPU + "\n")
+def test_without_a_gpu_it_says_so_and_is_content(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["benchmarks.cuda", "no-such.mar"])
+    with pytest.raises(SystemExit) as ended:
+        run(cuda.cuda)
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out, said.err) == (0, "", NO_GPU + "\n")
 
 
 def test_a_rate_counts_images_after_one_batch_that_warms_up() -> None:

@@ -1,4 +1,4 @@
-"""A model that takes no time, a run of the command in a process of its own, and what it wrote."""
+"""A model that takes no time, a run of the command, and what it wrote."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ import pytest
 
 from scripts import paths
 from tests.bulk.hosts import STORE_ACCESS, TOKEN, one_machine
+from tests.e2e.support import command_here
+
+# What a process of its own gets, before `access` changes it.
+ENVIRONMENT = dict(os.environ) | {"PYTHONPATH": str(paths.ROOT)}
 
 # It answers with the length of the photo. A photo of the word `slow` takes a while; `deadly` ends the worker, once.
 HANDLER = """
@@ -41,7 +46,15 @@ class Lengths:
         names = {"class_id": f"n{len(photo)}", "class_name": "length", "probability": 0.5, "recognized": True}
         return json.dumps(names).encode()
 """
-TIMEOUT_SECONDS = 120
+
+
+@pytest.fixture(scope="session", autouse=True)
+def access() -> Iterator[None]:
+    """Let the command in this process use Ray and the store. Ray reads this when it is imported, so not before."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (TOKEN | STORE_ACCESS).items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -71,13 +84,12 @@ def make_photos(folder: Path, number: int, content: bytes) -> Path:
 
 
 def command(source: Path | str, output: Path | str, archive: Path, *options: str) -> list[str]:
-    """Two workers, since other tests run beside these."""
-    given = [str(source), str(output), "--archive", str(archive), "--workers", "2", "--json", *options]
-    return [sys.executable, "-m", "scripts.bulk", *given]
+    """Return the command line with two workers at most, since other tests run beside these."""
+    return [sys.executable, "-m", "scripts.bulk", *arguments(source, output, archive, *options)]
 
 
-def environment() -> dict[str, str]:
-    return dict(os.environ) | {"PYTHONPATH": str(paths.ROOT)}
+def arguments(source: Path | str, output: Path | str, archive: Path, *options: str) -> list[str]:
+    return [str(source), str(output), "--archive", str(archive), "--workers", "2", "--json", *options]
 
 
 Bulk = Callable[..., subprocess.CompletedProcess[str]]
@@ -87,25 +99,22 @@ Bulk = Callable[..., subprocess.CompletedProcess[str]]
 def ray_address() -> Iterator[str]:
     """A Ray for all tests, since starting one takes longer than a test."""
     short = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)  # as a socket's path has to be
-    with short as folder, one_machine(Path(folder), environment()) as address:
+    with short as folder, one_machine(Path(folder), ENVIRONMENT) as address:
         yield address
 
 
 @pytest.fixture
-def bulk(lengths: Path, ray_address: str) -> Bulk:
-    """Run densenet bulk to its end, on the Ray that runs already."""
+def bulk(lengths: Path, ray_address: str, capfd: pytest.CaptureFixture[str]) -> Bulk:
+    """Run densenet bulk to its end, on the Ray that runs already. What Ray's C++ writes counts as said by it."""
 
     def run(
         source: Path | str, output: Path | str, *options: str, archive: Path = lengths
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(source, output, archive, "--address", ray_address, *options),
-            cwd=paths.ROOT,
-            env=environment() | TOKEN | STORE_ACCESS,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray's about itself
+            done = command_here("bulk", *arguments(source, output, archive, "--address", ray_address, *options))
+        done.stderr += capfd.readouterr().err
+        return done
 
     return run
 

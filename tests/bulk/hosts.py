@@ -1,8 +1,7 @@
 """Ray that runs already: on this machine, or on several hosts that are namespaces of it.
 
-Each host has processes, a network, shared memory and a disk for Ray of its own. The first is the head: it has the
-command and classifies nothing. The others classify on one core each. All see the same folders, as on a shared file
-system.
+Each host has processes, a network, shared memory and a disk for Ray of its own, and classifies on one core. The first
+is the head, which also has the command. All see the same folders, as on a shared file system.
 """
 
 from __future__ import annotations
@@ -13,20 +12,27 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 
 from scripts import paths
 from tests.hosts.network import Machine, network
 from tests.ports import free_port_range
 
+# It is not imported here: it reads the variables of conftest.py's `access` when it is.
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install -e '.[bulk]'")
+
 PORT = 6379
 READY_SECONDS = 90
 READY = "block forever"  # what `ray start --block` says last
 # Whoever has the token may run any program on the hosts, so Ray asks for it.
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "PYTHONPATH": str(paths.ROOT)}
-# Without what no test needs: workers' logs in the command's output, the dashboard and the autoscaler.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+# Without what no test needs: workers' logs in the command's output, the dashboard, the autoscaler, ray:// addresses.
+WITHOUT_CLIENT = {"RAY_START_HOOK": "tests.bulk.hosts.leave_out_client"}
 # Workers take any free port: those from 10002 to 19999, Ray's default, may include the head's.
 EVERY_HOST = ("--include-log-monitor=false", "--min-worker-port=0", "--max-worker-port=0")
 HEAD = ("--head", "--include-dashboard=false", "--no-monitor")
@@ -39,6 +45,11 @@ HEALTH = (
 )
 # A process there sees no others. Its /dev/shm and the disk "$1" are empty at first.
 BOOT = 'mount -t proc proc /proc && mount -t tmpfs tmpfs /dev/shm && mount -t tmpfs tmpfs "$1" && shift && "$@"'
+
+
+def leave_out_client(ray: Any, head: bool) -> None:
+    """Start no server for ray:// addresses, for which `ray start` has no option. Ray calls this before it starts."""
+    ray.ray_client_server_port = None
 
 
 def start_ray(before: Sequence[str | Path], log: Path, environment: dict[str, str], *options: str) -> psutil.Popen:
@@ -54,9 +65,8 @@ def start_ray(before: Sequence[str | Path], log: Path, environment: dict[str, st
         *options,
     ]
     with log.open("wb") as stream:
-        started = psutil.Popen(
-            [*before, *ray], cwd=paths.ROOT, env=environment | TOKEN | STORE_ACCESS, stdout=stream, stderr=stream
-        )
+        variables = environment | TOKEN | STORE_ACCESS | WITHOUT_CLIENT
+        started = psutil.Popen([*before, *ray], cwd=paths.ROOT, env=variables, stdout=stream, stderr=stream)
     end = time.monotonic() + READY_SECONDS
     while READY not in log.read_text():
         assert started.poll() is None, log.read_text()
@@ -67,9 +77,9 @@ def start_ray(before: Sequence[str | Path], log: Path, environment: dict[str, st
 
 @contextmanager
 def one_machine(folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Start Ray with two cores on loopback; gives its address."""
+    """Start Ray on loopback with one core, so that a command has one worker; gives its address."""
     port = free_port_range(1)
-    options = ("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2", f"--temp-dir={folder}")
+    options = ("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=1", f"--temp-dir={folder}")
     started = start_ray([], folder / "ray.log", environment, *HEAD, *options)
     try:
         yield f"127.0.0.1:{port}"
@@ -106,12 +116,9 @@ class Host:
         everything = [psutil.Process(pid) for pid in self.machine.pids()]
         return [process for process in everything if "MapWorker" in " ".join(process.cmdline())]
 
-    def runs(self) -> bool:
-        return self._process is not None and self._process.is_running()
-
     def kill(self) -> None:
         """End everything on it at once, as a loss of power would: without their first process, the kernel ends all."""
-        if self._process is not None and self.runs():
+        if self._process is not None and self._process.is_running():
             for first in self._process.children():
                 first.kill()
             self._process.wait(READY_SECONDS)
@@ -126,12 +133,6 @@ class Cluster:
     def address(self) -> str:
         return f"{self.head.machine.address}:{PORT}"
 
-    def complete(self) -> None:
-        """Start those of the others that do not run: at first all, later what a test broke."""
-        for host in self.others:
-            if not host.runs():
-                host.start(f"--address={self.address}", "--num-cpus=1")
-
 
 @contextmanager
 def cluster(folder: Path, others: int, environment: dict[str, str]) -> Iterator[Cluster]:
@@ -139,8 +140,10 @@ def cluster(folder: Path, others: int, environment: dict[str, str]) -> Iterator[
         hosts = [Host(machine, folder, environment) for machine in made.units]
         whole = Cluster(hosts[0], tuple(hosts[1:]))
         try:
-            options = (f"--port={PORT}", "--num-cpus=0", f"--temp-dir={folder / 'ray'}", f"--system-config={HEALTH}")
-            whole.head.start(*HEAD, *options)
+            options = (f"--port={PORT}", f"--temp-dir={folder / 'ray'}", f"--system-config={HEALTH}")
+            whole.head.start(*HEAD, *options, "--num-cpus=1")
+            for host in whole.others:
+                host.start(f"--address={whole.address}", "--num-cpus=1")
             yield whole
         finally:
             for host in hosts:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[bulk]'")
-
 from scripts.batch import cluster
 from scripts.errors import CommandError
+from tests.bulk.hosts import needs_ray
+
+pytestmark = needs_ray
 
 
 @pytest.mark.parametrize("address", ["{nobody}", "ray://{nobody}", "ray://", "nonsense", "nonsense:port", "a b:1"])

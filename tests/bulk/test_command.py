@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[bulk]'")
-
 from scripts import paths
 from scripts.batch import cluster
-from tests.bulk.conftest import Bulk, command, environment, make_photos, rows
+from tests.bulk.conftest import ENVIRONMENT, Bulk, command, make_photos, rows
+from tests.bulk.hosts import needs_ray
 from tests.disks import small_disk
 
+pytestmark = needs_ray
 WAIT_SECONDS = 60
 
 
@@ -42,7 +42,7 @@ def start(source: Path, output: Path, archive: Path) -> subprocess.Popen[bytes]:
     running = subprocess.Popen(
         command(source, output, archive),
         cwd=paths.ROOT,
-        env=environment(),
+        env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

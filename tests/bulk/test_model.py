@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -14,55 +15,21 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e 
 from scripts import paths
 from tests import pictures
 
-# A worker's imports and an archive's model, in a process of their own: the handler must be that of the archive.
+# A worker in a process of its own, first with a folder of three photos, then with a chunk of thumbnails and with one in
+# which two photos have 50 megapixels. Its handler must be that of the archive.
 PROGRAM = """
 import json, sys
+from pathlib import Path
 import scripts.batch.worker
 assert not [name for name in sys.modules if name.partition(".")[0] == "handler"]
-from scripts.batch.model import Model
-archive, digest, *photos = sys.argv[1:]
-model = Model(open(archive, "rb").read(), digest, 8, {"top-k": "2000"})
-answers = model.classify([open(photo, "rb").read() for photo in photos])
-print(json.dumps({"answers": answers, "handler": sys.modules["handler"].__file__}))
-"""
-
-
-def test_the_archives_own_handler_answers_as_on_the_server(stand_in_archive: Path, cat: bytes, tmp_path: Path) -> None:
-    from scripts.files import sha256_of
-
-    (tmp_path / "cat.jpg").write_bytes(cat)
-    (tmp_path / "bad.jpg").write_bytes(b"{}")
-    (tmp_path / "wide.png").write_bytes(pictures.encode(pictures.photo("coffee"), "PNG"))
-    photos = [str(tmp_path / name) for name in ("cat.jpg", "bad.jpg", "wide.png")]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(stand_in_archive), sha256_of(stand_in_archive), *photos],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = json.loads(done.stdout)
-    assert "archive-" in found["handler"]
-    first, bad, wide = found["answers"]
-    assert first["class_name"] in pictures.FITTING["chelsea"]  # a near tie
-    assert len(first["predictions"]) == 1000  # it was asked for 2000, and lists all it has, as the server does
-    assert (bad["code"], bad["type"]) == (415, "UnsupportedMediaTypeException")
-    assert wide["class_name"] == "espresso"
-
-
-# A chunk of thumbnails, then one in which two photos have 50 megapixels: prints the bytes that it takes at its peak.
-LARGE_PROGRAM = """
-import sys
-from pathlib import Path
 import ray
 from scripts.archives.mar import Archive
 from scripts.batch.job import Job
-from scripts.batch.worker import Worker
 ray.get = lambda archive: archive  # no Ray runs here
-archive = Archive.read(Path(sys.argv[1]))
-job = Job.of(sys.argv[2], sys.argv[3], archive).begin_or_resume(print)
-worker = Worker(job, archive.path.read_bytes())
+archive, three, photos, output = map(Path, sys.argv[1:])
+job = Job.of(str(photos), str(output), Archive.read(archive), top_k=2000).begin_or_resume(lambda _: None)
+worker = scripts.batch.worker.Worker(job, archive.read_bytes())
+answers = worker._model.classify([photo.read_bytes() for photo in sorted(three.iterdir())])
 def memory(name):
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
     return int(line.split()[1]) * 1024
@@ -71,32 +38,50 @@ for first in (0, job.chunk):
     before = memory("VmHWM")
     [errors] = worker({"first": [first], "count": [job.chunk]})["errors"]
     assert errors == 0
-print(memory("VmHWM") - before)
+added = memory("VmHWM") - before
+print(json.dumps({"answers": answers, "handler": sys.modules["handler"].__file__, "added": added}))
 """
 LARGE = (8000, 6250)
 # Pillow has 4 bytes for a pixel; beside one decoded photo its resized copy and the encoded ones of a batch.
 MOST_ADDED = 2 * 4 * LARGE[0] * LARGE[1]
 
 
-def test_photos_of_50_megapixels_beside_thumbnails_take_the_memory_of_one(
-    stand_in_archive: Path, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
+@pytest.fixture(scope="module")
+def seen(stand_in_archive: Path, cat: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the program prints."""
+    three, photos = tmp_path_factory.mktemp("three"), tmp_path_factory.mktemp("photos")
+    for i, content in enumerate((cat, b"{}", pictures.encode(pictures.photo("coffee"), "PNG"))):
+        (three / f"{i}").write_bytes(content)
+    small, large = (pictures.encode(Image.new("RGB", size, "green")) for size in ((64, 48), LARGE))
     for i in range(32):
-        size = LARGE if i in (20, 25) else (64, 48)
-        Image.new("RGB", size, "green").save(photos / f"{i:02d}.jpg")
+        (photos / f"{i:02d}.jpg").write_bytes(large if i in (20, 25) else small)
+    output = tmp_path_factory.mktemp("out")
     done = subprocess.run(
-        [sys.executable, "-c", LARGE_PROGRAM, str(stand_in_archive), str(photos), str(tmp_path / "out")],
+        [sys.executable, "-c", PROGRAM, str(stand_in_archive), str(three), str(photos), str(output)],
         cwd=paths.ROOT,
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    added = int(done.stdout.split()[-1])
-    record_property("added_megabytes", added // 1_000_000)
-    assert added < MOST_ADDED
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_the_archives_own_handler_answers_as_on_the_server(seen: dict[str, Any]) -> None:
+    assert "archive-" in seen["handler"]
+    first, bad, wide = seen["answers"]
+    assert first["class_name"] in pictures.FITTING["chelsea"]  # a near tie
+    assert len(first["predictions"]) == 1000  # it was asked for 2000, and lists all it has, as the server does
+    assert (bad["code"], bad["type"]) == (415, "UnsupportedMediaTypeException")
+    assert wide["class_name"] == "espresso"
+
+
+def test_photos_of_50_megapixels_beside_thumbnails_take_the_memory_of_one(
+    seen: dict[str, Any], record_property: Callable[[str, object], None]
+) -> None:
+    record_property("added_megabytes", seen["added"] // 1_000_000)
+    assert seen["added"] < MOST_ADDED
 
 
 def test_an_archive_that_arrives_changed_is_refused(lengths: Path) -> None:

@@ -17,7 +17,6 @@ from scripts.batch import parts, photos
 from scripts.batch.filesystems import UNFINISHED, locate, write_whole
 from scripts.batch.reader import Reader, Unreadable
 from tests.bulk.conftest import Bulk
-from tests.bulk.hosts import STORE_ACCESS
 
 PHOTOS = {"a.jpg": b"1", "b/c.jpg": b"22", "b/empty.jpg": b"", "notes.txt": b"no photo"}
 
@@ -25,19 +24,16 @@ PHOTOS = {"a.jpg": b"1", "b/c.jpg": b"22", "b/empty.jpg": b"", "notes.txt": b"no
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
     """The query of a URI into a store with the bucket `bucket`."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in STORE_ACCESS.items():
-            patch.setenv(name, value)
-        running = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        running.start()
-        host, port = running.get_host_and_port()
-        query = f"?scheme=http&endpoint_override={host}:{port}"
-        file_system, _ = fs.FileSystem.from_uri(f"s3://bucket{query}&allow_bucket_creation=true")
-        file_system.create_dir("bucket")
-        for name, content in PHOTOS.items():
-            write_whole(f"s3://bucket/photos/{name}{query}", content)
-        yield query
-        running.stop()
+    running = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    query = f"?scheme=http&endpoint_override={host}:{port}"
+    file_system, _ = fs.FileSystem.from_uri(f"s3://bucket{query}&allow_bucket_creation=true")
+    file_system.create_dir("bucket")
+    for name, content in PHOTOS.items():
+        write_whole(f"s3://bucket/photos/{name}{query}", content)
+    yield query
+    running.stop()
 
 
 def test_photos_are_read_and_rows_are_written_and_a_second_run_has_nothing_to_do(bulk: Bulk, store: str) -> None:
