@@ -29,6 +29,7 @@ from scripts.model.networks import ARCHITECTURES, ServingModel
 from scripts.model.weights import EMBEDDED_FILE
 from scripts.options import MODEL
 from tests.checkpoints import PROVENANCE, write_embedded
+from tests.e2e.support import ONE_WORKER
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
 from tests.worker import load_worker
@@ -46,7 +47,7 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, precision: Precision | None) -> Iterator[Path]:
-    """A copy of the repository with ports of its own and an embedded checkpoint, its last resort."""
+    """A copy of the repository with ports of its own, a worker a model and an embedded checkpoint, its last resort."""
     copy = tmp_path_factory.mktemp("checkout") / "repository"
     # No archive: the README's own commands build theirs.
     left_out = shutil.ignore_patterns(".*", "*.mar", "*.mar.sha256", "*.pth", "build", "__pycache__")
@@ -54,7 +55,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, precision: Precision | No
     (copy / ".venv").symlink_to(paths.ROOT / ".venv")
     write_embedded(copy / "weights")
     config = copy / "config.properties"
-    config.write_text(on_free_ports(config.read_text()))
+    one_worker = "".join(f"{name}={value}\n" for name, value in ONE_WORKER.items())
+    config.write_text(on_free_ports(config.read_text()) + one_worker)
     if precision:
         settings = copy / "handler" / "model-config.yaml"
         settings.write_text(re.sub(r"(?<=  precision: )\w+", precision, settings.read_text()))
