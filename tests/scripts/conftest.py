@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -77,6 +78,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "model.xml").write_text("<net/>")
 
     monkeypatch.setattr(export, "export", stub)
+
+
+@pytest.fixture
+def small_densenet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave DenseNet-121 few layers: to build or export many takes long, and what is tried is its head or settings."""
+    from scripts.model.vision import torchvision
+
+    small = partial(torchvision.models.DenseNet, block_config=(1, 1, 1, 1))
+    monkeypatch.setattr(torchvision.models, "densenet121", small)
 
 
 @pytest.fixture
