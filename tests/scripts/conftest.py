@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -81,12 +80,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def small_densenet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave DenseNet-121 few layers: to build or export many takes long, and what is tried is its head or settings."""
-    from scripts.model.vision import torchvision
+def small_densenet() -> Iterator[None]:
+    from tests.checkpoints import few_layers
 
-    small = partial(torchvision.models.DenseNet, block_config=(1, 1, 1, 1))
-    monkeypatch.setattr(torchvision.models, "densenet121", small)
+    with few_layers():
+        yield
 
 
 @pytest.fixture
