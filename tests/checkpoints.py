@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -21,6 +25,17 @@ PROVENANCE = Provenance(
     temperature=0.05,  # random weights are sure of nothing: divided by this, their best class passes the threshold
     license="MIT",
 )
+
+
+FEW_LAYERS = (1, 1, 1, 1)
+
+
+@contextmanager
+def few_layers() -> Iterator[None]:
+    """Leave DenseNet-121 few layers in this process: many take long to build and to export, where neither is tried."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torchvision.models, "densenet121", partial(torchvision.models.DenseNet, block_config=FEW_LAYERS))
+        yield
 
 
 def write_embedded(folder: Path) -> Path:

@@ -12,6 +12,23 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# Chromium takes one list of features alone: Playwright's own, as far as it matters here, and the address bar's pages,
+# for each of which every context would start a process of its own.
+NO_FEATURES = [
+    "AimEnabled",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxPopup",
+]
+
 # As root there is no sandbox; no background request of the browser's own; a camera that shows a test picture.
 # One process draws all tabs of a context: each further one would take a third of a second to start.
 FLAGS = [
@@ -22,6 +39,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(NO_FEATURES)}",
     "--disable-site-isolation-trials",
     "--renderer-process-limit=1",
     "--use-fake-ui-for-media-stream",

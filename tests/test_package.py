@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from handler.settings import Precision
 from scripts import paths
-from scripts.archives.mar import Archive
+from scripts.archives.build_command import file_of
+from scripts.files import digest_file
 from scripts.options import STAND_IN
+from tests.scripts.archives.archive_files import members
 
 SECONDS = 120  # for each command; the longest takes 16 s on two cores
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -110,11 +113,18 @@ def test_the_gateway_finds_its_page(installed: Installed) -> None:
     assert installed.run("python", "-c", program) == "True\n"
 
 
-def test_an_archive_and_labels_are_made_and_nothing_is_written_beside_the_code(installed: Installed) -> None:
+def test_an_archive_and_labels_are_made_and_nothing_is_written_beside_the_code(
+    installed: Installed, stand_in_archive: Path, precision: Precision | None
+) -> None:
+    """The archive is the one that is built elsewhere, in another process: equal input gives equal bytes."""
     before = installed.files()
-    installed.run("densenet", "archive", "--model", STAND_IN)
+    installed.run("densenet", "archive", "--model", STAND_IN, *(["--precision", precision] if precision else []))
     installed.run("densenet", "labels")
-    assert Archive.read(installed.data / "model_store" / f"{STAND_IN}.mar").name == STAND_IN
+    built = installed.data / "model_store" / stand_in_archive.name
+    assert sorted(built.parent.iterdir()) == [built, file_of(built), digest_file(built)]
+    here, there = members(stand_in_archive), members(built)
+    assert [name for name in here if here[name] != there.get(name)] == []
+    assert built.read_bytes() == stand_in_archive.read_bytes()
     assert [path.name for path in installed.folder.iterdir()] == ["index_to_name.json"]
     assert (installed.folder / "index_to_name.json").read_bytes() == paths.LABELS.read_bytes()
     assert installed.files() == before

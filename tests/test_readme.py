@@ -28,7 +28,8 @@ from scripts.model.checkpoint import load_network
 from scripts.model.networks import ARCHITECTURES, ServingModel
 from scripts.model.weights import EMBEDDED_FILE
 from scripts.options import MODEL
-from tests.checkpoints import PROVENANCE, write_embedded
+from tests.checkpoints import FEW_LAYERS, PROVENANCE, few_layers, write_embedded
+from tests.e2e.support import ONE_WORKER
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
 from tests.worker import load_worker
@@ -46,15 +47,22 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, precision: Precision | None) -> Iterator[Path]:
-    """A copy of the repository with ports of its own and an embedded checkpoint, its last resort."""
+    """A copy of the repository with ports of its own, a worker a model and an embedded checkpoint, its last resort."""
     copy = tmp_path_factory.mktemp("checkout") / "repository"
     # No archive: the README's own commands build theirs.
     left_out = shutil.ignore_patterns(".*", "*.mar", "*.mar.sha256", "*.pth", "build", "__pycache__")
     shutil.copytree(paths.ROOT, copy, ignore=left_out)
     (copy / ".venv").symlink_to(paths.ROOT / ".venv")
-    write_embedded(copy / "weights")
+    # What is tried are the commands, and many layers take ten seconds to export.
+    with few_layers():
+        write_embedded(copy / "weights")
+    networks = copy / "scripts" / "model" / "networks.py"
+    code = networks.read_text()
+    assert code.count("models.densenet121(") == 1
+    networks.write_text(code.replace("models.densenet121(", f"models.DenseNet(block_config={FEW_LAYERS}, "))
     config = copy / "config.properties"
-    config.write_text(on_free_ports(config.read_text()))
+    one_worker = "".join(f"{name}={value}\n" for name, value in ONE_WORKER.items())
+    config.write_text(on_free_ports(config.read_text()) + one_worker)
     if precision:
         settings = copy / "handler" / "model-config.yaml"
         settings.write_text(re.sub(r"(?<=  precision: )\w+", precision, settings.read_text()))
@@ -147,7 +155,8 @@ def test_without_a_network_the_embedded_checkpoint_answers_and_is_not_called_off
 def test_recognized_goes_by_calibrated_probabilities(session: Session, checkout: Path) -> None:
     """Without its temperature this network gives its best class under a twentieth of what the threshold asks for."""
     architecture = ARCHITECTURES[MODEL]
-    backbone, head = load_network(checkout / "weights" / EMBEDDED_FILE, architecture)
+    with few_layers():
+        backbone, head = load_network(checkout / "weights" / EMBEDDED_FILE, architecture)
     model = ServingModel(backbone, head, architecture.preprocessing).eval()
     with Image.open(paths.SAMPLE_PHOTO) as photo:
         pixels = torch.tensor(preprocess(photo.convert("RGB"), architecture.preprocessing))[None]

@@ -35,12 +35,20 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
         # torch.export uses functions that torch deprecates; nothing here can change that.
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.export.export(model.eval().requires_grad_(False), (example,), dynamic_shapes=shapes)
+        forget_sources(program)
         torch.export.save(program, folder / TORCH_FILE)
         graph = openvino.convert_model(program)
     rename_nodes(graph)
     if not isinstance(model.head, HiddenLayers):
         np.save(folder / HEAD_FILE, model.head.weight.detach().numpy())
     openvino.save_model(graph, folder / OPENVINO_FILE, compress_to_fp16=False)
+
+
+def forget_sources(program: torch.export.ExportedProgram) -> None:
+    """Drop the lines of Python that each node came from: their files lie elsewhere on another machine."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)
 
 
 def rename_nodes(graph: Any) -> None:

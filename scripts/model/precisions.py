@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from handler.engines.openvino_runtime import core, openvino
 from handler.labels import softmax
-from scripts.model.agreement import HEADINGS, Agreement, compare
+from scripts.model.agreement import HEADINGS, Agreement, Probabilities, compare
 from scripts.model.inference import Arithmetic, images_per_second, logits
 
 
@@ -25,18 +25,24 @@ class Measured:
     agreement: Agreement
 
 
-def measure(graph: Any, quantized: Any, photos: NDArray[np.uint8]) -> tuple[Measured, ...]:
+def measure(
+    graph: Any, quantized: Any, photos: NDArray[np.uint8], known: Mapping[str, Probabilities]
+) -> tuple[Measured, ...]:
     """Measure f32, bf16 if the processor has it, and int8, on photos (n, side, side, 3) that calibration did not see.
 
-    `quantized` computes what is not int8 in the processor's own precision, as it does when it is served.
+    `quantized` computes what is not int8 in the processor's own precision, as it does when it is served. `known` has
+    the answers that the caller has already, by precision.
     """
     graphs: dict[str, tuple[Any, Arithmetic]] = {"f32": (graph, "f32")}
     if has_bf16():
         graphs["bf16"] = (graph, "native")
     graphs["int8"] = (quantized, "native")
-    probabilities = {name: softmax(logits(one, photos, arithmetic)) for name, (one, arithmetic) in graphs.items()}
+    answers = {
+        name: known[name] if name in known else softmax(logits(one, photos, arithmetic))
+        for name, (one, arithmetic) in graphs.items()
+    }
     speeds = images_per_second(graphs, photos)
-    return tuple(Measured(name, speeds[name], compare(probabilities[name], probabilities["f32"])) for name in graphs)
+    return tuple(Measured(name, speeds[name], compare(answers[name], answers["f32"])) for name in graphs)
 
 
 def has_bf16() -> bool:

@@ -23,7 +23,7 @@ from handler.engines.openvino import OPENVINO_FILE
 from handler.engines.openvino_runtime import core, openvino
 from handler.labels import softmax
 from scripts.errors import CommandError
-from scripts.model.agreement import Agreement, compare
+from scripts.model.agreement import Agreement, Probabilities, compare
 from scripts.model.calibration import Photos
 from scripts.model.export import rename_nodes
 from scripts.model.inference import logits
@@ -93,16 +93,16 @@ def quantize(graph: Any, photos: Photos, min_agreement: float) -> tuple[Any, Qua
     f32; with 0 every other layer becomes int8. Raises CommandError if the share is not reached with half of them, or if
     NNCF is not installed.
     """
-    candidates = _candidates(graph, photos)
+    exact = softmax(logits(graph, photos.comparison, "f32"))
+    candidates = _candidates(graph, photos, exact)
     best = next(candidates)
     while best.agreement.top_1 < min_agreement and (another := next(candidates, None)):
         best = max(best, another, key=lambda candidate: candidate.agreement.top_1)
     layers = len(quantized_layers(best.graph)) + best.kept
     if best.agreement.top_1 < min_agreement:
         raise CommandError(_refusal(best, layers, min_agreement))
-    return best.graph, QuantizationReport(
-        photos.source, layers, best.kept, measure(graph, best.graph, photos.comparison)
-    )
+    measured = measure(graph, best.graph, photos.comparison, {"f32": exact, "int8": best.answers})
+    return best.graph, QuantizationReport(photos.source, layers, best.kept, measured)
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,21 @@ class _Candidate:
 
     graph: Any
     kept: int
+    answers: Probabilities
     agreement: Agreement
 
 
-def _candidates(graph: Any, photos: Photos) -> Iterator[_Candidate]:
+def _candidates(graph: Any, photos: Photos, exact: Probabilities) -> Iterator[_Candidate]:
     """Quantize all layers but the thin ones, then without the most sensitive one, two, four and so on, up to half.
 
     The photos of the comparison take part in no ranking: the bar is held against them a few times, and they stay fair.
+    `exact` are the answers to them in f32.
     """
-    exact = softmax(logits(graph, photos.comparison, "f32"))
 
     def without(ignored: Sequence[str]) -> _Candidate:
         quantized = _quantize_layers(graph, photos.calibration, ignored)
-        agreement = compare(softmax(logits(quantized, photos.comparison, "native")), exact)
-        return _Candidate(quantized, len(ignored), agreement)
+        answers = softmax(logits(quantized, photos.comparison, "native"))
+        return _Candidate(quantized, len(ignored), answers, compare(answers, exact))
 
     thin = thin_layers(graph)
     full = without(thin)

@@ -11,6 +11,7 @@ import torch
 from handler import classifier
 from handler.classifier import ImageClassifier
 from handler.cores import Threads
+from handler.engines import torch as torch_engine
 from handler.engines.engine import Engine
 from handler.engines.load import load_engine
 from handler.settings import EngineName, Settings
@@ -25,6 +26,14 @@ def restored_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def graphs_loaded_once() -> Iterator[None]:
+    """PyTorch takes seconds to read a graph that was exported. Who changes one copies it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch_engine, "load_module", cache(torch_engine.load_module))
+        yield
 
 
 @pytest.fixture(scope="session")

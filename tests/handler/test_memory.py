@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from handler.errors import BadRequest, PayloadTooLarge
 from handler.formats.picture import Picture
@@ -40,18 +41,16 @@ def test_one_more_pixel_is_too_many() -> None:
     assert [type(image) for image in admitted] == [Picture, Picture, PayloadTooLarge]
 
 
-# A picture of 25 megapixels, a small one behind it, and how far this process may grow.
+# How far this process may grow, a picture of 25 megapixels and a small one.
 LIMITED = """
 import json, sys
-from PIL import Image
+from pathlib import Path
 from handler.errors import RequestError
 from handler.images import decode
 from handler.memory import limit_growth
 from handler.settings import Settings
-from tests.pictures import encode, noise
 
-pictures = (Image.new("RGBA", size, (1, 2, 3, 77)) for size in ((5000, 5000), (50, 50)))
-large, small = (encode(picture, "PNG", compress_level=1) for picture in pictures)
+large, small = (Path(name).read_bytes() for name in sys.argv[2:])
 decode(small, Settings(), 255)
 limit_growth(int(sys.argv[1]))
 for data in (large, small, large):
@@ -63,13 +62,22 @@ for data in (large, small, large):
 NONE_LEFT = [413, "The server has no memory left for 5,000 x 5,000 pixels: send a smaller picture."]
 
 
+@pytest.fixture(scope="module")
+def large_and_small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("pictures")
+    for side in (5000, 50):
+        Image.new("RGBA", (side, side), (1, 2, 3, 77)).save(folder / f"{side}.png", compress_level=1)
+    return [str(folder / "5000.png"), str(folder / "50.png")]
+
+
 @LINUX
 @pytest.mark.parametrize(
     ("headroom", "outcome"),
     [(50_000_000, NONE_LEFT), (150_000_000, NONE_LEFT), (400_000_000, [5000, 5000]), (0, [5000, 5000])],
 )
-def test_where_memory_ends_an_image_is_refused_and_the_next_is_decoded(headroom: int, outcome: list[object]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(headroom)], cwd=paths.ROOT, capture_output=True, text=True, check=True
-    )
+def test_where_memory_ends_an_image_is_refused_and_the_next_is_decoded(
+    large_and_small: list[str], headroom: int, outcome: list[object]
+) -> None:
+    command = [sys.executable, "-c", LIMITED, str(headroom), *large_and_small]
+    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True)
     assert [json.loads(line) for line in done.stdout.splitlines()] == [outcome, [50, 50], outcome]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -92,6 +93,15 @@ def test_many_outputs_are_not_looked_at(protocols: InferenceProtocols) -> None:
         protocols.read({"body": body}, {"explain": "False"})
 
 
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Python's collector would look through all that these tests imported again and again, for seconds."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
 def test_the_largest_tensor_is_read() -> None:
     """As many images as a request may have, as pixels in nested lists."""
     side = 224

@@ -80,6 +80,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def small_densenet() -> Iterator[None]:
+    from tests.checkpoints import few_layers
+
+    with few_layers():
+        yield
+
+
+@pytest.fixture
 def answering(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Server:
     """What a start returns: a server without a process, which gives every photo the same answer."""
     made = Server(os.getpid(), 0.0, endpoint.folder / "temporary", endpoint)

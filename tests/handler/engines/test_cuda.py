@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from handler.engines import torch as torch_engine
 from handler.engines.batches import FIXED_SIZES, MAX_BATCH, padded_size
 from handler.engines.cuda import HALF, FixedBatches, Forward, Launch, prepare
-from handler.engines.torch import load_module
 from handler.labels import softmax
 from handler.preprocessing import preprocess
 from scripts.model.networks import ARCHITECTURES
@@ -95,14 +95,14 @@ def test_a_launch_uses_the_same_memory_every_time() -> None:
 
 @pytest.fixture(scope="module")
 def densenet(densenet_folder: Path) -> nn.Module:
-    """DenseNet-121 as it was exported. Loading takes seconds: copy it to change it."""
-    return load_module(densenet_folder, CPU)
+    """DenseNet-121 as it was exported. Copy it to change it."""
+    return torch_engine.load_module(densenet_folder, CPU)
 
 
 @pytest.fixture(scope="module")
 def stand_in(stand_in_folder: Path) -> nn.Module:
     """The stand-in as it was exported. Copy it to change it."""
-    return load_module(stand_in_folder, CPU)
+    return torch_engine.load_module(stand_in_folder, CPU)
 
 
 def prepared(module: nn.Module, dtype: torch.dtype) -> Forward:

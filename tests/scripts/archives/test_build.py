@@ -24,10 +24,12 @@ from scripts.errors import CommandError, WeightsError
 from scripts.model.networks import ARCHITECTURES
 from scripts.model.weights import Checkpoint, stand_in
 from scripts.options import MODEL, STAND_IN
-from tests.checkpoints import PROVENANCE, write_embedded
+from tests.checkpoints import PROVENANCE, few_layers, write_embedded
 from tests.conftest import unpack
 from tests.disks import small_disk
 from tests.scripts.archives.archive_files import members, write_archive
+
+pytestmark = pytest.mark.usefixtures("small_densenet")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,8 @@ def flowers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
     written = [tmp_path_factory.mktemp("flowers") / name for name in ("first.pth", "second.pth")]
     for path in written:
-        weights = torchvision.models.densenet121(num_classes=2).state_dict()
+        with few_layers():
+            weights = torchvision.models.densenet121(num_classes=2).state_dict()
         torch.save({"model_state_dict": weights, "class_to_idx": {"rose": 1, "daisy": 0}}, path)
     return written
 

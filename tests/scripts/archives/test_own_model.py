@@ -21,22 +21,14 @@ FLOWERS = ["daisy", "dandelion", "rose", "sunflower", "tulip"]
 SIDE, MEAN, STD = 64, (0.5, 0.4, 0.3), (0.3, 0.4, 0.5)
 
 
-def small_densenet(num_classes: int = 1000) -> nn.Module:
-    """A DenseNet with few layers: what is tried is its head and its settings, and export takes long with many."""
-    network: nn.Module = torchvision.models.DenseNet(block_config=(1, 1, 1, 1), num_classes=num_classes)
-    return network
-
-
 def normalized(pixels: np.ndarray) -> torch.Tensor:
     tensor = torch.tensor(pixels).permute(2, 0, 1)[None] / 255
     return torch.as_tensor(torchvision.transforms.functional.normalize(tensor, MEAN, STD))
 
 
+@pytest.mark.usefixtures("small_densenet")
 @pytest.mark.parametrize("hidden", [True, False])
-def test_it_answers_as_the_network_that_was_trained(
-    hidden: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torchvision.models, "densenet121", small_densenet)
+def test_it_answers_as_the_network_that_was_trained(hidden: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = torchvision.models.densenet121()
     channels = network.classifier.in_features

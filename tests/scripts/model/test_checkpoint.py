@@ -136,15 +136,20 @@ def fine_tuned(head: nn.Module) -> nn.Module:
     return network.eval()
 
 
+CHANNELS = 68  # of small_densenet
 HEADS: dict[str, tuple[nn.Module, Activation]] = {
-    "dropout": (nn.Sequential(nn.Dropout(0.5), nn.Linear(1024, 5)), "relu"),
-    "no bias": (nn.Linear(1024, 5, bias=False), "relu"),
-    "hidden": (nn.Sequential(nn.Linear(1024, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 5)), "relu"),
-    "two hidden": (nn.Sequential(nn.Linear(1024, 9), nn.GELU(), nn.Linear(9, 9), nn.GELU(), nn.Linear(9, 5)), "gelu"),
-    "named": (nn.Sequential(OrderedDict(fc1=nn.Linear(1024, 8), relu=nn.ReLU(), fc2=nn.Linear(8, 5))), "relu"),
+    "dropout": (nn.Sequential(nn.Dropout(0.5), nn.Linear(CHANNELS, 5)), "relu"),
+    "no bias": (nn.Linear(CHANNELS, 5, bias=False), "relu"),
+    "hidden": (nn.Sequential(nn.Linear(CHANNELS, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 5)), "relu"),
+    "two hidden": (
+        nn.Sequential(nn.Linear(CHANNELS, 9), nn.GELU(), nn.Linear(9, 9), nn.GELU(), nn.Linear(9, 5)),
+        "gelu",
+    ),
+    "named": (nn.Sequential(OrderedDict(fc1=nn.Linear(CHANNELS, 8), relu=nn.ReLU(), fc2=nn.Linear(8, 5))), "relu"),
 }
 
 
+@pytest.mark.usefixtures("small_densenet")
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_heads_that_people_put_on(tmp_path: Path, name: str, suffix: str) -> None:
@@ -159,12 +164,13 @@ def test_heads_that_people_put_on(tmp_path: Path, name: str, suffix: str) -> Non
         torch.testing.assert_close(model(pixels)[0], network(model.normalize(pixels)), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("small_densenet")
 @pytest.mark.parametrize(
     ("head", "why"),
     [
-        (nn.Sequential(nn.BatchNorm1d(1024), nn.Linear(1024, 5)), "its head may have linear layers only"),
-        (nn.Sequential(nn.LayerNorm(1024), nn.Linear(1024, 5)), "its head may have linear layers only"),
-        (nn.Sequential(nn.Linear(1024, 8), nn.Linear(9, 5)), "the layers of its head do not fit each other"),
+        (nn.Sequential(nn.BatchNorm1d(CHANNELS), nn.Linear(CHANNELS, 5)), "its head may have linear layers only"),
+        (nn.Sequential(nn.LayerNorm(CHANNELS), nn.Linear(CHANNELS, 5)), "its head may have linear layers only"),
+        (nn.Sequential(nn.Linear(CHANNELS, 8), nn.Linear(9, 5)), "the layers of its head do not fit each other"),
         (
             nn.Sequential(nn.Linear(512, 8), nn.ReLU(), nn.Linear(8, 5)),
             "is not a checkpoint of DenseNet-121: size mismatch",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -69,6 +70,12 @@ def test_the_second_output_is_the_feature_map(folder: Path) -> None:
     pixels = torch.zeros((1, SIDE, SIDE, 3), dtype=torch.uint8)
     outputs: tuple[Tensor, Tensor] = torch.export.load(folder / TORCH_FILE).module()(pixels)
     assert [tuple(output.shape) for output in outputs] == [(1, 5), (1, 8, 8, 8)]
+
+
+def test_no_file_of_this_machine_is_named(folder: Path) -> None:
+    """Two archives of one input are equal to the byte, also where the code lies in another folder."""
+    with zipfile.ZipFile(folder / TORCH_FILE) as file:
+        assert [name for name in file.namelist() if b".py" in file.read(name)] == []
 
 
 def test_node_names_do_not_count_the_process(folder: Path) -> None:

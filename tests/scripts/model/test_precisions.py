@@ -27,7 +27,7 @@ def test_each_precision_is_compared_with_f32(tmp_path: Path, monkeypatch: pytest
     graph = core().read_model(tmp_path / OPENVINO_FILE)
     photos = np.random.default_rng(0).integers(0, 256, (6, SIDE, SIDE, 3), np.uint8)
 
-    measured = measure(graph, graph, photos)
+    measured = measure(graph, graph, photos, {})
 
     assert [one.precision for one in measured] == ["f32", *(["bf16"] if has_bf16() else []), "int8"]
     assert all(one.images_per_second > 0 and one.agreement.photos == 6 for one in measured)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import subprocess
+import shutil
 import sys
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from handler.cores import Threads
 from handler.engines.openvino import OPENVINO_FILE, OpenVinoEngine
 from handler.engines.openvino_runtime import core
 from handler.settings import Settings
-from scripts import paths
 from scripts.errors import CommandError
 from scripts.model import inference, quantize
 from scripts.model.agreement import compare
@@ -61,14 +60,26 @@ def export_tiny(folder: Path, outlier: float = 1.0) -> Any:
     return core().read_model(folder / OPENVINO_FILE)
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny network. Copy it to change it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    export_tiny(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def graph(exported: Path) -> Any:
+    return core().read_model(exported / OPENVINO_FILE)
+
+
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "SECONDS", 0.01)
 
 
 @needs_nncf
-def test_int8_answers_like_f32(tmp_path: Path) -> None:
-    graph = export_tiny(tmp_path)
+def test_int8_answers_like_f32(graph: Any) -> None:
     quantized, report = quantize.quantize(graph, PHOTOS, min_agreement=0)
     assert (report.calibrated_on, report.layers, report.kept) == ("plain images", 5, 1)
     assert len(quantized_layers(quantized)) == 4
@@ -106,48 +117,49 @@ def test_layers_of_few_channels_are_thin(tmp_path: Path) -> None:
 
 
 @needs_nncf
-def test_too_little_agreement_is_refused_with_the_figures(tmp_path: Path) -> None:
+def test_too_little_agreement_is_refused_with_the_figures(graph: Any) -> None:
     with pytest.raises(CommandError, match=r"int8 gives \d.* of 60 photos .* of 5 layers .* asks for 101\.0%"):
-        quantize.quantize(export_tiny(tmp_path), PHOTOS, 1.01)
+        quantize.quantize(graph, PHOTOS, 1.01)
 
 
 @needs_nncf
-def test_the_engine_serves_the_quantized_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export_tiny(tmp_path)
+def test_the_engine_serves_the_quantized_folder(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "quantized"))
     settings, threads = Settings(), Threads(1, 1)
-    before, _ = OpenVinoEngine(tmp_path, settings, threads).infer(PHOTOS.comparison)
-    quantize.quantize_folder(tmp_path, PHOTOS, 0)
-    after, _ = OpenVinoEngine(tmp_path, settings, threads).infer(PHOTOS.comparison)
+    before, _ = OpenVinoEngine(folder, settings, threads).infer(PHOTOS.comparison)
+    quantize.quantize_folder(folder, PHOTOS, 0)
+    after, _ = OpenVinoEngine(folder, settings, threads).infer(PHOTOS.comparison)
     assert compare(after.astype(np.float64), before.astype(np.float64)).top_1 > 0.8
     assert not np.array_equal(after, before)
-    assert [file.name for file in tmp_path.glob("quantized.*")] == []
+    assert [file.name for file in folder.glob("quantized.*")] == []
     assert capsys.readouterr().out == ""
 
 
 @needs_nncf
-def test_equal_input_gives_equal_files(tmp_path: Path) -> None:
-    folders = [tmp_path / "first", tmp_path / "second"]
+def test_equal_input_gives_equal_files(exported: Path, tmp_path: Path) -> None:
+    folders = [Path(shutil.copytree(exported, tmp_path / name)) for name in ("first", "second")]
     for folder in folders:
-        folder.mkdir()
-        export_tiny(folder)
         quantize.quantize_folder(folder, PHOTOS, 0)
     for name in ("model.xml", "model.bin"):
         first, second = ((folder / name).read_bytes() for folder in folders)
         assert first == second, name
 
 
-def test_without_nncf_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nncf_it_says_what_to_install(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantize, "find_spec", {}.get)
     with pytest.raises(CommandError, match=r"NNCF.*pip install -e '\.\[int8\]'"):
-        quantize.quantize(export_tiny(tmp_path), PHOTOS, 0)
+        quantize.quantize(graph, PHOTOS, 0)
 
 
 @needs_nncf
-def test_nncf_reports_to_nobody() -> None:
-    """In a process of its own: NNCF turns its telemetry off by itself if it sees pytest."""
-    code = (
-        "import scripts.model.quantize, nncf\n"
-        "from nncf.telemetry.wrapper import NNCFTelemetryStub, telemetry\n"
-        "assert isinstance(telemetry, NNCFTelemetryStub), telemetry\n"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, check=True, timeout=120)
+def test_nncf_reports_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its module is run anew without pytest in sight, for which it would turn its telemetry off by itself."""
+    found = find_spec("nncf.telemetry.wrapper")
+    assert found
+    assert found.loader
+    wrapper = module_from_spec(found)
+    monkeypatch.delitem(sys.modules, "pytest")
+    found.loader.exec_module(wrapper)
+    assert isinstance(wrapper.telemetry, wrapper.NNCFTelemetryStub)
