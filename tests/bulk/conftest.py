@@ -1,4 +1,4 @@
-"""A model that takes no time, a run of the command, and what it wrote."""
+"""A model that takes no time, a run of the command in a process of its own, and what it wrote."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +16,8 @@ import pytest
 
 from scripts import paths
 from tests.bulk.hosts import STORE_ACCESS, TOKEN, one_machine
-from tests.e2e.support import command_here
 
-# What a process of its own gets, before `access` changes it.
+TIMEOUT_SECONDS = 120
 ENVIRONMENT = dict(os.environ) | {"PYTHONPATH": str(paths.ROOT)}
 
 # It answers with the length of the photo. A photo of the word `slow` takes a while; `deadly` ends the worker, once.
@@ -50,9 +48,9 @@ class Lengths:
 
 @pytest.fixture(scope="session", autouse=True)
 def access() -> Iterator[None]:
-    """Let the command in this process use Ray and the store. Ray reads this when it is imported, so not before."""
+    """Let this process use the store."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (TOKEN | STORE_ACCESS).items():
+        for name, value in STORE_ACCESS.items():
             patch.setenv(name, value)
         yield
 
@@ -85,11 +83,8 @@ def make_photos(folder: Path, number: int, content: bytes) -> Path:
 
 def command(source: Path | str, output: Path | str, archive: Path, *options: str) -> list[str]:
     """Return the command line with two workers at most, since other tests run beside these."""
-    return [sys.executable, "-m", "scripts.bulk", *arguments(source, output, archive, *options)]
-
-
-def arguments(source: Path | str, output: Path | str, archive: Path, *options: str) -> list[str]:
-    return [str(source), str(output), "--archive", str(archive), "--workers", "2", "--json", *options]
+    given = [str(source), str(output), "--archive", str(archive), "--workers", "2", "--json", *options]
+    return [sys.executable, "-m", "scripts.bulk", *given]
 
 
 Bulk = Callable[..., subprocess.CompletedProcess[str]]
@@ -104,17 +99,23 @@ def ray_address() -> Iterator[str]:
 
 
 @pytest.fixture
-def bulk(lengths: Path, ray_address: str, capfd: pytest.CaptureFixture[str]) -> Bulk:
-    """Run densenet bulk to its end, on the Ray that runs already. What Ray's C++ writes counts as said by it."""
+def bulk(lengths: Path, ray_address: str) -> Bulk:
+    """Run densenet bulk to its end, on the Ray that runs already.
+
+    Not in the tests' process, which Ray ends if one of its threads is still busy when the command lets it go.
+    """
 
     def run(
         source: Path | str, output: Path | str, *options: str, archive: Path = lengths
     ) -> subprocess.CompletedProcess[str]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Ray's about itself
-            done = command_here("bulk", *arguments(source, output, archive, "--address", ray_address, *options))
-        done.stderr += capfd.readouterr().err
-        return done
+        return subprocess.run(
+            command(source, output, archive, "--address", ray_address, *options),
+            cwd=paths.ROOT,
+            env=ENVIRONMENT | TOKEN | STORE_ACCESS,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+        )
 
     return run
 

@@ -107,7 +107,7 @@ def start(three: Cluster, photos: Path, lengths: Path, shared: Path, tmp_path: P
     return lambda workers: Run(three, photos, lengths, shared / tmp_path.name, tmp_path / "log", workers)
 
 
-def test_the_command_is_killed_and_run_again_then_the_store_refuses_to_be_written_and_a_worker_is_killed(
+def test_a_run_that_loses_its_command_its_store_and_a_worker(
     start: Start, three: Cluster, shared: Path, pytestconfig: pytest.Config, record_property: Record
 ) -> None:
     run = start(2)

@@ -164,7 +164,9 @@ def test_a_second_signal_ends_it_at_once(pair: tuple[Server, Gateway]) -> None:
 
 def tell_twice(usual: object) -> None:
     """Send this process two SIGTERMs, once it no longer handles them as usual."""
+    deadline = time.monotonic() + END_SECONDS
     while signal.getsignal(signal.SIGTERM) == usual:
+        assert time.monotonic() < deadline, "it handles SIGTERM as if it did not supervise"
         time.sleep(POLL_SECONDS)
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGTERM)
