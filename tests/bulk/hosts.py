@@ -23,7 +23,7 @@ from scripts import paths
 from tests.hosts.network import Machine, network
 from tests.ports import free_port_range
 
-# It is not imported here: it reads the variables of conftest.py's `access` when it is.
+# It is not imported to find that out: these tests use it in other processes.
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install -e '.[bulk]'")
 
 PORT = 6379
