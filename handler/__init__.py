@@ -11,7 +11,8 @@
     images, memory, operations                                      bytes to RGB; predict and explain
     payload, responses, explanations, preprocessing, formats, engines
     cores, parameters, metrics
-    settings, card, labels
+    settings, labels
+    card
     errors, context
 
 Pictures and engines know nothing of requests: `decoding` is where the two meet.

@@ -6,12 +6,14 @@ import dataclasses
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from handler.errors import ArchiveError
 
 CARD_FILE = "model-card.json"
 Interpolation = Literal["bilinear", "bicubic"]
+# Of the classes either one is true, and a softmax gives their probabilities, or each is by itself (sigmoid).
+Task = Literal["single-label", "multi-label"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class ModelCard:
     built_with: dict[str, str]
     quantization: dict[str, Any] | None = None
     heatmaps: bool = True  # whether the head is one linear layer, which explanations need
+    task: Task = "single-label"
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise ArchiveError(f"The task must be {' or '.join(get_args(Task))}, not {self.task!r}.")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -18,9 +18,9 @@ from handler.context import Context
 from handler.cores import threads_per_worker
 from handler.decoding import Decoder, Pixels
 from handler.engines.load import load_engine
-from handler.errors import ArchiveError, RequestError
+from handler.errors import ArchiveError, NotANumber, RequestError
 from handler.explanations import Head
-from handler.labels import LABELS_FILE, Labels, softmax
+from handler.labels import ACTIVATIONS, LABELS_FILE, Labels
 from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
 from handler.operations import Explain, Inferred, Predict
 from handler.protocols.address import Address, asks_for_card, recognize
@@ -30,6 +30,11 @@ from handler.protocols.torchserve import TorchServeProtocol
 from handler.requests import RefusedRequest, Request
 from handler.responses import Response
 from handler.settings import Settings
+
+NO_NUMBER = (
+    "The model's answer to this photo is NaN or infinite: send another photo, and build the archive again if it happens "
+    "to all."
+)
 
 logger = logging.getLogger("handler.classifier")  # TorchServe imports this file as `classifier`
 
@@ -49,7 +54,7 @@ class ImageClassifier:
         config = context.model_yaml_config or {}
         self.settings = Settings.from_config(config)
         self.card = ModelCard.read(folder)
-        self.labels = Labels.read(folder / LABELS_FILE)
+        self.labels = Labels.read(folder / LABELS_FILE, self.card.task)
         if len(self.labels) != self.card.classes:
             raise ArchiveError(
                 f"{LABELS_FILE} has {len(self.labels)} classes and the model {self.card.classes}: rebuild the archive."
@@ -94,7 +99,7 @@ class ImageClassifier:
             return self.decoder.decode(images)
 
     def inference(self, pixels: list[Pixels | RequestError], *, features: bool) -> list[Inferred | RequestError]:
-        """Infer the good images as one batch; an error stays in its place."""
+        """Infer the good images as one batch; an error stays in its place, and NaN becomes one."""
         good = [image for image in pixels if not isinstance(image, RequestError)]
         if not good:
             return [image for image in pixels if isinstance(image, RequestError)]
@@ -102,7 +107,10 @@ class ImageClassifier:
         with self.metrics.timed(INFERENCE):
             logits, maps = self.engine.infer(batch, features=features)
         self.metrics.add(BATCH, len(batch))
-        inferred = map(Inferred, batch, softmax(logits), maps)
+        finite = np.isfinite(logits).all(axis=1)
+        probabilities = ACTIVATIONS[self.card.task](np.where(finite[:, None], logits, 0))
+        answered = map(Inferred, batch, probabilities, maps)
+        inferred = (one if good else NotANumber(NO_NUMBER) for one, good in zip(answered, finite, strict=True))
         return [image if isinstance(image, RequestError) else next(inferred) for image in pixels]
 
     def postprocess(self, requests: list[Request], outcomes: list[Inferred | RequestError]) -> list[Response]:

@@ -5,6 +5,7 @@
     │   ├── BadRequest            400  no image, empty, corrupt, malformed
     │   ├── PayloadTooLarge       413  too many bytes, pixels or images
     │   ├── UnsupportedMediaType  415  not an image format we accept
+    │   ├── NotANumber            500  the model's answer to it is NaN or infinite
     │   └── ServiceUnavailable    503  no time left to decode it
     └── ArchiveError              the archive contradicts itself: the worker stops while loading
 
@@ -37,6 +38,10 @@ class PayloadTooLarge(RequestError):
 
 class UnsupportedMediaType(RequestError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class NotANumber(RequestError):
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class ServiceUnavailable(RequestError):

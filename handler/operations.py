@@ -53,13 +53,17 @@ class Operation(Protocol):
 
 @dataclass(frozen=True)
 class Predict:
-    """The best classes of an image."""
+    """The best classes of an image, or with a multi-label model all that are on it."""
 
     labels: Labels
     known_parameters: ClassVar[tuple[str, ...]] = PREDICTION
     needs_features: ClassVar[bool] = False
 
     def answer(self, inferred: Inferred, parameters: Parameters) -> dict[str, Any]:
+        if self.labels.task == "multi-label":
+            there = self.labels.at_least(inferred.probabilities, parameters.min_probability)
+            [best] = self.labels.top_k(inferred.probabilities, 1)
+            return responses.findings(there, best)
         return responses.prediction(self.labels.top_k(inferred.probabilities, parameters.top_k), parameters)
 
     def writer(self, payload: Payload, headers: Mapping[str, Any]) -> Writer:  # noqa: ARG002 - always JSON

@@ -52,7 +52,7 @@ def check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
 
 def choose(given: Mapping[str, Any], settings: Settings, labels: Labels) -> Parameters:
     """Check the parameters given and add the defaults; if one is given twice, the last counts. Raises BadRequest."""
-    chosen = Parameters(min(settings.top_k, len(labels)), settings.threshold(len(labels)))
+    chosen = Parameters(min(settings.top_k, len(labels)), settings.threshold(len(labels), labels.task))
     for name, value in given.items():
         text = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
         match parameter_name(name):

@@ -22,6 +22,7 @@ ERROR_TYPES = {
     HTTPStatus.BAD_REQUEST: "BadRequestException",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "RequestEntityTooLargeException",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "UnsupportedMediaTypeException",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "InternalServerException",
     HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailableException",
 }
 
@@ -39,19 +40,29 @@ class Response:
 def prediction(predictions: list[Prediction], parameters: Parameters) -> dict[str, Any]:
     """Answer one image. `predictions` is ranked, best first; the best decides whether it is recognized."""
     best = predictions[0]
-    recognized = best.probability >= parameters.min_probability
-    fields: dict[str, Any] = {
+    listed = {"predictions": _listed(predictions)} if parameters.top_k > 1 else {}
+    return _best(best, best.probability >= parameters.min_probability) | listed
+
+
+def findings(there: list[Prediction], best: Prediction) -> dict[str, Any]:
+    """Answer one image of a multi-label model with all classes that are on it; `best` is the likeliest of all."""
+    return _best(best, bool(there)) | {"predictions": _listed(there)}
+
+
+def _best(best: Prediction, recognized: bool) -> dict[str, Any]:
+    return {
         "class_id": best.class_id if recognized else None,
         "class_name": best.class_name if recognized else None,
         "probability": _rounded(best.probability),
         "recognized": recognized,
     }
-    if parameters.top_k > 1:
-        fields["predictions"] = [
-            {"class_id": p.class_id, "class_name": p.class_name, "probability": _rounded(p.probability)}
-            for p in predictions
-        ]
-    return fields
+
+
+def _listed(predictions: list[Prediction]) -> list[dict[str, Any]]:
+    return [
+        {"class_id": one.class_id, "class_name": one.class_name, "probability": _rounded(one.probability)}
+        for one in predictions
+    ]
 
 
 def explanation(explained: Prediction, best: float, parameters: Parameters, overlay: str) -> dict[str, Any]:
@@ -94,7 +105,8 @@ def items(results: list[Result]) -> list[dict[str, Any]]:
 def encode(content: Any) -> bytes:
     """Write JSON in the fewest bytes, other scripts as they are, without \\u escapes."""
     # A message may quote half a surrogate pair, which JSON allows a client to send and UTF-8 cannot hold.
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode(errors="replace")
 
 
 def _rounded(probability: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
+from handler.card import Task
 from handler.errors import ArchiveError
 
 Precision = Literal["auto", "f32"]
@@ -14,6 +15,7 @@ JpegDecode = Literal["exact", "scaled"]
 Threshold = float | Literal["auto"]
 CHOICES = {"engine": EngineName, "precision": Precision, "jpeg_decode": JpegDecode}
 
+LIKELIER_THAN_NOT = 0.5  # of a class that is true or not whatever the others are
 ABOVE_CHANCE = 0.2  # gives the threshold that was measured for ImageNet's 1000 classes (docs/decisions.md)
 
 
@@ -52,14 +54,18 @@ class Settings:
             if not valid:
                 raise ArchiveError(f"Set handler.{field.name} in model-config.yaml to {expected}; it is {value!r}.")
 
-    def threshold(self, classes: int) -> float:
+    def threshold(self, classes: int, task: Task = "single-label") -> float:
         """Return the probability, 0 to 1, from which an image counts as recognized by a model of this many classes.
+
+        A multi-label model says of each class alone whether it is there, and there 0.5 is `auto`.
 
         `auto` is a fifth of the way from chance to certainty, to two decimals: a guess is right one time in `classes`,
         so what is far above chance among 1000 classes (0.2) is chance itself among five. Chance-corrected agreement
         is scaled the same way (Cohen 1960, https://doi.org/10.1177/001316446002000104).
         """
         if self.min_probability == "auto":
+            if task == "multi-label":
+                return LIKELIER_THAN_NOT
             chance = 1 / classes
             return round(chance + ABOVE_CHANCE * (1 - chance), 2)
         return self.min_probability

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from handler.card import Interpolation
+from handler.card import Interpolation, Task
 from scripts import paths
 from scripts.archives.build import build_model
 from scripts.archives.model_store import FIRST_VERSION
@@ -60,6 +60,16 @@ def archive(
         Activation | None,
         typer.Option(help="What is between the layers of a head with several.", show_default="relu"),
     ] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            help="single-label: a photo has one class (softmax). multi-label: it may have several (sigmoid).",
+            show_default="what the checkpoint shows, or single-label",
+        ),
+    ] = None,
+    weights_key: Annotated[
+        str | None, typer.Option(help="The weights to take from a checkpoint with several, such as model_ema.")
+    ] = None,
     resize: Annotated[int | None, typer.Option(help="Pixels of a photo's shorter side.", show_default=OWN)] = None,
     crop: Annotated[int | None, typer.Option(help="Pixels of the square that is cut out.", show_default=OWN)] = None,
     interpolation: Annotated[Interpolation | None, typer.Option(help="How to resize.", show_default=OWN)] = None,
@@ -80,6 +90,8 @@ def archive(
         min_agreement=min_agreement,
         architecture=architecture,
         activation=activation,
+        task=task,
+        weights_key=weights_key,
         preprocessing={name: value for name, value in given.items() if value is not None},
     )
     build_model(spec, model_store, overwrite=overwrite)

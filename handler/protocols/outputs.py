@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from handler.card import ModelCard
+from handler.card import ModelCard, Task
 from handler.errors import BadRequest, RequestError
 from handler.parameters import shown
 from handler.protocols.tensors import Datatype, to_binary
@@ -46,7 +46,7 @@ class OutputTensors:
     def _tensors(self, answers: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bytes]:
         tensors, binary = [], b""
         for name, is_binary in self.binary.items():
-            shape, values = _values(name, answers, self.top_k)
+            shape, values = _values(name, answers, self.top_k, self.card.task)
             tensor: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name], "shape": shape}
             if is_binary:
                 written = to_binary(values, OUTPUTS[name])
@@ -94,8 +94,16 @@ def read_flag(value: Any, name: str) -> bool:
     return value
 
 
-def _values(name: str, answers: list[dict[str, Any]], top_k: int) -> tuple[list[int], list[Any]]:
-    """Shape and flat values of an output: [N, top_k] if several predictions an image were asked for, else [N]."""
+def _values(name: str, answers: list[dict[str, Any]], top_k: int, task: Task) -> tuple[list[int], list[Any]]:
+    """Shape and flat values of an output: [N, top_k] if several predictions an image were asked for, else [N].
+
+    A multi-label model's are [N, most classes on one of the images]; a row with fewer ends in empty ones.
+    """
+    if task == "multi-label" and name != "recognized":
+        rows = [[prediction[name] for prediction in answer["predictions"]] for answer in answers]
+        width = max(map(len, rows))
+        padding = 0.0 if OUTPUTS[name] == "FP32" else ""
+        return [len(answers), width], [value for row in rows for value in [*row, *[padding] * (width - len(row))]]
     if name == "recognized" or top_k == 1:
         # Bytes cannot be null: an image that is not recognized has an empty class.
         return [len(answers)], ["" if answer[name] is None else answer[name] for answer in answers]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.status import Status
 
+from handler.card import ModelCard
+
 from scripts.archives import pack
 from scripts.archives.build_command import BuildCommand
 from scripts.archives.model_store import file_name, refuse_another_model
@@ -18,6 +20,7 @@ from scripts.console import err, note, warn
 from scripts.errors import CommandError
 from scripts.files import check_space
 from scripts.model import notice
+from scripts.model.formats import identify
 
 COPIES = 10  # of the checkpoint's bytes in the temporary folder, at most: two graphs in four stages, and some reserve
 
@@ -34,17 +37,23 @@ def build_model(spec: ModelSpec, model_store: Path, *, overwrite: bool = False, 
     if not overwrite:
         target = model_store / file_name(spec.model, spec.version)
         refuse_another_model(target, spec.model, spec.version, checkpoint.sha256)
-    path = build(spec, sources, model_store)
+    path, card = build(spec, sources, model_store)
     BuildCommand.of(spec.options(checkpoint.path, model_store), stand_in=not chosen).write(path)
     note(f"Built {path} ({path.stat().st_size / 1e6:.0f} MB), weights from {checkpoint.source}.")
     if said := notice.of_weights(checkpoint.on_card()):
         warn(said)
+    if checkpoint.own:
+        note(notice.of_task(card, spec.task is None))
+        note(notice.of_preprocessing(card.preprocessing))
     return path
 
 
 def find_sources(spec: ModelSpec) -> Sources:
     """Find the network, the weights and what int8 needs. Raises CommandError, or WeightsError."""
     graph_step = step_of(spec.precision, spec.calibrate, spec.min_agreement)
+    given = Path(spec.weights)
+    if given.exists():
+        identify(given)
     from scripts.model import networks, weights  # they import torch, which takes seconds
 
     has_checkpoint = spec.weights != "auto"
@@ -55,8 +64,11 @@ def find_sources(spec: ModelSpec) -> Sources:
     return Sources(architecture, checkpoint, graph_step)
 
 
-def build(spec: ModelSpec, sources: Sources, model_store: Path) -> Path:
-    """Build an archive and return its path. It appears in the model store whole or not at all. Raises CommandError."""
+def build(spec: ModelSpec, sources: Sources, model_store: Path) -> tuple[Path, ModelCard]:
+    """Build an archive and return its path and its card. It appears in the model store whole or not at all.
+
+    Raises CommandError.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="densenet-archive-") as name,
         Status(f"Reading {sources.checkpoint.path.name}", console=err) as status,
@@ -65,13 +77,13 @@ def build(spec: ModelSpec, sources: Sources, model_store: Path) -> Path:
         needed = COPIES * sources.checkpoint.path.stat().st_size
         check_space(folder, needed, "Building the archive", "set TMPDIR to another folder")
         staged = folder / "staged"
-        stage(spec, sources, staged, status)
+        card = stage(spec, sources, staged, status)
         status.update("Packing the archive")
         config = pack.config_with(setting_of(spec.precision), folder)
         packed = pack.run_archiver(spec.model, spec.version, staged, config, folder)
         normalized = folder / "normalized.mar"
         pack.normalize(packed, normalized)
-        return pack.publish(normalized, model_store / file_name(spec.model, spec.version))
+        return pack.publish(normalized, model_store / file_name(spec.model, spec.version)), card
 
 
 def prepare(model_store: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from handler.card import Task
 from scripts.archives.model_store import FIRST_VERSION
 from scripts.archives.precision import ArchivePrecision
 from scripts.errors import CommandError
@@ -35,6 +36,8 @@ class ModelSpec:
     min_agreement: float | None = None
     architecture: str | None = None
     activation: Activation | None = None
+    task: Task | None = None
+    weights_key: str | None = None
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -61,6 +64,8 @@ class ModelSpec:
             "precision": self.precision,
             "architecture": self.architecture,
             "activation": self.activation,
+            "task": self.task,
+            "weights-key": self.weights_key,
             **self.preprocessing,
             "calibrate": self.calibrate and self.calibrate.resolve(),
             "min-agreement": self.min_agreement,

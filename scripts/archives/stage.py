@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from rich.status import Status
 
-from handler.card import ModelCard
+from handler.card import ModelCard, Task
 from handler.labels import LABELS_FILE
 from scripts.archives import pack
 from scripts.archives.precision import GraphStep
 from scripts.archives.spec import ModelSpec
-from scripts.console import warn
+from scripts.console import note, warn
+from scripts.errors import CommandError
 from scripts.model import class_names
 
 if TYPE_CHECKING:  # torch takes seconds to import, which only building an archive has to wait for
@@ -34,15 +35,32 @@ class Sources:
     graph_step: GraphStep | None
 
 
-def stage(spec: ModelSpec, sources: Sources, folder: Path, status: Status) -> None:
-    """Put all that the archive holds beside its entry and its settings into a new folder. Raises CommandError."""
-    from scripts.model.checkpoint import load_network
+def stage(spec: ModelSpec, sources: Sources, folder: Path, status: Status) -> ModelCard:
+    """Put all that the archive holds beside its entry and its settings into a new folder, and return its card.
+
+    Raises CommandError.
+    """
+    from scripts.model import checkpoint as checkpoints
+    from scripts.model import tasks
     from scripts.model.export import export
     from scripts.model.heads import HiddenLayers
+    from scripts.model.inference import check_finite
     from scripts.model.networks import ServingModel, calibrated
 
     architecture, checkpoint = sources.architecture, sources.checkpoint
-    backbone, head = load_network(checkpoint.path, architecture)
+    weights = checkpoints.read(checkpoint.path, architecture, spec.weights_key)
+    if weights.others:
+        note(
+            f"{checkpoint.path.name} holds several sets of weights: {weights.found.key or 'the outermost'} is taken, "
+            f"and --weights-key {weights.others[0]} takes another."
+        )
+    backbone, head = checkpoints.build(weights, architecture)
+    task = tasks.decide(spec.task, weights, architecture.classifier_key, head.out_features)
+    if sources.graph_step and task == "multi-label":
+        raise CommandError(
+            "int8 is judged by each photo's first class, and a multi-label model may give several: build it with "
+            "--precision f32, or leave out --precision."
+        )
     head = calibrated(head, checkpoint.temperature)
     heatmaps = not isinstance(head, HiddenLayers)
     if not heatmaps:
@@ -50,19 +68,30 @@ def stage(spec: ModelSpec, sources: Sources, folder: Path, status: Status) -> No
             f"The head has hidden layers, with {architecture.activation} between them (--activation names another; a "
             "checkpoint does not say which), and such a model gives no heatmaps."
         )
-    names = class_names.find(spec.labels, checkpoint.path, head.out_features)
+    names = class_names.find(spec.labels, checkpoint.path, head.out_features, task)
+    if head.out_features == 1 and len(names) == 2:
+        head = tasks.as_two(head, task)
+    model = ServingModel(backbone, head, architecture.preprocessing)
+    check_finite(model, architecture.preprocessing, checkpoint.path)
     pack.stage_handler(folder)
     (folder / LABELS_FILE).write_text(class_names.render(names), encoding="utf-8")
     status.update(f"Exporting {architecture.title} for PyTorch and OpenVINO (about 20 s)")
-    export(ServingModel(backbone, head, architecture.preprocessing), architecture.preprocessing.crop, folder)
-    card = make_card(architecture, checkpoint, head.out_features, spec.version, heatmaps)
+    export(model, architecture.preprocessing.crop, folder)
+    card = make_card(architecture, checkpoint, head.out_features, spec.version, heatmaps, task)
     step = sources.graph_step
     quantization = step(folder, card.preprocessing, status.update) if step else None
-    replace(card, quantization=quantization).write(folder)
+    card = replace(card, quantization=quantization)
+    card.write(folder)
+    return card
 
 
 def make_card(
-    architecture: Architecture, checkpoint: Checkpoint, classes: int, version: str, heatmaps: bool = True
+    architecture: Architecture,
+    checkpoint: Checkpoint,
+    classes: int,
+    version: str,
+    heatmaps: bool = True,
+    task: Task = "single-label",
 ) -> ModelCard:
     built_with = {package: installed(package) for package in PACKAGES} | {"python": platform.python_version()}
     return ModelCard(
@@ -74,4 +103,5 @@ def make_card(
         preprocessing=architecture.preprocessing,
         built_with=built_with,
         heatmaps=heatmaps,
+        task=task,
     )

@@ -1,49 +1,73 @@
-"""Read a checkpoint without unpickling objects, and build its network."""
+"""Read a checkpoint without unpickling objects, and build its network: format -> content -> state_dict -> network."""
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from scripts.errors import WeightsError
+from scripts.model import pickles, state_dicts
+from scripts.model.formats import identify
 from scripts.model.heads import HiddenLayers, StateDict, rename_layers
 from scripts.model.networks import Architecture
+from scripts.model.state_dicts import Found, NotOne
 
-# Where training programs put the state_dict: timm and PyTorch Lightning, this project, PyTorch's tutorial, others.
-WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
-# Where they put the classes: torchvision's ImageFolder calls them so.
-CLASS_KEYS = ("class_to_idx", "classes", "class_names")
+# Where training programs put the classes: torchvision's ImageFolder, PyTorch's tutorials, Hugging Face, OpenMMLab.
+CLASS_KEYS = ("class_to_idx", "classes", "class_names", "idx_to_class", "id2label", "label_names", "CLASSES")
+# What they put these into, if not beside the state_dict.
+CLASS_HOLDERS = ("hyper_parameters", "hparams", "args", "config", "meta")
 
 
-def load(path: Path, architecture: Architecture) -> StateDict:
-    """Read a state_dict from .pth or .safetensors and rename its keys to those that torchvision uses today.
+@dataclass(frozen=True)
+class Weights:
+    """A network's tensors in float32, under torchvision's present names, as `found` in the file.
 
-    Accepts the old key form of the official file (`denselayer1.norm.1.weight`), a state_dict under one of WRAPPERS,
-    any prefix (`module.` of DataParallel, `model.` of Lightning), half precision, and a head that is a Sequential.
-    Raises WeightsError if the file is damaged, pickled or of another architecture.
+    `others` are the keys of further sets of weights in it.
     """
-    weights = _read(path)
-    for wrapper in WRAPPERS:
-        inner = weights.get(wrapper)
-        weights = inner if isinstance(inner, dict) else weights
-    tensors = {str(key): value.float() for key, value in weights.items() if isinstance(value, torch.Tensor)}
-    tensors = _without_prefix(tensors, path, architecture)
-    tensors = {_current_key(key): value for key, value in tensors.items()}
+
+    path: Path
+    tensors: StateDict
+    found: Found
+    others: tuple[str, ...]
+
+
+def read(path: Path, architecture: Architecture, weights_key: str | None = None) -> Weights:
+    """Read the tensors of one network and rename their keys to those that torchvision uses today.
+
+    Accepts the old key form of the official file (`denselayer1.norm.1.weight`), a state_dict at any depth, any prefix
+    of its keys, any floating-point type, and a head that is a Sequential. `weights_key` names the state_dict to take
+    if there are several. Raises WeightsError if the file is damaged, another format, pickled or of another
+    architecture, or if a number in it is not finite.
+    """
+    content, stand_ins = _content(path)
+    found = state_dicts.find(content, architecture.features_key)
+    if not found and stand_ins:
+        raise WeightsError(pickles.refusal(path, stand_ins))
+    try:
+        chosen = state_dicts.choose(found, weights_key)
+    except NotOne as error:
+        raise WeightsError(_not_one(path, architecture, content, error.keys, weights_key)) from error
+    tensors = {_current_key(key): _float(path, key, value) for key, value in chosen.tensors.items()}
     try:
         tensors = rename_layers(tensors, architecture.classifier_key)
     except ValueError as error:
         raise WeightsError(f"{path} cannot be served as {architecture.title}: {error}") from error
     if architecture.classifier_key not in tensors:
-        raise WeightsError(
-            f"{path} is not a checkpoint of {architecture.title} (it has no {architecture.classifier_key}): "
-            "give one of that architecture, or choose another with --architecture."
-        )
-    return tensors
+        raise WeightsError(_no_head(path, architecture))
+    others = tuple(one.key for one in found if one is not chosen)
+    return Weights(path, tensors, chosen, others)
+
+
+def load(path: Path, architecture: Architecture) -> StateDict:
+    """Return the tensors alone. Raises WeightsError."""
+    return read(path, architecture).tensors
 
 
 def load_network(path: Path, architecture: Architecture) -> tuple[torch.nn.Module, torch.nn.Linear]:
@@ -51,12 +75,18 @@ def load_network(path: Path, architecture: Architecture) -> tuple[torch.nn.Modul
 
     Returns the feature extractor and the head. Raises WeightsError.
     """
-    weights = load(path, architecture)
+    return build(read(path, architecture), architecture)
+
+
+def build(weights: Weights, architecture: Architecture) -> tuple[torch.nn.Module, torch.nn.Linear]:
+    """Build the network from its tensors. Raises WeightsError if they are not those that it has."""
     try:
-        backbone, head = architecture.build(weights)
-    except RuntimeError as error:
-        first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
-        raise WeightsError(f"{path} is not a checkpoint of {architecture.title}: {first[:200]}") from error
+        backbone, head = architecture.build(weights.tensors)
+    except ValueError as error:
+        raise WeightsError(
+            f"{weights.path} is not a checkpoint of {architecture.title} ({error}): give one of that architecture, or "
+            "choose another with --architecture."
+        ) from error
     if isinstance(head, HiddenLayers):
         head.activation = architecture.activation
     return backbone.eval(), head.eval()
@@ -64,63 +94,82 @@ def load_network(path: Path, architecture: Architecture) -> tuple[torch.nn.Modul
 
 def classes_in(path: Path) -> object | None:
     """Return what a checkpoint says of its classes, in any form, or None. Raises WeightsError for a damaged file."""
-    content = _read(path)
-    return next((content[key] for key in CLASS_KEYS if isinstance(content.get(key), dict | list | tuple)), None)
+    content, _ = _content(path)
+    held = (content.get(name) for name in CLASS_HOLDERS)
+    for level in (content, *(one if isinstance(one, Mapping) else getattr(one, "__dict__", {}) for one in held)):
+        for key in CLASS_KEYS:
+            said = _plain(level.get(key))
+            if isinstance(said, dict | list | tuple):
+                return said
+    return None
 
 
-def _read(path: Path) -> dict[str, object]:
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(_pickled(path, str(error))) from error
-    # torch.load raises many kinds of exceptions for bytes that are no checkpoint: RuntimeError, KeyError, ...
-    except Exception as error:
-        if _is_torchscript(path):
-            raise WeightsError(
-                f"{path} is a TorchScript program and not a checkpoint: save torch.jit.load({path.name!r}).state_dict()"
-                " with torch.save and give that file."
-            ) from error
-        raise WeightsError(f"{path} is damaged or no checkpoint: fetch or save it again.") from error
+def _content(path: Path) -> tuple[Mapping[str, object], list[str]]:
+    """Return what a file holds, and the names of classes in it that were not loaded."""
+    if identify(path) == "safetensors":
+        try:
+            return load_file(path), []
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"{path} is damaged or no checkpoint: fetch or save it again.") from error
+    content, stand_ins = pickles.load(path)
+    if isinstance(content, pickles.StandIn):
+        raise WeightsError(pickles.refusal(path, stand_ins))
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds no state_dict: save model.state_dict() and give that.")
-    return content
+    return content, stand_ins
 
 
-def _pickled(path: Path, error: str) -> str:
-    """Say what torch.load refused to unpickle."""
-    refused = re.search(r"GLOBAL (\S+)", error)
-    if not refused:
-        return (
-            f"{path} holds pickled objects and not only tensors, or is damaged: save model.state_dict() and give that."
+def _float(path: Path, key: str, value: torch.Tensor) -> torch.Tensor:
+    """Convert one tensor to float32; the counters of batch normalization are whole numbers. Raises WeightsError."""
+    whole = value.is_quantized or not value.is_floating_point()
+    if whole and not key.endswith("num_batches_tracked"):
+        raise WeightsError(
+            f"{path} holds quantized or whole-number weights ({key} is {str(value.dtype).removeprefix('torch.')}): "
+            "give the floating-point checkpoint that it was made from; --precision int8 quantizes it here."
         )
+    converted = value.float()
+    if not bool(torch.isfinite(converted).all()):
+        raise WeightsError(
+            f"{path} holds weights that are NaN or infinite, the first of them in {key}: its training diverged, or it "
+            "was saved in too few bits; give a checkpoint of an earlier epoch."
+        )
+    return converted
+
+
+def _not_one(
+    path: Path, architecture: Architecture, content: Mapping[str, object], keys: list[str], weights_key: str | None
+) -> str:
+    """Say why there is not one set of weights to take."""
+    names = ", ".join(key or "no prefix" for key in keys)
+    if not keys:
+        there = [str(key) for key in content][:4]
+        seen = f"; at its top are {', '.join(there)}" if there else "; it is empty"
+        return (
+            f"{path} is not a checkpoint of {architecture.title} (it has no {architecture.classifier_key} and no key "
+            f"with {architecture.features_key}{seen}): give one of that architecture, or choose another with "
+            "--architecture."
+        )
+    if weights_key is not None:
+        return f"{path} holds no one network under --weights-key {weights_key}: give one of {names}."
+    return f"{path} holds several networks ({names}): choose one with --weights-key."
+
+
+def _no_head(path: Path, architecture: Architecture) -> str:
     return (
-        f"{path} holds pickled objects and not only tensors ({refused[1]}), and loading them would run code: where the "
-        "model was trained, save model.state_dict() with torch.save and give that file."
+        f"{path} is not a checkpoint of {architecture.title} (it has no {architecture.classifier_key}): "
+        "give one of that architecture, or choose another with --architecture."
     )
 
 
-def _is_torchscript(path: Path) -> bool:
-    """Recognize what torch.jit.save writes: a zip file with code in it."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as file:
-        return any(re.match(r"[^/]+/code/", name) for name in file.namelist())
-
-
-def _without_prefix(tensors: StateDict, path: Path, architecture: Architecture) -> StateDict:
-    """Keep the network's own tensors and drop the prefix that a wrapper put before their keys.
-
-    Beside them a wrapper may hold others, such as the weights of a loss. Raises WeightsError for several networks.
-    """
-    found = (re.match(rf"(.*\.)?{re.escape(architecture.features_key)}", key) for key in tensors)
-    prefixes = sorted({match[1] or "" for match in found if match})
-    if len(prefixes) > 1:
-        names = ", ".join(prefix or "no prefix" for prefix in prefixes)
-        raise WeightsError(f"{path} holds several networks ({names}): save the state_dict of one.")
-    prefix = prefixes[0] if prefixes else ""
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+def _plain(value: object) -> object:
+    """Turn arrays, tensors and their numbers, in a list or a mapping too, into Python's own."""
+    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else list(map(_plain, value))
+    return value
 
 
 def _current_key(key: str) -> str:

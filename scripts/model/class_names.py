@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from handler.card import Task
 from scripts import paths
 from scripts.errors import CommandError
 
@@ -31,9 +32,10 @@ def read(path: Path) -> ClassNames:
         raise CommandError(f"{path} does not name the classes ({error}): {FORMS}.") from error
 
 
-def find(labels: Path | None, checkpoint: Path, classes: int) -> ClassNames:
+def find(labels: Path | None, checkpoint: Path, classes: int, task: Task = "single-label") -> ClassNames:
     """Read the class names from a labels file, or else from the checkpoint, or else take ImageNet's.
 
+    One output that tells two classes apart has two names; a multi-label model's may have one.
     Raises CommandError if they cannot be read, or are not as many as the checkpoint's classes.
     """
     from scripts.model.checkpoint import classes_in  # torch takes seconds to import
@@ -44,6 +46,8 @@ def find(labels: Path | None, checkpoint: Path, classes: int) -> ClassNames:
         names = parse(said) if said else read(source)
     except ValueError as error:
         raise CommandError(f"{source} does not name its classes well ({error}): name them with --labels.") from error
+    if classes == 1 and (len(names) == 2 or task == "single-label"):
+        classes = 2
     if len(names) != classes:
         raise CommandError(
             f"{source} names {len(names)} classes and the checkpoint has {classes}: give its own labels with --labels."

@@ -1,15 +1,25 @@
-"""A graph that was not packed yet, on this machine: its answers and its speed."""
+"""A model that was not packed yet, on this machine: its answers and its speed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handler.card import Preprocessing
 from handler.engines.openvino_runtime import core, openvino
+from handler.images import decode
+from handler.preprocessing import preprocess
+from handler.settings import Settings
+from scripts import paths
+from scripts.errors import WeightsError
+
+if TYPE_CHECKING:
+    from scripts.model.networks import ServingModel
 
 # Of what is not int8: "native" is what OpenVINO chooses, bf16 if the processor has it.
 Arithmetic = Literal["native", "f32"]
@@ -27,6 +37,20 @@ def compile_graph(graph: Any, arithmetic: Arithmetic, threads: int = 0) -> Any:
     if arithmetic == "f32":
         config[properties.hint.inference_precision()] = openvino.Type.f32
     return core().compile_model(graph, "CPU", config)
+
+
+def check_finite(model: ServingModel, spec: Preprocessing, checkpoint: Path) -> None:
+    """Raise WeightsError if the model's answer to the sample photo is NaN or infinite, although its weights are not."""
+    import torch
+
+    photo = decode(paths.SAMPLE_PHOTO.read_bytes(), Settings(), spec.resize)
+    with torch.inference_mode():
+        answer, _ = model.eval()(torch.tensor(preprocess(photo, spec))[None])
+    if not bool(torch.isfinite(answer).all()):
+        raise WeightsError(
+            f"{checkpoint} gives answers that are NaN or infinite to {paths.SAMPLE_PHOTO.name}: its training diverged, "
+            "or it is damaged; give a checkpoint of an earlier epoch."
+        )
 
 
 def logits(graph: Any, photos: NDArray[np.uint8], arithmetic: Arithmetic) -> NDArray[np.float32]:

@@ -82,10 +82,25 @@ def calibrated(head: nn.Linear, temperature: float) -> nn.Linear:
     return scaled
 
 
+def load_exactly(network: nn.Module, weights: StateDict) -> None:
+    """Load all of a network's tensors and no others. Raises ValueError, which says how they differ."""
+    own = network.state_dict()
+    missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
+    extra = [key for key in weights if key not in own]
+    for keys, what in ((missing, "it lacks"), (extra, "it also holds")):
+        if keys:
+            others = f" and {len(keys) - 1:,} others" if len(keys) > 1 else ""
+            raise ValueError(f"{what} {keys[0]}{others}")
+    for key, value in weights.items():
+        if value.shape != own[key].shape:
+            raise ValueError(f"its {key} has the shape {tuple(value.shape)} and not {tuple(own[key].shape)}")
+    network.load_state_dict(weights)
+
+
 def build_densenet121(weights: StateDict) -> tuple[nn.Module, nn.Linear]:
     network = torchvision.models.densenet121(num_classes=1)
     network.classifier = head_for(weights, "classifier.weight", network.classifier.in_features)
-    network.load_state_dict(weights)
+    load_exactly(network, weights)
     return nn.Sequential(network.features, nn.ReLU()), network.classifier
 
 
@@ -104,7 +119,7 @@ def build_efficientnet_lite0(weights: StateDict) -> tuple[nn.Module, nn.Linear]:
 
     network = EfficientNet.from_name("efficientnet-lite0", num_classes=1)
     network._fc = head_for(weights, "_fc.weight", network._fc.in_features)
-    network.load_state_dict(weights)
+    load_exactly(network, weights)
     return EfficientNetFeatures(network), network._fc
 
 

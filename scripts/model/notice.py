@@ -1,10 +1,11 @@
-"""A notice about models whose weights this project trained: they are not the official ones."""
+"""What is said of a model's weights: those that this project trained are not the official ones, a person's own have
+settings that no checkpoint tells."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from handler.card import Weights
+from handler.card import ModelCard, Preprocessing, Weights
 
 
 def of_weights(weights: Weights) -> str | None:
@@ -26,3 +27,24 @@ def of_description(description: dict[str, Any]) -> str | None:
     if not isinstance(weights, dict) or not weights.get("accuracy"):
         return None
     return of_weights(Weights.from_dict(weights))
+
+
+def of_task(card: ModelCard, assumed: bool) -> str:
+    """Say how the outputs of a person's own checkpoint become answers, and if that was not asked for, how to change it."""
+    if card.task == "multi-label":
+        said = "Its task is multi-label: a photo gets every class whose own probability (sigmoid) reaches the threshold"
+        other = "a photo has one class only, build with --task single-label"
+    else:
+        said = f"Its task is single-label: a photo gets one of {card.classes} classes (softmax)"
+        other = "a photo may have several (the head was trained with a sigmoid), build with --task multi-label"
+    return f"{said}; if {other}." if assumed else f"{said}."
+
+
+def of_preprocessing(spec: Preprocessing) -> str:
+    """Say how photos are prepared for a person's own checkpoint, which does not tell how it was trained."""
+    mean, std = (" ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
+    return (
+        f"Photos are prepared with --resize {spec.resize} --crop {spec.crop} --interpolation {spec.interpolation} "
+        f"--mean {mean} --std {std}: if it was trained with others (PyTorch's transfer-learning tutorial resizes to "
+        "256), build with those."
+    )

@@ -16,12 +16,13 @@ from scripts import paths
 from scripts.errors import DownloadError, NotThere, NoWeights, WeightsError
 from scripts.files import sha256_of
 from scripts.model.download import download
+from scripts.model.formats import identify, is_checkpoint
 from scripts.model.provenance import Provenance
 from scripts.model.provenance import read as read_provenance
 from scripts.model.vision import torchvision
 
 VARIABLE = "DENSENET121_WEIGHTS"
-SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+SUFFIXES = (".pth", ".pth.tar", ".pt", ".bin", ".ckpt", ".safetensors")
 OFFICIAL = torchvision.models.DenseNet121_Weights.IMAGENET1K_V1
 OFFICIAL_FILE: str = OFFICIAL.url.rsplit("/", 1)[-1]
 # PyTorch's own convention: the name ends in the first eight digits of the SHA-256.
@@ -33,7 +34,7 @@ EMBEDDED_FILE = "densenet121-embedded.safetensors"
 class Checkpoint:
     """A verified file on this machine, and what the model card says about it.
 
-    `provenance` is in the file if this project trained it.
+    `provenance` is in the file if this project trained it; `own` is true for what a person trained.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Checkpoint:
     license: str
     sha256: str
     provenance: Provenance | None = None
+    own: bool = False
 
     @property
     def temperature(self) -> float:
@@ -115,8 +117,9 @@ def find_auto(sha256: str | None = None) -> Checkpoint:
 
 
 def from_path(path: Path) -> Checkpoint:
-    if not path.is_file():
+    if not path.exists():
         raise WeightsError(f"There is no file {path}: name a checkpoint ({', '.join(SUFFIXES)}).")
+    identify(path)
     digest = sha256_of(path)
     if digest.startswith(OFFICIAL_SHA256) and path.name == OFFICIAL_FILE:
         return _official(path, digest)
@@ -136,7 +139,14 @@ def from_url(url: str, sha256: str | None) -> Checkpoint:
 
 
 def from_weights_folder() -> Checkpoint:
-    found = sorted(path for path in paths.WEIGHTS.glob("*") if path.suffix in SUFFIXES and path.name != EMBEDDED_FILE)
+    """Return the one checkpoint in weights/, by its content and whatever its name is.
+
+    A file that is called like a checkpoint and is none was meant as one: it is refused, with what it is.
+    """
+    files = [path for path in sorted(paths.WEIGHTS.glob("[!.]*")) if path.is_file() and path.name != EMBEDDED_FILE]
+    found = [path for path in files if is_checkpoint(path)]
+    if not found and (meant := [path for path in files if path.name.endswith(SUFFIXES)]):
+        identify(meant[0])
     if not found:
         raise NotThere("it holds no checkpoint")
     if len(found) > 1:
@@ -191,9 +201,9 @@ def stand_in() -> Checkpoint:
 
 
 def _other(path: Path, source: str, digest: str) -> Checkpoint:
-    provenance = read_provenance(path) if path.suffix == ".safetensors" else None
+    provenance = read_provenance(path) if identify(path) == "safetensors" else None
     terms = provenance.license if provenance else "that of the checkpoint's owner"
-    return Checkpoint(path, source, terms, digest, provenance)
+    return Checkpoint(path, source, terms, digest, provenance, own=provenance is None)
 
 
 def _official(path: Path, digest: str) -> Checkpoint:

@@ -12,7 +12,8 @@ from scripts import paths
 
 LAYERS = (
     {"errors", "context"},
-    {"settings", "card", "labels"},
+    {"card"},
+    {"settings", "labels"},
     {"cores", "parameters", "metrics"},
     {"payload", "responses", "explanations", "preprocessing", "formats", "engines"},
     {"images", "memory", "operations"},

@@ -6,9 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 import yaml
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from handler.card import CARD_FILE
@@ -227,7 +229,7 @@ def test_a_checkpoint_is_what_the_card_repeats() -> None:
 
 def test_a_disk_without_room_for_an_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     checkpoint, disk, store = tmp_path / "weights.pth", tmp_path / "disk", tmp_path / "store"
-    checkpoint.write_bytes(bytes(3_000_000))
+    save_file({"weight": np.zeros(3_000_000, np.uint8)}, checkpoint)
     with small_disk(disk, 1) as mounted:
         if not mounted:
             pytest.skip("only root may mount a small file system")

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import argparse
 import os
 import re
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from scripts.errors import WeightsError
-from scripts.model.checkpoint import classes_in, load, load_network
+from scripts.model.checkpoint import classes_in, load, load_network, read
 from scripts.model.heads import StateDict
 from scripts.model.networks import ARCHITECTURES, ServingModel, build_densenet121
 from scripts.model.vision import torchvision
@@ -124,7 +128,10 @@ def test_the_stand_in_builds() -> None:
 
 def test_a_smaller_network_of_the_same_family(tmp_path: Path, seeded: StateDict) -> None:
     part = {key: value for key, value in seeded.items() if "denseblock4" not in key}
-    with pytest.raises(WeightsError, match=r"part.pth is not a checkpoint of DenseNet-121: Missing key") as caught:
+    with pytest.raises(
+        WeightsError,
+        match=r"part.pth is not a checkpoint of DenseNet-121 \(it lacks features.denseblock4.* and \d+ others\)",
+    ) as caught:
         load_network(saved(part, tmp_path / "part.pth"), DENSENET)
     assert len(str(caught.value)) < 400
 
@@ -173,7 +180,7 @@ def test_heads_that_people_put_on(tmp_path: Path, name: str, suffix: str) -> Non
         (nn.Sequential(nn.Linear(CHANNELS, 8), nn.Linear(9, 5)), "the layers of its head do not fit each other"),
         (
             nn.Sequential(nn.Linear(512, 8), nn.ReLU(), nn.Linear(8, 5)),
-            "is not a checkpoint of DenseNet-121: size mismatch",
+            r"is not a checkpoint of DenseNet-121 \(its classifier.* has the shape \(8, 512\) and not",
         ),
     ],
 )
@@ -183,11 +190,57 @@ def test_heads_that_cannot_be_built(tmp_path: Path, head: nn.Module, why: str) -
         load_network(path, DENSENET)
 
 
-def test_two_networks_in_one_file(tmp_path: Path) -> None:
-    both = {f"{name}.{key}": value for name in ("model", "ema") for key, value in TINY.items()}
-    path = saved({"state_dict": both}, tmp_path / "two.pth")
-    with refused(path, r"holds several networks \(ema\., model\.\): save the state_dict of one", WeightsError):
+OTHER_TINY = {key: value + 1 for key, value in TINY.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "averaged"),
+    [
+        ({"state_dict": TINY, "state_dict_ema": OTHER_TINY}, "state_dict", "state_dict_ema"),
+        (
+            {"model_ema": {f"module.{key}": value for key, value in OTHER_TINY.items()}, "model": TINY},
+            "model",
+            "model_ema",
+        ),
+        ({"params_ema": OTHER_TINY, "params": TINY}, "params", "params_ema"),
+        ({"teacher": OTHER_TINY, "student": TINY}, "student", "teacher"),
+        (
+            {
+                "state_dict": {
+                    f"{name}.{key}": value
+                    for name, one in (("model", TINY), ("ema", OTHER_TINY))
+                    for key, value in one.items()
+                }
+            },
+            "state_dict.model",
+            "state_dict.ema",
+        ),
+    ],
+)
+def test_two_sets_of_weights(tmp_path: Path, content: Any, key: str, averaged: str) -> None:
+    path = saved(content, tmp_path / "two.pth")
+    taken = read(path, DENSENET)
+    assert same(taken.tensors, TINY)
+    assert taken.found.key == key
+    assert taken.others[0].startswith(averaged)
+    assert same(read(path, DENSENET, averaged).tensors, OTHER_TINY)
+    assert same(read(path, DENSENET, taken.others[0]).tensors, OTHER_TINY)
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["model_ema", "ema_state_dict", "ema", "params", "module", "network", "weights", "whatever.it.is"]
+)
+def test_any_wrapper_that_is_the_only_one(tmp_path: Path, wrapper: str) -> None:
+    assert same(load(saved({wrapper: TINY, "epoch": 3}, tmp_path / "tiny.pth"), DENSENET), TINY)
+    assert same(load(saved({"a": {wrapper: {"state_dict": TINY}}}, tmp_path / "tiny.pth"), DENSENET), TINY)
+
+
+def test_two_networks_of_which_none_comes_first(tmp_path: Path) -> None:
+    path = saved({"net_a": TINY, "net_b": OTHER_TINY}, tmp_path / "two.pth")
+    with refused(path, r"holds several networks \(net_a, net_b\): choose one with --weights-key", WeightsError):
         load_network(path, DENSENET)
+    with refused(path, r"no one network under --weights-key model_ema: give one of net_a, net_b", WeightsError):
+        read(path, DENSENET, "model_ema")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -209,6 +262,11 @@ def test_a_whole_model_pickled(tmp_path: Path) -> None:
     [
         ({"class_to_idx": {"daisy": 0, "rose": 1}}, {"daisy": 0, "rose": 1}),
         ({"classes": ["daisy", "rose"], "epoch": 3}, ["daisy", "rose"]),
+        ({"classes": np.array(["daisy", "rose"])}, ["daisy", "rose"]),
+        ({"idx_to_class": {0: "daisy", 1: "rose"}}, {0: "daisy", 1: "rose"}),
+        ({"class_to_idx": {"daisy": np.int64(0), "rose": torch.tensor(1)}}, {"daisy": 0, "rose": 1}),
+        ({"args": argparse.Namespace(class_names=["daisy", "rose"])}, ["daisy", "rose"]),
+        ({"meta": {"CLASSES": ("daisy", "rose")}}, ("daisy", "rose")),
         ({"classes": 2}, None),
         ({}, None),
     ],
@@ -228,7 +286,7 @@ class Network(torch.nn.Linear):
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
 @pytest.mark.parametrize(
     "content",
-    [b"", b"hello, this is no checkpoint", b"(lp0", b".", b"<html></html>", bytes(500), b"PK\3\4" + bytes(99)],
+    [b"hello, this is no checkpoint", b"(lp0", b".", bytes(500), b"PK\3\4" + bytes(99)],
 )
 def test_a_file_that_is_no_checkpoint(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"model{suffix}"
@@ -245,7 +303,7 @@ def test_a_truncated_file(tmp_path: Path, suffix: str, kept: float) -> None:
     save_file(weights, whole) if suffix == ".safetensors" else torch.save(weights, whole)
     path = tmp_path / f"part{suffix}"
     path.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * kept)])
-    with refused(path, "is damaged or no checkpoint: fetch or save it again", WeightsError):
+    with refused(path, "is damaged or no checkpoint.*: fetch or save it again", WeightsError):
         load_network(path, DENSENET)
 
 
@@ -258,16 +316,81 @@ def test_a_truncated_file(tmp_path: Path, suffix: str, kept: float) -> None:
         ),
         ([torch.zeros(2)], "holds no state_dict: save model.state_dict"),
         (torch.zeros(2), "holds no state_dict: save model.state_dict"),
-        (OTHER, "is not a checkpoint of DenseNet-121 (it has no classifier.weight): give one of that"),
-        ({"state_dict": OTHER}, "(it has no classifier.weight)"),
-        ({}, "(it has no classifier.weight)"),
-        (TINY, "is not a checkpoint of DenseNet-121: Missing key"),
+        (
+            OTHER,
+            "is not a checkpoint of DenseNet-121 (it has no classifier.weight and no key with features.; at its top are fc.weight)",
+        ),
+        ({"state_dict": OTHER}, "(it has no classifier.weight and"),
+        ({}, "(it has no classifier.weight and no key with features.; it is empty)"),
+        (
+            {key: value for key, value in TINY.items() if key != "classifier.weight"},
+            "(it has no classifier.weight): give",
+        ),
+        (TINY, "is not a checkpoint of DenseNet-121 (it lacks features.conv0.weight and "),
     ],
 )
 def test_what_is_refused(tmp_path: Path, content: Any, why: str) -> None:
     path = saved(content, tmp_path / "model.pth")
     with refused(path, re.escape(why), WeightsError):
         load_network(path, DENSENET)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        (
+            "classifier.weight",
+            torch.tensor([[1.0, float("nan")]]),
+            "NaN or infinite, the first of them in classifier.weight",
+        ),
+        (f"{LAYER}.norm1.weight", torch.tensor([float("-inf")]), "NaN or infinite"),
+        ("classifier.weight", torch.tensor([[1e300]], dtype=torch.float64), "NaN or infinite"),
+        ("classifier.weight", torch.ones((2, 3), dtype=torch.int8), "whole-number weights .classifier.weight is int8"),
+    ],
+)
+def test_numbers_that_cannot_be_served(tmp_path: Path, key: str, value: Tensor, why: str) -> None:
+    with refused(path := saved(TINY | {key: value}, tmp_path / "tiny.pth"), why, WeightsError):
+        load(path, DENSENET)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_quantized_weights(tmp_path: Path) -> None:
+    quantized = torch.quantize_per_tensor(torch.ones(2, 3), 0.1, 0, torch.qint8)
+    path = saved(TINY | {"classifier.weight": quantized}, tmp_path / "tiny.pth")
+    with refused(path, "quantized .* is qint8.: give the floating-point", WeightsError):
+        load(path, DENSENET)
+
+
+class Stage(Enum):
+    """Of a training program: this name is not imported where its checkpoint is read."""
+
+    LAST = 3
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        argparse.Namespace(lr=0.1, data=Path("/data"), classes=None),
+        np.float64(0.91),
+        np.int64(3),
+        np.array(["a", "b"]),
+        np.array(["a", None], dtype=object),
+        np.random.default_rng(0).bit_generator.state,
+        Path("/data"),
+        datetime.now(UTC),
+        timedelta(seconds=3),
+        defaultdict(list, a=[1]),
+        Stage.LAST,
+        {Stage.LAST: 1},
+        torch.__version__,
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("new", [True, False])
+def test_harmless_objects_beside_the_tensors(tmp_path: Path, harmless: Any, new: bool) -> None:
+    path = tmp_path / "own.pth"
+    torch.save({"state_dict": TINY, "beside": harmless}, path, _use_new_zipfile_serialization=new)
+    assert same(load(path, DENSENET), TINY)
 
 
 class Mine:
@@ -294,5 +417,5 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, suffix: str, wrapped:
 
 
 def test_a_missing_file_of_a_source_that_vanished(tmp_path: Path) -> None:
-    with refused(tmp_path / "gone.pth", "is damaged or no checkpoint", WeightsError):
+    with refused(tmp_path / "gone.pth", "cannot be read .*: give a checkpoint", WeightsError):
         load_network(tmp_path / "gone.pth", DENSENET)

@@ -64,7 +64,7 @@ def test_the_constants_are_torchvisions() -> None:
 def test_a_path(checkpoint: Path) -> None:
     found = find(str(checkpoint))
     assert found == Checkpoint(
-        checkpoint, "file tiny.safetensors", "that of the checkpoint's owner", digest(checkpoint)
+        checkpoint, "file tiny.safetensors", "that of the checkpoint's owner", digest(checkpoint), own=True
     )
 
 
@@ -75,12 +75,13 @@ def test_the_official_file_is_known_wherever_it_lies(tmp_path: Path, world: Simp
 
 
 def test_another_file_of_the_official_name_is_not_passed_off_as_it(tmp_path: Path, world: SimpleNamespace) -> None:
-    assert find(str(put(tmp_path / "elsewhere" / world.official, b"other"))).source == f"file {world.official}"
+    other = save(TINY | {"other": torch.ones(1)})
+    assert find(str(put(tmp_path / "elsewhere" / world.official, other))).source == f"file {world.official}"
 
 
 def test_a_missing_path(tmp_path: Path) -> None:
     with pytest.raises(
-        WeightsError, match=r"There is no file .*none.pth: name a checkpoint \(.pth, .pt, .ckpt, .safetensors"
+        WeightsError, match=r"There is no file .*none.pth: name a checkpoint \(.pth, .pth.tar, .pt, .bin, .ckpt"
     ):
         find(str(tmp_path / "none.pth"))
 
@@ -245,9 +246,22 @@ def test_a_digest_is_checked_wherever_the_file_comes_from(source: str, world: Si
         find(source, "0" * 64)
 
 
-def test_several_checkpoints_in_the_folder() -> None:
+@pytest.mark.parametrize("name", ["a.pth", "a.pth.tar", "a.pt", "a.bin", "a.ckpt", "a.safetensors", "epoch_90"])
+def test_whatever_a_checkpoint_in_the_folder_is_called(name: str, world: SimpleNamespace) -> None:
+    put(paths.WEIGHTS / "labels.txt", b"daisy")
+    path = put(paths.WEIGHTS / name, world.content)
+    assert find("auto").path == path
+
+
+def test_a_file_in_the_folder_that_only_looks_like_a_checkpoint() -> None:
+    put(paths.WEIGHTS / "own.pth.tar", b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(WeightsError, match=r"own.pth.tar is a Git LFS pointer"):
+        find("auto")
+
+
+def test_several_checkpoints_in_the_folder(world: SimpleNamespace) -> None:
     for name in ("a.pth", "b.safetensors", "README.md"):
-        put(paths.WEIGHTS / name, b"")
+        put(paths.WEIGHTS / name, b"" if name == "README.md" else world.content)
     with pytest.raises(WeightsError, match=r"several checkpoints \(a.pth, b.safetensors\): choose one with --weights"):
         find("auto")
 
