@@ -70,7 +70,8 @@ class Prediction:
 class Answer:
     """The best class. If the photo is not recognized, `class_id` and `class_name` are None.
 
-    `predictions` lists the best classes, the best first, if `top_k` was more than 1.
+    `predictions` lists the best classes, the best first, if `top_k` was more than 1. With a multi-label model they are
+    all classes that are on the photo, whatever `top_k` is.
     """
 
     class_id: str | None

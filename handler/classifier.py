@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handler import memory
 from handler.card import ModelCard
@@ -32,8 +33,8 @@ from handler.responses import Response
 from handler.settings import Settings
 
 NO_NUMBER = (
-    "The model's answer to this photo is NaN or infinite: send another photo, and build the archive again if it happens "
-    "to all."
+    "The model's answer to this photo is NaN or infinite: send another photo, and if all are answered so, build the "
+    "archive again."
 )
 
 logger = logging.getLogger("handler.classifier")  # TorchServe imports this file as `classifier`
@@ -107,7 +108,7 @@ class ImageClassifier:
         with self.metrics.timed(INFERENCE):
             logits, maps = self.engine.infer(batch, features=features)
         self.metrics.add(BATCH, len(batch))
-        finite = np.isfinite(logits).all(axis=1)
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
         probabilities = ACTIVATIONS[self.card.task](np.where(finite[:, None], logits, 0))
         answered = map(Inferred, batch, probabilities, maps)
         inferred = (one if good else NotANumber(NO_NUMBER) for one, good in zip(answered, finite, strict=True))

@@ -14,7 +14,8 @@ from scripts.archives.model_store import FIRST_VERSION
 from scripts.archives.precision import MIN_AGREEMENT, ArchivePrecision
 from scripts.archives.spec import ModelSpec
 from scripts.console import run
-from scripts.options import MODEL, STAND_IN, Activation, ModelStore
+from scripts.options import MODEL, STAND_IN, Activation, ModelStore, RunDir
+from scripts.server.warnings import warn_if_another_answers
 
 OWN = "the architecture's"
 Channels = tuple[float, float, float]
@@ -75,6 +76,7 @@ def archive(
     interpolation: Annotated[Interpolation | None, typer.Option(help="How to resize.", show_default=OWN)] = None,
     mean: Annotated[Channels | None, typer.Option(help="Of red, green and blue, 0 to 1.", show_default=OWN)] = None,
     std: Annotated[Channels | None, typer.Option(help="Of red, green and blue, 0 to 1.", show_default=OWN)] = None,
+    run_dir: RunDir = paths.RUN_DIR,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an archive of another model.")] = False,
 ) -> None:
     """Build MODEL.mar, and its digest MODEL.mar.sha256, from weights, labels and the handler."""
@@ -94,7 +96,8 @@ def archive(
         weights_key=weights_key,
         preprocessing={name: value for name, value in given.items() if value is not None},
     )
-    build_model(spec, model_store, overwrite=overwrite)
+    path = build_model(spec, model_store, overwrite=overwrite)
+    warn_if_another_answers(run_dir, path, model, version)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,10 @@ def bulk(
     source: Annotated[str, typer.Argument(help="A folder, a .txt list, a .tar or .parquet file; a path or s3:// URI.")],
     output: Annotated[str, typer.Argument(help="The folder for the Parquet files, new or of the same job.")],
     archive: Annotated[
-        Path | None, typer.Option(help="The .mar to use.", show_default="densenet121 or the only one")
+        str | None,
+        typer.Option(
+            help="The .mar to use, or its name in the model store.", show_default="densenet121 or the only one"
+        ),
     ] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Predictions to list for each photo, best first.")] = None,
     min_probability: Annotated[
@@ -73,7 +76,7 @@ def bulk(
     check_installed()
     from scripts.batch.job import Job
 
-    mar = Archive.read(archive or default_archive(paths.MODEL_STORE))
+    mar = Archive.read(chosen_archive(archive, paths.MODEL_STORE))
     job = Job.of(source, output, mar, column, top_k, min_probability).begin_or_resume(note)
     tally = do(job, mar.path, workers, address, dashboard, as_json)
     report(tally, job.output, as_json)
@@ -84,6 +87,19 @@ def bulk(
 def check_installed() -> None:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise CommandError(f"densenet bulk needs {', '.join(missing)}: run pip install -e '.[bulk]'.")
+
+
+def chosen_archive(given: str | None, model_store: Path) -> Path:
+    """Return the archive at a path, or that of a name in the model store. Raises CommandError for no such name."""
+    if given is None:
+        return default_archive(model_store)
+    if Path(given).exists() or Path(given).name != given:
+        return Path(given)
+    there = {name: path for path in archives_in(model_store) for name in (path.name, path.stem)}
+    if given not in there:
+        names = ", ".join(path.name for path in archives_in(model_store)) or "no archive"
+        raise CommandError(f"There is no archive {given}, and {model_store} holds {names}: name one with --archive.")
+    return there[given]
 
 
 def default_archive(model_store: Path) -> Path:

@@ -130,7 +130,7 @@ def write_csv(rows: Iterator[Row]) -> int:
         if "error" in row:
             writer.writerow([visible(row["image"]), "", "", "", "", "", visible(row["error"]["message"])])
             continue
-        for rank, prediction in enumerate(row.get("predictions", [row]), start=1):
+        for rank, prediction in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
             names = [visible(prediction[key] or "") for key in ("class_id", "class_name")]
             found = (prediction["probability"], str(row["recognized"]).lower(), "")
             writer.writerow([visible(row["image"]), rank, *names, *found])

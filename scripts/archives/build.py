@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.status import Status
 
 from handler.card import ModelCard
-
 from scripts.archives import pack
 from scripts.archives.build_command import BuildCommand
 from scripts.archives.model_store import file_name, refuse_another_model

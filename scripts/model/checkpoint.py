@@ -14,14 +14,13 @@ from safetensors.torch import load_file
 
 from scripts.errors import WeightsError
 from scripts.model import pickles, state_dicts
+from scripts.model.class_names import CLASS_KEYS
 from scripts.model.formats import identify
 from scripts.model.heads import HiddenLayers, StateDict, rename_layers
 from scripts.model.networks import Architecture
 from scripts.model.state_dicts import Found, NotOne
 
-# Where training programs put the classes: torchvision's ImageFolder, PyTorch's tutorials, Hugging Face, OpenMMLab.
-CLASS_KEYS = ("class_to_idx", "classes", "class_names", "idx_to_class", "id2label", "label_names", "CLASSES")
-# What they put these into, if not beside the state_dict.
+# What training programs put the classes into, if not beside the state_dict.
 CLASS_HOLDERS = ("hyper_parameters", "hparams", "args", "config", "meta")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import codecs
 import json
 from collections import Counter
 from pathlib import Path
@@ -9,8 +11,11 @@ from pathlib import Path
 from handler.card import Task
 from scripts import paths
 from scripts.errors import CommandError
+from scripts.model import label_lines
 
 ClassNames = list[tuple[str, str]]  # (class id, class name), in the model's order
+# Where training programs put the classes: torchvision's ImageFolder, PyTorch's tutorials, Hugging Face, OpenMMLab.
+CLASS_KEYS = ("class_to_idx", "classes", "class_names", "idx_to_class", "id2label", "label_names", "CLASSES")
 FORMS = (
     'give a JSON file with {"0": "daisy", "1": "rose"}, {"0": ["n01", "daisy"]}, {"daisy": 0, "rose": 1} or '
     '["daisy", "rose"], or a text file with one name on each line'
@@ -20,15 +25,15 @@ FORMS = (
 def read(path: Path) -> ClassNames:
     """Read a labels file. Raises CommandError if it is missing or has no form that is known."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _decode(path.read_bytes())
     except FileNotFoundError as error:
         raise CommandError(f"There is no labels file {path}: name one with --labels.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} cannot be read ({error}): name another file with --labels.") from error
     is_json = path.suffix == ".json" or text.lstrip().startswith(("{", "["))
     try:
-        return parse(json.loads(text) if is_json else [line.strip() for line in text.strip().splitlines()])
-    except ValueError as error:
+        return parse(_literal(text) if is_json else label_lines.parse(text))
+    except (ValueError, RecursionError) as error:
         raise CommandError(f"{path} does not name the classes ({error}): {FORMS}.") from error
 
 
@@ -62,6 +67,8 @@ def parse(table: object) -> ClassNames:
     then its id as well, or a pair of id and name. Raises ValueError if it is neither, or two classes have one id.
     """
     if isinstance(table, dict):
+        table = _table_in(table)
+    if isinstance(table, dict):
         by_index = {str(index): name for name, index in table.items()} if _maps_to_indices(table) else table
         by_index = {str(key): value for key, value in by_index.items()}
         if missing := [str(i) for i in range(len(table)) if str(i) not in by_index]:
@@ -82,9 +89,39 @@ def render(names: ClassNames) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def _decode(content: bytes) -> str:
+    """Decode UTF-8, or UTF-16 as Windows programs write it, with its mark. Raises UnicodeDecodeError."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    text = content.decode("utf-8-sig")
+    if "\0" in text:
+        raise UnicodeDecodeError("utf-8", content, content.index(0), content.index(0) + 1, "zero bytes, as of UTF-16")
+    return text
+
+
+def _literal(text: str) -> object:
+    """Read JSON, or a literal of Python, as ImageNet's names are often passed on. Raises ValueError."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        try:
+            return ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, TypeError, MemoryError):
+            raise error from None
+
+
+def _table_in(table: dict[object, object]) -> object:
+    """Return the table under one of the keys that training programs have for it, as in Hugging Face's config.json."""
+    return next((table[key] for key in CLASS_KEYS if isinstance(table.get(key), dict | list)), table)
+
+
 def _maps_to_indices(table: dict[object, object]) -> bool:
-    """Recognize the class_to_idx of torchvision's ImageFolder."""
-    return all(isinstance(index, int) and not isinstance(index, bool) for index in table.values())
+    """Recognize the class_to_idx of torchvision's ImageFolder, also with its numbers as texts."""
+    if all(isinstance(index, int) and not isinstance(index, bool) for index in table.values()):
+        return True
+    return all(isinstance(index, str) and index.isdecimal() for index in table.values()) and not all(
+        str(name).isdecimal() for name in table
+    )
 
 
 def _pair(value: object) -> tuple[str, str]:

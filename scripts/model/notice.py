@@ -30,7 +30,7 @@ def of_description(description: dict[str, Any]) -> str | None:
 
 
 def of_task(card: ModelCard, assumed: bool) -> str:
-    """Say how the outputs of a person's own checkpoint become answers, and if that was not asked for, how to change it."""
+    """Say how the outputs of a person's own checkpoint become answers, and if that is `assumed`, how to change it."""
     if card.task == "multi-label":
         said = "Its task is multi-label: a photo gets every class whose own probability (sigmoid) reaches the threshold"
         other = "a photo has one class only, build with --task single-label"

@@ -13,7 +13,7 @@ import types
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,9 +35,9 @@ NUMPY: tuple[Allowed, ...] = (
     np.dtype,
     *(value for value in vars(np.dtypes).values() if isinstance(value, type)),
     *(
-        (getattr(np._core.multiarray, name), f"numpy.{core}.multiarray.{name}")
+        (cast(Callable[..., Any], made.__reduce__()[0]), f"numpy.{core}.multiarray.{name}")
         for core in ("core", "_core")
-        for name in ("scalar", "_reconstruct")
+        for name, made in (("scalar", np.float64(0)), ("_reconstruct", np.empty(0)))
     ),
 )
 # torch.load fills dictionaries and lists of the plain kinds only.

@@ -60,6 +60,9 @@ def report(running: Server, name: str, answer: Any) -> None:
 def in_words(photo: str, answer: Any) -> str:
     """Say what a photo is; the answer of a handler that is not this project's is shown as it came."""
     match answer:
+        case {"predictions": [_, *_] as several}:
+            found = ", ".join(f"{one['class_name']} ({one['probability']:.0%})" for one in several)
+            return f"{photo} is {found}"
         case {"class_name": name, "probability": float(probability)}:
             return f"{photo} is {name or 'not recognized'} ({probability:.0%})"
     return f"{photo}: {shorten(json.dumps(answer), LONGEST_ANSWER)}"

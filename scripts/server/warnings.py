@@ -9,6 +9,7 @@ from scripts import paths, properties
 from scripts.archives.build_command import BuildCommand
 from scripts.client.http import Client
 from scripts.console import warn
+from scripts.errors import CommandError
 from scripts.files import digest_file
 from scripts.server import exposure
 from scripts.server.torchserve import Server
@@ -39,6 +40,33 @@ def warn_if_not_loaded(client: Client, archives: Iterable[Path]) -> None:
     for path in archives:
         if path.name not in loaded:
             warn(f"{path.name} is not loaded: densenet stop and densenet serve load it, or densenet models register.")
+
+
+def warn_if_another_answers(run_dir: Path, built: Path, name: str, version: str) -> None:
+    """Say what a running server answers with although `built` is there now, and what to type to change that."""
+    running = Server.find(run_dir)
+    if running is None:
+        return
+    flag = "" if run_dir == paths.RUN_DIR else f" --run-dir {run_dir}"
+    restart = f"densenet stop{flag}, then densenet serve{flag}"
+    try:
+        loaded = [described["modelVersion"] for described in Client(running.endpoint).versions(name)]
+    except CommandError as error:
+        warn(f"The server that runs (pid {running.pid}) does not say which models it has ({error})")
+        return
+    answers = f"still answers with {name} {', '.join(loaded)}" if loaded else f"does not serve {name}"
+    takes_models = properties.read(running.settings).get("enable_model_api") == "true"
+    if built.resolve().parent != running.endpoint.model_store.resolve():
+        remedy = f"it loads models from {running.endpoint.model_store}; build it there with --model-store"
+    elif not takes_models:
+        remedy = f"type {restart}"
+    elif not loaded:
+        remedy = f"type densenet models register {built.name}{flag}"
+    elif version in loaded:
+        remedy = f"type {restart}, or build it with another --version, which densenet models upgrade loads"
+    else:
+        remedy = f"type densenet models upgrade {built.name}{flag}"
+    warn(f"The server that runs (pid {running.pid}) {answers}: {remedy}.")
 
 
 def warn_if_exposed(running: Server) -> None:

@@ -4,7 +4,7 @@ import { fill } from "./code.js";
 import { bringIntoView, find, make, problem, speak } from "./elements.js";
 import * as heatmap from "./heatmap.js";
 import * as model from "./model.js";
-import { NOT_SURE, duration, labels, percent } from "./words.js";
+import { NONE, NOT_SURE, duration, labels, percent } from "./words.js";
 
 const CLOSEST = "Nothing that the model knows fits this photo well. These come closest; a closer or sharper view may help.";
 
@@ -44,11 +44,13 @@ export async function show(photo) {
 function paint(photo, answer, took) {
   const predictions = answer.predictions ?? (answer.recognized ? [answer] : []);
   const texts = labels(predictions);
-  const title = answer.recognized ? texts[0] : NOT_SURE;
-  const said = answer.recognized ? [make("p", { className: "sure" }, percent(answer.probability))] : [];
+  const several = model.isMultiLabel();
+  const unsure = several ? NONE : NOT_SURE;
+  const title = answer.recognized ? (several ? texts.join(", ") : texts[0]) : unsure;
+  const said = answer.recognized && !several ? [make("p", { className: "sure" }, percent(answer.probability))] : [];
   find("#answer").replaceChildren(
     make("div", { className: "row spread" }, make("h2", {}, title), ...said),
-    ...(answer.recognized ? [] : [make("p", {}, CLOSEST)]),
+    ...(answer.recognized || several ? [] : [make("p", {}, CLOSEST)]),
     make("p", { className: "took" }, `${model.name()} answered in ${duration(took)}`),
   );
   find("#bars").replaceChildren(...predictions.map((prediction, i) => bar(photo, prediction, texts[i])));

@@ -4,8 +4,10 @@ const COLUMNS = ["file", "class_id", "class_name", "probability", "recognized", 
 // A spreadsheet computes a cell that begins with one of these as a formula.
 const FORMULA = /^[=+\-@\t\r]/;
 
+/** A multi-label model's photo has a line for each class that is on it. */
 export function toCsv(rows) {
-  const lines = rows.map((row) => COLUMNS.map((column) => cell(row[column])).join(","));
+  const each = rows.flatMap((row) => (row.predictions?.length ? row.predictions.map((one) => ({ ...row, ...one })) : [row]));
+  const lines = each.map((row) => COLUMNS.map((column) => cell(row[column])).join(","));
   return [COLUMNS.join(","), ...lines, ""].join("\r\n");
 }
 

@@ -32,6 +32,9 @@ export async function candidates() {
 /** Return the name of the model that answers. Without a card the gateway does not tell it. */
 export const name = () => card?.name ?? "The model";
 
+/** Say whether a photo may show several of the model's classes, or none. */
+export const isMultiLabel = () => card?.task === "multi-label";
+
 export const asksForKey = () => card?.api_key === true;
 
 const row = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));

@@ -18,10 +18,15 @@ export function labels(predictions) {
 }
 
 export const NOT_SURE = "Not sure";
+export const NONE = "None of its classes";
 
-/** Say what is in the photo, in one line. */
-export const caption = (answer) =>
-  answer.recognized ? `${readable(answer.class_name)}, ${percent(answer.probability)}` : NOT_SURE;
+/** Say what is in the photo, in one line. If one class was asked for, only a multi-label model lists predictions. */
+export function caption(answer) {
+  const { predictions } = answer;
+  if (predictions?.length === 0) return NONE;
+  const found = predictions ?? (answer.recognized ? [answer] : []);
+  return found.map((one) => `${readable(one.class_name)}, ${percent(one.probability)}`).join("; ") || NOT_SURE;
+}
 
 /** Write a duration given in milliseconds. */
 export const duration = (ms) => (ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`);

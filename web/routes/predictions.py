@@ -78,8 +78,11 @@ def refusal(message: str) -> Answer:
 
 
 def briefly(answer: Answer) -> Answer:
-    """Shorten a good answer to the two fields that the tutorial's clients know."""
-    if not answer.ok or not answer.content["recognized"]:
+    """Shorten a good answer to the two fields that the tutorial's clients know.
+
+    A multi-label model's always has predictions, and says too little without them.
+    """
+    if not answer.ok or not answer.content["recognized"] or "predictions" in answer.content:
         return answer
     return Answer(answer.status, {name: answer.content[name] for name in ("class_id", "class_name")})
 

@@ -43,7 +43,9 @@ class Candidate(Label):
 
 
 class Classification(BaseModel):
-    """TorchServe's answer if a parameter was given or the photo is not recognized; class_id is then null."""
+    """TorchServe's answer if a parameter was given, the photo is not recognized (class_id is then null), or the model
+    is multi-label; then predictions are all classes that are on the photo.
+    """
 
     class_id: str | None
     class_name: str | None
@@ -83,6 +85,9 @@ class Model(BaseModel):
     version: str
     architecture: str | None = None
     classes: int | None = None
+    task: Annotated[
+        str | None, Field(description="single-label: a photo has one class. multi-label: it may have several or none.")
+    ] = None
     weights: Weights | None = None
     preprocessing: dict[str, Any] | None = None
     engine: Annotated[dict[str, str | int] | None, Field(description="What computes, and in which precision.")] = None

@@ -318,7 +318,8 @@ def test_a_truncated_file(tmp_path: Path, suffix: str, kept: float) -> None:
         (torch.zeros(2), "holds no state_dict: save model.state_dict"),
         (
             OTHER,
-            "is not a checkpoint of DenseNet-121 (it has no classifier.weight and no key with features.; at its top are fc.weight)",
+            "is not a checkpoint of DenseNet-121 (it has no classifier.weight and no key with features.; "
+            "at its top are fc.weight)",
         ),
         ({"state_dict": OTHER}, "(it has no classifier.weight and"),
         ({}, "(it has no classifier.weight and no key with features.; it is empty)"),

@@ -44,12 +44,57 @@ def test_every_form_of_class_names(table: Any, names: list[tuple[str, str]], tmp
         ("labels.json", '{"0": "daisy", "1": "rose"}'),
         ("labels", '["daisy", "rose"]'),
         ("labels.txt", "daisy\nrose\n\n"),
+        ("labels.json", '{"daisy": "0", "rose": "1"}'),
+        ("labels.json", '{"id2label": {"0": "daisy", "1": "rose"}, "model_type": "densenet"}'),
+        ("labels.json", '{"classes": ["daisy", "rose"]}'),
+        ("labels.txt", "{0: 'daisy',\n 1: 'rose'}"),
         ("labels.txt", "\ufeffdaisy\r\n rose "),
+        ("labels.txt", "# flowers\ndaisy\n\nrose"),
+        ("labels.txt", "name\ndaisy\nrose"),
+        ("labels.txt", "0 daisy\n1 rose"),
+        ("labels.txt", "1 rose\n0 daisy"),
+        ("labels.txt", "1: rose\n0: daisy"),
+        ("labels.txt", "0. daisy\n1. rose"),
+        ("labels.txt", "0) daisy\n1) rose"),
+        ("labels.txt", "0 - daisy\n1 - rose"),
+        ("labels.txt", "1=rose\n0=daisy"),
+        ("labels.txt", "1\trose\n0\tdaisy"),
+        ("labels.txt", "daisy 0\nrose 1"),
+        ("labels.csv", "rose,1\ndaisy,0"),
+        ("labels.csv", "index,name\n1,rose\n0,daisy"),
+        ("labels.csv", "class_name;class_id\nrose;1\ndaisy;0"),
+        ("labels.csv", '"label","id"\n"rose",1\n"daisy",0'),
     ],
 )
-def test_a_file_of_class_names(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_bytes(text.encode())
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_of_class_names(tmp_path: Path, name: str, text: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes(text.removeprefix("\ufeff").encode(encoding))
     assert read(tmp_path / name) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("tench, Tinca tinca\ngoldfish", ["tench, Tinca tinca", "goldfish"]),
+        ('0,"tench, Tinca tinca"\n1,goldfish', ["tench, Tinca tinca", "goldfish"]),
+        ("grade 0\ngrade 1\ngrade 2", ["grade 0", "grade 1", "grade 2"]),
+        ("1_mild\n0_normal", ["normal", "mild"]),
+        ("001.Albatross\n002.Auklet", ["001.Albatross", "002.Auklet"]),
+        ("0\n1\n2", ["0", "1", "2"]),
+        ("1\n2\n3", ["1", "2", "3"]),
+        ("Audi S4 Sedan 2012\nBMW M3 Coupe 2012", ["Audi S4 Sedan 2012", "BMW M3 Coupe 2012"]),
+        ("7 up\ncola", ["7 up", "cola"]),
+        ("/a/airfield 0\n/a/alley 1", ["/a/airfield", "/a/alley"]),
+    ],
+)
+def test_numbers_and_commas_that_belong_to_names(tmp_path: Path, text: str, names: list[str]) -> None:
+    (tmp_path / "labels.txt").write_text(text)
+    assert [name for _, name in read(tmp_path / "labels.txt")] == names
+
+
+def test_the_ids_of_imagenet(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("n01440764 tench, Tinca tinca\nn01443537 goldfish")
+    assert read(tmp_path / "labels.txt") == [("n01440764", "tench, Tinca tinca"), ("n01443537", "goldfish")]
 
 
 @pytest.mark.parametrize(
@@ -66,9 +111,17 @@ def test_a_file_of_class_names(tmp_path: Path, name: str, text: str) -> None:
         ("labels.json", b'["daisy", 3]', "'3' is neither a name nor a pair"),
         ("labels.json", b'[["a", "b", "c"]]', "is neither a name nor a pair"),
         ("labels.json", b'["crane", "crane"]', "2 classes have the id 'crane'"),
-        ("labels.txt", b"daisy\n\nrose", "'' is neither a name nor a pair"),
+        ("labels.txt", b"1 daisy\n2 rose", "line 1 is '1 daisy', whose number is not its place, 0 counted from 0"),
+        ("labels.txt", b"daisy\n0 rose", "line 2 is '0 rose', whose number is not its place"),
+        ("labels.txt", b"0 daisy\n0 rose", "line 2 is '0 rose', whose number is not its place"),
+        ("labels.txt", b"0 daisy\n2 rose", "line 2 is '2 rose', whose number is not its place"),
+        ("labels.txt", b"grade 1\ngrade 0", "line 1 is 'grade 1', whose number is not its place"),
+        ("labels.txt", b"1\n0", "line 1 is '1', whose number is not its place"),
+        ("labels.csv", b"index,name,id\n0,daisy,n01", "it has 3 columns"),
+        ("labels.txt", "daisy".encode("utf-16-le"), "zero bytes, as of UTF-16"),
+        ("labels.txt", b"daisy\xe4", "cannot be read"),
         ("labels.txt", b"", "neither a list nor a mapping"),
-        ("labels.txt", b"\xff\xfe", "cannot be read"),
+        ("labels.txt", b"\xff\xfe", "neither a list nor a mapping"),
     ],
 )
 def test_what_names_no_classes(tmp_path: Path, name: str, content: bytes | None, why: str) -> None:
