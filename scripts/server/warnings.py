@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -47,8 +48,10 @@ def warn_if_another_answers(run_dir: Path, built: Path, name: str, version: str)
     running = Server.find(run_dir)
     if running is None:
         return
-    flag = "" if run_dir == paths.RUN_DIR else f" --run-dir {run_dir}"
-    restart = f"densenet stop{flag}, then densenet serve{flag}"
+    store = running.endpoint.model_store
+    flag = "" if run_dir == paths.RUN_DIR else f" --run-dir {shlex.quote(str(run_dir))}"
+    from_store = "" if store == paths.MODEL_STORE else f" --model-store {shlex.quote(str(store))}"
+    restart = f"densenet stop{flag}, then densenet serve{flag}{from_store}"
     try:
         loaded = [described["modelVersion"] for described in Client(running.endpoint).versions(name)]
     except CommandError as error:
@@ -56,8 +59,8 @@ def warn_if_another_answers(run_dir: Path, built: Path, name: str, version: str)
         return
     answers = f"still answers with {name} {', '.join(loaded)}" if loaded else f"does not serve {name}"
     takes_models = properties.read(running.settings).get("enable_model_api") == "true"
-    if built.resolve().parent != running.endpoint.model_store.resolve():
-        remedy = f"it loads models from {running.endpoint.model_store}; build it there with --model-store"
+    if built.resolve().parent != store.resolve():
+        remedy = f"it loads models from {store}; build it there with --model-store"
     elif not takes_models:
         remedy = f"type {restart}"
     elif not loaded:

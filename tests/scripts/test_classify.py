@@ -39,6 +39,7 @@ ROWS: list[dict[str, Any]] = [
     {"image": "two [1].jpg", **CAT, "recognized": True, "predictions": [CAT, TABBY]},
     {"image": "fog.jpg", **UNKNOWN, "recognized": False},
     {"image": "mist.jpg", **UNKNOWN, "recognized": False, "predictions": [TABBY]},
+    {"image": "none.jpg", **UNKNOWN, "recognized": False, "predictions": []},  # of a multi-label model
     {"image": "bad.jpg", "error": {"code": 400, "message": "Damaged [/]."}},
 ]
 
@@ -77,6 +78,7 @@ def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
         ["two [1].jpg", "2", "n2", "tabby, [bold]", "0.08", "true", ""],
         ["fog.jpg", "1", "", "", "0.1", "false", ""],
         ["mist.jpg", "1", "n2", "tabby, [bold]", "0.08", "false", ""],
+        ["none.jpg", "1", "", "", "0.1", "false", ""],
         ["bad.jpg", "", "", "", "", "", "Damaged [/]."],
     ]
 
@@ -90,7 +92,7 @@ def test_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[1].split() == ["cat.jpg", "Egyptian", "cat", "n1", "90.0%"]
     assert any("two [1].jpg" in line for line in lines)
     assert any("tabby, [bold]" in line and "8.0%" in line for line in lines)
-    assert sum("not recognized" in line for line in lines) == 2
+    assert sum("not recognized" in line for line in lines) == 3
     assert any("bad.jpg" in line and "Damaged [/]." in line for line in lines)
 
 

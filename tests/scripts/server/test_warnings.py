@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from scripts import paths
+from scripts import paths, properties
 from scripts.archives.build_command import BuildCommand, file_of
 from scripts.files import digest_file
-from scripts.server.warnings import warn_if_not_loaded, warn_if_stale, warn_if_unpinned
+from scripts.server import warnings
+from scripts.server.torchserve import Server
+from scripts.server.warnings import warn_if_another_answers, warn_if_not_loaded, warn_if_stale, warn_if_unpinned
 from tests.scripts.fake_client import as_client
 
 
@@ -64,3 +68,36 @@ def test_an_archive_the_server_has_not_loaded(capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().err
     assert "b.mar is not loaded: densenet stop and densenet serve load it" in said
     assert "a.mar is" not in said
+
+
+@pytest.mark.parametrize(
+    ("loaded", "takes_models", "here", "said"),
+    [
+        (["1.0"], True, True, "still answers with flowers 1.0: type densenet models upgrade flowers-2.0.mar --run-dir"),
+        (["2.0"], True, True, "still answers with flowers 2.0: type densenet stop --run-dir .*, then densenet serve"),
+        (["1.0"], False, True, "still answers with flowers 1.0: type densenet stop"),
+        ([], True, True, "does not serve flowers: type densenet models register flowers-2.0.mar"),
+        (["1.0"], True, False, "still answers with flowers 1.0: it loads models from .*store; build it there with"),
+    ],
+)
+def test_an_archive_built_beside_a_running_server(
+    running: Server,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    loaded: list[str],
+    takes_models: bool,
+    here: bool,
+    said: str,
+) -> None:
+    folder = running.endpoint.folder
+    values = {"model_store": str(folder / "store"), "enable_model_api": str(takes_models).lower()}
+    properties.write(running.settings, "Made by a test.", values)
+    client = SimpleNamespace(versions=lambda _: [{"modelVersion": version} for version in loaded])
+    monkeypatch.setattr(warnings, "Client", lambda _: client)
+    warn_if_another_answers(folder, folder / ("store" if here else "other") / "flowers-2.0.mar", "flowers", "2.0")
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_an_archive_built_without_a_server_needs_no_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    warn_if_another_answers(tmp_path, tmp_path / "flowers.mar", "flowers", "1.0")
+    assert capsys.readouterr().err == ""

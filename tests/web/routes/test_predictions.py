@@ -41,6 +41,12 @@ async def test_what_is_not_recognized_is_answered_in_full(front: httpx.AsyncClie
     assert loads(await front.post("/predict", files={"file": b"noise"})) == UNSURE
 
 
+async def test_a_multi_label_model_is_answered_in_full(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
+    several = CAT | {"predictions": [CAT_LABEL | {"probability": 0.9}, DOG_LABEL | {"probability": 0.8}]}
+    torchserve.replies.append(httpx.Response(200, json=several))
+    assert loads(await front.post("/predict", files={"file": b"cat"})) == several
+
+
 async def test_several_files_under_one_name_are_answered_in_the_order_sent(front: httpx.AsyncClient) -> None:
     assert loads(await front.post("/predict", files=files(b"cat", b"dog", b"cat"))) == [CAT_LABEL, DOG_LABEL, CAT_LABEL]
 
