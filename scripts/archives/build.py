@@ -13,7 +13,7 @@ from scripts.archives import pack
 from scripts.archives.build_command import BuildCommand
 from scripts.archives.model_store import file_name, refuse_another_model
 from scripts.archives.precision import setting_of, step_of
-from scripts.archives.spec import ModelSpec
+from scripts.archives.spec import NAMED_WEIGHTS, ModelSpec
 from scripts.archives.stage import Sources, stage
 from scripts.console import err, note, warn
 from scripts.errors import CommandError
@@ -51,7 +51,7 @@ def find_sources(spec: ModelSpec) -> Sources:
     """Find the network, the weights and what int8 needs. Raises CommandError, or WeightsError."""
     graph_step = step_of(spec.precision, spec.calibrate, spec.min_agreement)
     given = Path(spec.weights)
-    if given.exists():
+    if spec.weights not in NAMED_WEIGHTS and given.exists():
         identify(given)
     from scripts.model import networks, weights  # they import torch, which takes seconds
 

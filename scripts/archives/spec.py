@@ -14,6 +14,7 @@ from scripts.archives.precision import ArchivePrecision
 from scripts.errors import CommandError
 from scripts.options import STAND_IN, Activation
 
+NAMED_WEIGHTS = ("auto", "official", "embedded")  # every other source is a path or a URL
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
@@ -73,5 +74,5 @@ class ModelSpec:
 
     def _weights_again(self, checkpoint: Path) -> str:
         """Return the --weights that finds a checkpoint again: what `auto` or a relative path found may change."""
-        is_name = self.weights in ("official", "embedded") or "://" in self.weights
+        is_name = self.weights in NAMED_WEIGHTS[1:] or "://" in self.weights
         return self.weights if is_name else str(checkpoint.resolve())

@@ -53,7 +53,7 @@ def find(labels: Path | None, checkpoint: Path, classes: int, task: Task = "sing
         raise CommandError(f"{source} does not name its classes well ({error}): name them with --labels.") from error
     if classes == 1 and task == "single-label" and len(names) != 2:
         raise CommandError(
-            f"{source} names {len(names)} classes and the checkpoint tells 2 apart with its one output: give two names, "
+            f"{source} names {len(names)} classes and the checkpoint tells 2 apart with its one output: give two, "
             "of which the second is that of a high output, or --task multi-label for one."
         )
     if len(names) != classes and (len(names), classes) != (2, 1):

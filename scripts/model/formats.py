@@ -16,6 +16,8 @@ EXPORT = "where the model was trained, save model.state_dict() with torch.save a
 AGAIN = "fetch or save it again"
 UNPACK = "unpack it and give the checkpoint inside"
 
+# The length of a header of JSON, eight bytes of which the last are zero, and the header.
+SAFETENSORS = re.compile(rb".{5}\0\0\0\{", re.DOTALL)
 # What torch.save writes since 1.6 is a zip file; before, it began with this pickled number.
 LEGACY_TORCH = re.compile(rb"\x80.\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\.", re.DOTALL)
 
@@ -81,7 +83,7 @@ def identify(path: Path) -> Format:
             first = file.read(FIRST_BYTES)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror}): give a checkpoint.") from error
-    if first[8:9] == b"{" and int.from_bytes(first[:8], "little") < path.stat().st_size:
+    if SAFETENSORS.match(first):
         return "safetensors"
     if LEGACY_TORCH.match(first):
         return "torch"

@@ -25,13 +25,14 @@ def decide(given: Task | None, weights: Weights, classifier_key: str, outputs: i
     """
     if given:
         return given
-    shown = _shown(weights)
+    name = classifier_key.removesuffix(".weight")
+    shown = _shown(weights, name)
     if outputs == 1 and shown != "multi-label":
         raise WeightsError(
             f"{weights.path} has one output, and what it means is not in the file: give --task single-label and two "
             "names (--labels), of which the second is that of a high output, or --task multi-label and one name."
         )
-    if shown is None and (after := _after_head(weights, classifier_key)):
+    if shown is None and (after := _after_head(weights, name)):
         raise WeightsError(
             f"{weights.path} has a head that does not end in its linear layer ({after}), and what follows it is not "
             f"in the file: give {ASK}."
@@ -53,13 +54,14 @@ def as_two(head: nn.Linear, task: Task) -> nn.Linear:
     return doubled
 
 
-def _shown(weights: Weights) -> Task | None:
-    """Read the task from the names of modules, and from BCEWithLogitsLoss, which has a weight for each class.
+def _shown(weights: Weights, head: str) -> Task | None:
+    """Read the task from the names of the modules in the head and beside the network, and from BCEWithLogitsLoss, which has a weight for each class.
 
     A state_dict of PyTorch lists its modules in `_metadata`, also those without parameters, if it was saved as it was.
     """
     found = weights.found
-    ends = [name for name in (*found.modules, *found.wrapper_modules) if not name.startswith("features.")]
+    own = [name for name in found.modules if name.startswith(f"{head}.") or "." not in name]
+    ends = [*own, *found.wrapper_modules]
     sigmoid = any(SIGMOID.search(name) for name in ends) or found.has_positive_weight
     softmax = any(SOFTMAX.search(name) for name in ends)
     if sigmoid == softmax:
@@ -67,14 +69,13 @@ def _shown(weights: Weights) -> Task | None:
     return "multi-label" if sigmoid else "single-label"
 
 
-def _after_head(weights: Weights, classifier_key: str) -> str | None:
+def _after_head(weights: Weights, head: str) -> str | None:
     """Name what follows the last linear layer of a Sequential head, as far as the file shows it."""
-    name = classifier_key.removesuffix(".weight")
-    layers = [key.rpartition(".")[0] for key in weights.found.tensors if key.startswith(f"{name}.")]
+    layers = [key.rpartition(".")[0] for key in weights.found.tensors if key.startswith(f"{head}.")]
     last = layers[-1]
-    inside = [module for module in weights.found.modules if module.startswith(f"{name}.")]
+    inside = [module for module in weights.found.modules if module.startswith(f"{head}.")]
     if inside:
         after = inside[inside.index(last) + 1 :] if last in inside else []
         return f"{after[0]} comes after {last}" if after else None
     # Without the list of modules: a Sequential of its first layer alone has others without parameters after it.
-    return f"{last} is the first of a Sequential" if set(layers) == {f"{name}.0"} else None
+    return f"{last} is the first of a Sequential" if set(layers) == {f"{head}.0"} else None
