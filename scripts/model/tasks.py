@@ -55,7 +55,7 @@ def as_two(head: nn.Linear, task: Task) -> nn.Linear:
 
 
 def _shown(weights: Weights, head: str) -> Task | None:
-    """Read the task from the names of the modules in the head and beside the network, and from BCEWithLogitsLoss, which has a weight for each class.
+    """Read the task from the names of modules in the head and beside the network, or from a loss with class weights.
 
     A state_dict of PyTorch lists its modules in `_metadata`, also those without parameters, if it was saved as it was.
     """
