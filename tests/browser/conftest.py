@@ -100,6 +100,7 @@ def visit(
     what the content security policy forbids would be.
     """
     torchserve.running = torchserve.explains = True
+    torchserve.multi_label = False
     torchserve.explained.clear()
     failed = request.session.testsfailed
     context = context_of(getattr(request, "param", DESKTOP))

@@ -43,6 +43,7 @@ class FakeTorchServe:
 
     running: bool = True
     explains: bool = True
+    multi_label: bool = False  # then the classes over 0.2 are listed
     explained: list[dict[str, str]] = field(default_factory=list)
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -61,7 +62,10 @@ class FakeTorchServe:
             index, overlay = IDS.index(parameters["class_id"]), float(parameters["overlay"])
             named = {"class_id": IDS[index], "class_name": NAMES[index], "probability": PROBABILITIES[index]}
             return httpx.Response(200, json=named | {"recognized": True, "overlay": _heatmap(image, index, overlay)})
-        return httpx.Response(200, json=_predict(picture, int(request.headers.get("top-k", 1))))
+        answer = _predict(picture, int(request.headers.get("top-k", 1)))
+        if self.multi_label:
+            answer["predictions"] = _predict(picture, 2)["predictions"] if answer["recognized"] else []
+        return httpx.Response(200, json=answer)
 
 
 @cache  # most tests ask for the heatmaps of the same cat
