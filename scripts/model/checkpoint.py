@@ -129,8 +129,8 @@ def _float(path: Path, key: str, value: torch.Tensor) -> torch.Tensor:
     converted = value.float()
     if not bool(torch.isfinite(converted).all()):
         raise WeightsError(
-            f"{path} holds weights that are NaN or infinite, the first of them in {key}: its training diverged, or it "
-            "was saved in too few bits; give a checkpoint of an earlier epoch."
+            f"{path} holds weights that are NaN or infinite in float32, the first of them in {key}: give a checkpoint "
+            "of an earlier epoch."
         )
     return converted
 

@@ -48,8 +48,8 @@ def check_finite(model: ServingModel, spec: Preprocessing, checkpoint: Path) -> 
         answer, _ = model.eval()(torch.tensor(preprocess(photo, spec))[None])
     if not bool(torch.isfinite(answer).all()):
         raise WeightsError(
-            f"{checkpoint} gives answers that are NaN or infinite to {paths.SAMPLE_PHOTO.name}: its training diverged, "
-            "or it is damaged; give a checkpoint of an earlier epoch."
+            f"{checkpoint} gives answers that are NaN or infinite to {paths.SAMPLE_PHOTO.name}: give a "
+            "checkpoint of an earlier epoch."
         )
 
 

@@ -89,7 +89,7 @@ def load_exactly(network: nn.Module, weights: StateDict) -> None:
     extra = [key for key in weights if key not in own]
     for keys, what in ((missing, "it lacks"), (extra, "it also holds")):
         if keys:
-            others = f" and {len(keys) - 1:,} others" if len(keys) > 1 else ""
+            others = f" and {len(keys) - 1:,} more" if len(keys) > 1 else ""
             raise ValueError(f"{what} {keys[0]}{others}")
     for key, value in weights.items():
         if value.shape != own[key].shape:

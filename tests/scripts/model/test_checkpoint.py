@@ -130,7 +130,7 @@ def test_a_smaller_network_of_the_same_family(tmp_path: Path, seeded: StateDict)
     part = {key: value for key, value in seeded.items() if "denseblock4" not in key}
     with pytest.raises(
         WeightsError,
-        match=r"part.pth is not a checkpoint of DenseNet-121 \(it lacks features.denseblock4.* and \d+ others\)",
+        match=r"part.pth is not a checkpoint of DenseNet-121 \(it lacks features.denseblock4.* and \d+ more\)",
     ) as caught:
         load_network(saved(part, tmp_path / "part.pth"), DENSENET)
     assert len(str(caught.value)) < 400
@@ -342,7 +342,7 @@ def test_what_is_refused(tmp_path: Path, content: Any, why: str) -> None:
         (
             "classifier.weight",
             torch.tensor([[1.0, float("nan")]]),
-            "NaN or infinite, the first of them in classifier.weight",
+            "NaN or infinite in float32, the first of them in classifier.weight",
         ),
         (f"{LAYER}.norm1.weight", torch.tensor([float("-inf")]), "NaN or infinite"),
         ("classifier.weight", torch.tensor([[1e300]], dtype=torch.float64), "NaN or infinite"),

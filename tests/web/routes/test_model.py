@@ -22,6 +22,7 @@ CARD = {
     "version": "2.0",
     "architecture": "DenseNet-121",
     "classes": 1000,
+    "task": "single-label",
     "weights": WEIGHTS | {"temperature": 1.3},
     "preprocessing": {"resize": 255},
     "built_with": {"torch": "2.13.0"},
@@ -47,7 +48,7 @@ async def test_the_card_and_the_engine(front: httpx.AsyncClient, torchserve: Tor
 
     answer = await front.get("/model")
 
-    public = {name: CARD[name] for name in ("name", "version", "architecture", "classes", "preprocessing")}
+    public = {name: CARD[name] for name in ("name", "version", "architecture", "classes", "preprocessing", "task")}
     assert loads(answer) == public | {"weights": WEIGHTS, "engine": ENGINE, "api_key": False}
     assert [word for word in ("secret", "4321", "2.13.0") if word in answer.text] == []
     assert str(torchserve.asked[0].url) == f"http://management/models/{MODEL}?customized=true"
