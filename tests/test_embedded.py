@@ -29,7 +29,7 @@ MIN_SEEN = 3
 @pytest.fixture
 def embedded() -> Checkpoint:
     if not (paths.WEIGHTS / EMBEDDED_FILE).is_file():
-        pytest.skip(f"this repository has no weights/{EMBEDDED_FILE} yet: training/ makes it, on a GPU")
+        pytest.skip(f"this repository has no weights/{EMBEDDED_FILE} yet: training/README.md says how it is made")
     return weights.find("embedded")
 
 

@@ -1,99 +1,226 @@
-"""Teach a DenseNet-121 what a teacher answers: `python -m training.distill --help`."""
+"""Train a DenseNet-121 on photos without labels: `python -m training.distill --help`."""
 
 from __future__ import annotations
 
+import json
 import math
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any
 
 import torch
 import typer
 
-from scripts.console import note, run
+from handler.cores import available_cores
+from scripts.console import note, out, run
 from scripts.errors import CommandError
-from training import checkpoints, photos, student, teachers
-from training.devices import Device, choose
-from training.finish import (
-    RUN_FOLDER,
-    Data,
-    Labelled,
-    License,
-    Output,
-    Run,
-    Sources,
-    Statistics,
-    finish,
-)
-from training.loop import train
-from training.schedule import Pace
-from training.trainer import Recipe, Trainer
+from training import checkpoints, crew, finish, fused, student
+from training.crew import Member
+from training.finish import Data, Labelled, License, Output, Run, Sources, Statistics
+from training.photos import load
+from training.recipe import Recipe
+from training.student import Student
+from training.teacher import Teacher
+from training.trainer import Errors, Trainer
 
+LOG = "log.jsonl"
 DEFAULT = Recipe()
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every process of a training is started with."""
+
+    sources: tuple[Path, ...]
+    folder: Path
+    recipe: Recipe
+    device: str
+    ranks: int
+
+    def trainer(self, rank: int) -> Trainer:
+        """Build the student at its start, or at its checkpoint if there is one."""
+        device = torch.device(self.device)
+        teacher = Teacher(self.recipe.teachers, device, threads=1 if self.ranks > 1 else available_cores())
+        photos = load(self.sources, self.folder / "photos")
+        torch.manual_seed(self.recipe.seed)  # the weights at the start are the same in every process
+        one = Trainer(Student(student.build(teacher.classes)), teacher, photos, self.recipe, rank, self.ranks)
+        found = checkpoints.read(self.folder)
+        if found:
+            one.restore(*found)
+        else:
+            one.settle()
+        return one
+
+    def work(self, member: Member) -> None:
+        """Train in a process other than rank 0, until rank 0 says that it is over."""
+        one = self.trainer(member.rank)
+        member.agree()
+        while True:
+            one.learn()
+            if member.average(one.step, list(one.gradients())):
+                return
+            one.apply()
 
 
 def distill(
     sources: Sources,
-    run_folder: Run = RUN_FOLDER,
-    minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Time for the whole training; 20 without --steps.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Batches of the whole training, instead of a time.")] = None,
-    stop_after: Annotated[
-        float | None, typer.Option(min=0.01, help="Minutes after which to stop for now; the same command goes on.")
-    ] = None,
-    teacher: Annotated[
-        str, typer.Option(help="NAME or NAME=CHECKPOINT, several with commas between.")
-    ] = DEFAULT.teachers,
-    init: Annotated[Path | None, typer.Option(help="A checkpoint to begin with instead of random weights.")] = None,
-    sides: Annotated[str, typer.Option(help="Sides of the views in pixels, the first to the last.")] = "128,160,176",
-    stored_side: Annotated[int, typer.Option(min=32, help="Shorter side of the photos in memory.")] = 176,
-    batch: Annotated[int, typer.Option(min=2)] = DEFAULT.batch,
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="At its highest.")] = DEFAULT.peak,
-    weight_decay: Annotated[float, typer.Option(min=0.0)] = DEFAULT.weight_decay,
-    softening: Annotated[float, typer.Option(min=0.1, help="Temperature of the loss.")] = DEFAULT.softening,
-    averaging: Annotated[float, typer.Option(min=0.0, max=0.99999, help="Decay of the average.")] = DEFAULT.averaging,
+    run_folder: Run = finish.RUN_FOLDER,
+    hours: Annotated[float, typer.Option(min=0.0, help="Time of this session; the same command continues.")] = math.inf,
+    view_count: Annotated[int, typer.Option("--views", min=1, help="Length of the training.")] = DEFAULT.views,
+    teacher: Annotated[str, typer.Option(help="efficientnet_lite0, or with ,efficientnet_lite2.")] = DEFAULT.teachers,
+    batch: Annotated[int, typer.Option(min=2, help="Views in a step.")] = DEFAULT.batch,
     seed: Annotated[int, typer.Option(min=0, max=2**31)] = 0,
-    checkpoint_minutes: Annotated[float, typer.Option(min=0.0, help="Between checkpoints.")] = 2,
-    compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the student.")] = False,
+    processes: Annotated[int, typer.Option(min=0, help="Processes on a CPU; 0: one for each core.")] = 0,
+    evaluate: Annotated[
+        Path | None, typer.Option(help="Photos named by class index, such as 0281.jpg, to measure top-1 on.")
+    ] = None,
+    evaluate_every: Annotated[int, typer.Option(min=1, help="Views between two measurements.")] = 50_000,
+    checkpoint_minutes: Annotated[float, typer.Option(min=0.0, help="Between checkpoints.")] = 5,
     output: Output = None,
     labelled: Labelled = None,
     data: Data = None,
     license_: License = "Apache-2.0",
     statistics: Statistics = 2048,
-    device: Device = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU if there is one.")] = "auto",
 ) -> None:
-    """Train on photos without labels, and write weights to serve. The same command again goes on where one ended."""
-    if minutes and steps:
-        raise CommandError("A training ends with its time or with its steps: give --minutes or --steps, not both.")
-    recipe = Recipe(
-        teacher, read_sides(sides, stored_side), batch, learning_rate, weight_decay, softening, averaging, seed
-    )
+    """Train on photos without labels, and write weights to serve. The same command continues where one ended."""
     chosen = choose(device)
-    answering, classes = teachers.load(teacher, chosen)
-    torch.manual_seed(seed)  # of the random weights; the views have generators of their own
-    learner = student.build(classes, init)
-    loaded = photos.load(sources, stored_side, chosen)
-    trainer = Trainer(learner, answering, loaded, recipe, student.SPEC, compiled=compiled)
-    spent = checkpoints.resume(run_folder, trainer)
-    went_on = "" if spent is None else f", from step {trainer.step}"
-    note(f"{len(loaded)} photos, {loaded.pixels.nbytes / 1e6:,.0f} MB on {chosen}{went_on}.")
-    pace = Pace(trainer.sides, steps, None if steps else 60 * (minutes or 20), spent or 0.0)
-    signalled = train(trainer, pace, run_folder, checkpoint_minutes * 60, (stop_after or math.inf) * 60)
-    if not pace.is_over(trainer.progress, trainer.step):
-        note(f"Stopped at step {trainer.step}, {trainer.progress:.0%} of the way: the same command goes on from there.")
+    ranks = 1 if chosen != "cpu" else processes or available_cores()
+    recipe = Recipe(teacher, view_count, batch, min(DEFAULT.micro, max(2, batch // ranks)), seed=seed)
+    session = Session(tuple(sources), run_folder, recipe, chosen, ranks)
+    if ranks > 1:
+        torch.set_num_threads(1)
+    if chosen == "cpu":
+        fused.kernels()  # compiled once, before several processes need it
+    one = session.trainer(0)
+    clock = Clock(checkpoint_minutes * 60, evaluate_every, hours * 3600)
+    signalled = train(one, session, clock, evaluate)
+    if one.views < recipe.views:
+        note(f"Stopped at view {one.views:,} of {recipe.views:,}: the same command continues from there.")
         raise typer.Exit(128 + signalled if signalled else 0)
-    del trainer, learner, answering, loaded  # their memory is needed again
-    finish(sources, run_folder, output, labelled, data, license_, statistics, device)
+    finish.finish(sources, run_folder, output, labelled, data, license_, statistics)
 
 
-def read_sides(text: str, stored_side: int) -> tuple[int, ...]:
+def choose(name: str) -> str:
+    """Resolve auto, cpu, cuda or cuda:N. Raises CommandError if there is no such device."""
+    found = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if found else "cpu"
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise CommandError(f"There is no device {name!r}: choose auto, cpu or cuda.")
+    if name.startswith("cuda") and not found:
+        raise CommandError(f"PyTorch finds no GPU for --device {name}: choose --device cpu.")
+    return name
+
+
+@dataclass
+class Clock:
+    """When to save, to measure and to stop."""
+
+    between_checkpoints: float  # seconds
+    between_measurements: int  # views
+    session: float  # seconds
+
+    def __post_init__(self) -> None:
+        self.began = self.saved = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def is_over(self) -> bool:
+        return self.seconds >= self.session
+
+    def must_save(self) -> bool:
+        if time.monotonic() - self.saved < self.between_checkpoints:
+            return False
+        self.saved = time.monotonic()
+        return True
+
+
+def train(one: Trainer, session: Session, clock: Clock, labelled: Path | None) -> int:
+    """Train until the training or the session is over, or a signal comes; the last act is a checkpoint.
+
+    Returns the signal, or 0.
+    """
+    found = checkpoints.read(session.folder)
+    before = found[0].seconds if found else 0.0
+    weights = sum(len(part.reshape(-1)) for part in one.parameters.values())
+    member = crew.start(session.ranks, weights, session.work)
+    session.folder.mkdir(parents=True, exist_ok=True)
+    with interruptible() as signals, (session.folder / LOG).open("a") as log:
+        note(f"{len(one.photos)} photos, {member.ranks} process(es), from view {one.views:,} of {one.recipe.views:,}.")
+        member.agree()  # the others have read the checkpoint
+        since, views, measured = time.monotonic(), one.views, one.views
+        while one.views < one.recipe.views:
+            one.learn()
+            if member.average(one.step, list(one.gradients()), leave=bool(signals) or clock.is_over()):
+                break
+            one.apply()
+            if one.step % 25 == 0 or one.views >= one.recipe.views:
+                now = time.monotonic()
+                show(log, record(one, (one.views - views) / (now - since), before + clock.seconds))
+                since, views = now, one.views
+            if clock.must_save():
+                checkpoints.save(session.folder, *one.state(before + clock.seconds))
+            if labelled and one.views - measured >= clock.between_measurements:
+                measured = one.views
+                top1, top5 = finish.measure(one.average, one.photos, labelled)
+                show(log, {"views": one.views, "top1": round(top1, 4), "top5": round(top5, 4)})
+                since, views = time.monotonic(), one.views
+        else:
+            member.average(one.step, list(one.gradients()), leave=True)
+        checkpoints.save(session.folder, *one.state(before + clock.seconds))
+        return signals[0] if signals else 0
+
+
+def record(one: Trainer, rate: float, seconds: float) -> dict[str, Any]:
+    *maps, divergence, agreement = one.errors.means()
+    one.errors = Errors.none()
+    return {
+        "views": one.views,
+        "stage": one.recipe.stages[one.stage].name,
+        "views_per_second": round(rate, 1),
+        "map_errors": maps,
+        "divergence": divergence,
+        "agreement": agreement,
+        "learning_rate": round(one.optimizer.param_groups[0]["lr"], 6),
+        "hours": round(seconds / 3600, 3),
+    }
+
+
+def show(log: Any, facts: dict[str, Any]) -> None:
+    """Append a line of JSON to the log; print it too, as text on a terminal."""
+    line = json.dumps(facts)
+    print(line, file=log, flush=True)
+    if not out.is_terminal:
+        print(line, flush=True)
+    else:
+        out.print("  ".join(f"{name} {value}" for name, value in facts.items()))
+
+
+@contextmanager
+def interruptible() -> Iterator[Sequence[int]]:
+    """Note SIGINT and SIGTERM instead of ending at once; a second one ends the program as ever."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def take_note(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, take_note)
     try:
-        sides = tuple(int(side) for side in text.split(","))
-    except ValueError as error:
-        raise CommandError(f"--sides takes numbers of pixels with commas between, not {text!r}.") from error
-    if not all(32 <= side <= 2 * stored_side for side in sides):
-        raise CommandError(f"--sides must lie between 32 and twice --stored-side, {2 * stored_side}; they are {text}.")
-    return sides
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

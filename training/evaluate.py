@@ -22,9 +22,8 @@ from scripts.model.checkpoint import load_network
 from scripts.model.networks import Architecture, ServingModel
 from training import card, networks, serving
 from training.calibration import calibration_error
-from training.devices import Device, choose
 from training.files import read_labelled
-from training.trainer import Recipe
+from training.teacher import BOTH
 
 
 @dataclass(frozen=True)
@@ -47,23 +46,19 @@ def evaluate(
         str, typer.Argument(help="A file; NAME, whose weights a package brings; or NAME=FILE of that architecture.")
     ],
     labelled: Annotated[Path, typer.Argument(help="A folder or .tar of photos named by class index: 0281.jpg.")],
-    teacher: Annotated[
-        str, typer.Option(help="Whom to compare with, as in distill; none leaves it out.")
-    ] = Recipe.teachers,
+    teacher: Annotated[str, typer.Option(help="Whom to compare with, as in distill; none leaves it out.")] = BOTH,
     record: Annotated[
         bool, typer.Option("--record", help="Write the figures into the checkpoint, and its model card beside it.")
     ] = False,
-    device: Device = "auto",
 ) -> None:
     """Measure top-1, top-5, agreement with the teacher and calibration."""
-    chosen = choose(device)
     architecture, path = networks.find(f"densenet121={checkpoint}" if Path(checkpoint).is_file() else checkpoint)
     facts = card.read_facts(path) if path.suffix == ".safetensors" else None
     if record and facts is None:
         raise CommandError(f"{path} was not written by training.finish, so there is nothing to add figures to.")
     photos, labels = readable(labelled)
-    logits = answer(architecture, path, photos, chosen)
-    theirs = None if teacher == "none" else ask(teacher, photos, chosen)
+    logits = answer(architecture, path, photos)
+    theirs = None if teacher == "none" else ask(teacher, photos)
     figures = measure(checkpoint, logits, torch.tensor(labels), theirs, facts.temperature if facts else None)
     if out.is_terminal:
         out.print(draw(figures))
@@ -94,17 +89,17 @@ def readable(source: Path) -> tuple[list[bytes], list[int]]:
     return photos, labels
 
 
-def answer(architecture: Architecture, path: Path, photos: Sequence[bytes], device: torch.device) -> Tensor:
+def answer(architecture: Architecture, path: Path, photos: Sequence[bytes]) -> Tensor:
     """Run one network over photos as a server would: logits (N, classes)."""
     spec = architecture.preprocessing
-    model = ServingModel(*load_network(path, architecture), spec).eval().to(device)
+    model = ServingModel(*load_network(path, architecture), spec).eval()
     bar = track(photos, architecture.title, console=err, transient=True)
-    return serving.logits_of(model, (serving.pixels_of(data, spec) for data in bar), device)
+    return serving.logits_of(model, (serving.pixels_of(data, spec) for data in bar))
 
 
-def ask(teacher: str, photos: Sequence[bytes], device: torch.device) -> Tensor:
+def ask(teacher: str, photos: Sequence[bytes]) -> Tensor:
     """The mean of the teachers' probabilities, each served as it wants to be: (N, classes)."""
-    answers = [answer(*networks.find(one.strip()), photos, device).softmax(dim=1) for one in teacher.split(",")]
+    answers = [answer(*networks.find(one.strip()), photos).softmax(dim=1) for one in teacher.split(",")]
     return torch.stack(answers).mean(dim=0)
 
 

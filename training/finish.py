@@ -10,21 +10,28 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
+from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
 
+from handler.cores import available_cores
 from handler.errors import RequestError
+from handler.preprocessing import preprocess
 from scripts import paths
 from scripts.console import err, note, run, warn
 from scripts.errors import CommandError
 from scripts.model.weights import EMBEDDED_FILE
-from training import card, checkpoints, serving, student, teachers
+from training import card, checkpoints, serving, student
 from training.calibration import fit_temperature, one_hot
-from training.devices import Device, choose
 from training.files import is_held_out, read_labelled, read_photos
-from training.teachers import Teacher
+from training.photos import Photos
+from training.recipe import FREE, STAGES
+from training.teacher import Teacher
+from training.trainer import has_bf16
 
 LARGEST = 65504.0  # of a float16
+CPU = torch.device("cpu")
+SAMPLE = 256  # photos that give the statistics for a measurement during the training
 
 Sources = Annotated[list[Path], typer.Argument(help="Folders or .tar files of photos.")]
 Run = Annotated[Path, typer.Option("--run", help="The training's folder: checkpoint and log.")]
@@ -47,21 +54,24 @@ def finish(
     data: Data = None,
     license_: License = "Apache-2.0",
     statistics: Statistics = 2048,
-    device: Device = "auto",
 ) -> None:
     """Make a training's averaged weights servable, however far it is: statistics, temperature, float16."""
     found = checkpoints.read(run_folder)
     if found is None:
         raise CommandError(f"{run_folder} holds no {checkpoints.FILE}: train with python -m training.distill first.")
     saved, tensors = found
-    chosen = choose(device)
-    teacher, _ = teachers.load(saved.origin["teachers"], chosen)
-    network = student.build(len(tensors["student.classifier.bias"]))
-    averaged = checkpoints.part(tensors, "student") | checkpoints.part(tensors, "average")
-    student.load(network, averaged, str(run_folder / checkpoints.FILE))
-    temperature, count = prepare(network, photos, teacher, labelled, statistics, chosen)
+    if saved.stage < FREE:
+        raise CommandError(
+            f"The sections of {run_folder} still learn apart, at view {saved.views:,}: train on to the stage "
+            f"{STAGES[FREE].name} first."
+        )
+    average = checkpoints.part(tensors, "average.network")
+    network = student.build(len(average["classifier.bias"]))
+    student.load(network, average, str(run_folder / checkpoints.FILE))
+    teacher = Teacher(saved.recipe["teachers"], CPU, available_cores())
+    temperature, count = prepare(network, photos, teacher, labelled, statistics)
     facts = card.Facts(
-        teacher=saved.origin["teachers"],
+        teacher=saved.recipe["teachers"],
         data=f"{count} photos: {data or ', '.join(source.name for source in photos)}",
         steps=saved.step,
         temperature=temperature,
@@ -72,29 +82,47 @@ def finish(
     note(f"Wrote {output} ({output.stat().st_size / 1e6:.1f} MB, step {saved.step}, temperature {temperature:.3f}).")
 
 
+def measure(average: dict[str, Tensor], photos: Photos, labelled: Path) -> tuple[float, float]:
+    """Top-1 and top-5 of a training's averaged weights, on photos named by class index."""
+    candidate = student.build(len(average["network.classifier.bias"]))
+    student.load(candidate, checkpoints.part(average, "network"), "the training's average")
+    step = max(1, len(photos) // SAMPLE)
+    stored = (photos.get(index) for index in range(0, len(photos), step))
+    pixels = [preprocess(Image.fromarray(np.ascontiguousarray(upright(*one))), student.SPEC) for one in stored]
+    model = student.served(candidate)
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16(CPU)):
+        estimate_statistics(model, pixels)
+        logits, targets = answer_labels(model, labelled)
+    best = logits.topk(5, dim=1).indices == targets.argmax(dim=1, keepdim=True)
+    return float(best[:, 0].float().mean()), float(best.any(dim=1).float().mean())
+
+
+def upright(pixels: NDArray[np.uint8], is_transposed: bool) -> NDArray[np.uint8]:
+    return pixels.transpose(1, 0, 2) if is_transposed else pixels
+
+
 def prepare(
     network: nn.Module,
     photos: Sequence[Path],
     teacher: Teacher,
     labelled: Path | None,
     statistics: int,
-    device: torch.device,
 ) -> tuple[float, int]:
     """Estimate the statistics anew and fit the temperature; returns it, and how many photos trained."""
-    model = student.served(network).to(device)
+    model = student.served(network)
     names = [name for name, _ in read_photos(photos)]
     training = [name for name in names if not is_held_out(name)]
     step = -(-len(training) // statistics)  # spread over all sources
     seen = ServingPixels("Batch-norm statistics", photos, set(training[::step]))
-    estimate_statistics(model, seen, device)
+    estimate_statistics(model, seen)
     if labelled:
-        logits, targets = answer_labels(model, labelled, device)
+        logits, targets = answer_labels(model, labelled)
     else:
         held_out = {name for name in names if is_held_out(name)}
         if not held_out:
             warn("So few photos leave none to hold out: the temperature is fitted on those that trained.")
         apart = ServingPixels("Temperature", photos, held_out or set(training))
-        logits, targets = answer_both(model, teacher, apart, device)
+        logits, targets = answer_both(model, teacher, apart)
     return fit_temperature(logits, targets), len(training)
 
 
@@ -113,9 +141,7 @@ class ServingPixels:
                 continue
 
 
-def estimate_statistics(
-    model: nn.Module, pixels: ServingPixels | Sequence[NDArray[np.uint8]], device: torch.device
-) -> None:
+def estimate_statistics(model: nn.Module, pixels: ServingPixels | Sequence[NDArray[np.uint8]]) -> None:
     """Set every batch normalisation's mean and variance to those of the images, all batches weighing the same."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
@@ -123,13 +149,13 @@ def estimate_statistics(
         norm.momentum = None  # a plain mean over the batches
         norm.train()
     with torch.inference_mode():
-        for batch in serving.batches(pixels, device):
+        for batch in serving.batches(pixels):
             model(batch)
     model.eval()
 
 
 def answer_both(
-    model: nn.Module, teacher: Teacher, pixels: ServingPixels | Sequence[NDArray[np.uint8]], device: torch.device
+    model: nn.Module, teacher: Teacher, pixels: ServingPixels | Sequence[NDArray[np.uint8]]
 ) -> tuple[Tensor, Tensor]:
     """The student's logits and the teacher's first answers, as if they were labels, for the same images; (N, classes).
 
@@ -137,15 +163,15 @@ def answer_both(
     """
     logits, targets = [], []
     with torch.inference_mode():
-        for batch in serving.batches(pixels, device):
-            logits.append(model(batch)[0].cpu())
-            targets.append(teacher(serving.views_of(batch)).argmax(dim=1).cpu())
+        for batch in serving.batches(pixels):
+            logits.append(model(batch)[0])
+            targets.append(teacher(serving.views_of(batch)).answers.argmax(dim=1))
     return torch.cat(logits), one_hot(torch.cat(targets), logits[0].shape[1])
 
 
-def answer_labels(model: nn.Module, labelled: Path, device: torch.device) -> tuple[Tensor, Tensor]:
+def answer_labels(model: nn.Module, labelled: Path) -> tuple[Tensor, Tensor]:
     pairs = [(label, serving.pixels_of(data, student.SPEC)) for label, data in read_labelled(labelled)]
-    logits = serving.logits_of(model, (pixels for _, pixels in pairs), device)
+    logits = serving.logits_of(model, (pixels for _, pixels in pairs)).float()
     return logits, one_hot(torch.tensor([label for label, _ in pairs]), logits.shape[1])
 
 

@@ -13,7 +13,9 @@ from scripts.errors import CommandError
 from scripts.model import networks, weights
 from scripts.model.heads import StateDict
 from scripts.model.networks import Architecture, EfficientNetFeatures
+from scripts.options import STAND_IN
 
+LITE0 = STAND_IN
 LITE2 = "efficientnet_lite2"
 
 
@@ -47,7 +49,7 @@ def _lite2_file() -> Path:
 
 
 PACKAGED: dict[str, Callable[[], Path]] = {
-    "efficientnet_lite0": lambda: weights.stand_in().path,
+    LITE0: lambda: weights.stand_in().path,
     LITE2: _lite2_file,
 }
 

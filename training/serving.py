@@ -24,16 +24,16 @@ def pixels_of(data: bytes, spec: Preprocessing) -> NDArray[np.uint8]:
     return preprocess(decode(data, SETTINGS, spec.resize), spec)
 
 
-def logits_of(model: nn.Module, pixels: Iterable[NDArray[np.uint8]], device: torch.device) -> Tensor:
-    """Run a ServingModel over images, a batch at a time: float32 (N, classes), on the CPU."""
+def logits_of(model: nn.Module, pixels: Iterable[NDArray[np.uint8]]) -> Tensor:
+    """Run a ServingModel over images, a batch at a time: float32 (N, classes)."""
     with torch.inference_mode():
-        return torch.cat([model(batch)[0].cpu() for batch in batches(pixels, device)])
+        return torch.cat([model(batch)[0] for batch in batches(pixels)])
 
 
-def batches(pixels: Iterable[NDArray[np.uint8]], device: torch.device, size: int = BATCH) -> Iterator[Tensor]:
+def batches(pixels: Iterable[NDArray[np.uint8]], size: int = BATCH) -> Iterator[Tensor]:
     rest = iter(pixels)
     while images := list(islice(rest, size)):
-        yield torch.from_numpy(np.stack(images)).to(device)
+        yield torch.from_numpy(np.stack(images))
 
 
 def views_of(batch: Tensor) -> Tensor:

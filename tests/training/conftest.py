@@ -11,3 +11,9 @@ from tests.training.support import write_photos
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty small photos."""
     return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where their decoded pixels are."""
+    return tmp_path_factory.mktemp("cache")

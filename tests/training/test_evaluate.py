@@ -57,7 +57,7 @@ def test_a_class_that_the_model_does_not_have_is_said() -> None:
 
 
 def test_the_stand_in_is_right_and_agrees_with_itself(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate.evaluate("efficientnet_lite0", labelled, teacher="efficientnet_lite0", device="cpu")
+    evaluate.evaluate("efficientnet_lite0", labelled, teacher="efficientnet_lite0")
     output = capsys.readouterr()
     figures = json.loads(output.out)
     assert figures["photos"] == 3
@@ -74,7 +74,7 @@ def test_figures_are_recorded_and_a_poor_student_is_warned_of(
     path = tmp_path / "student.safetensors"
     torch.manual_seed(0)
     export(path, student.build(1000).state_dict(), FACTS)
-    evaluate.evaluate(str(path), labelled, teacher="none", record=True, device="cpu")
+    evaluate.evaluate(str(path), labelled, teacher="none", record=True)
     output = capsys.readouterr()
     figures = json.loads(output.out)
     found = provenance.read(path)
@@ -88,10 +88,10 @@ def test_figures_are_recorded_and_a_poor_student_is_warned_of(
 
 def test_a_foreign_checkpoint_gets_no_figures(labelled: Path, seeded_checkpoint: Path) -> None:
     with pytest.raises(CommandError, match=r"was not written by training\.finish"):
-        evaluate.evaluate(str(seeded_checkpoint), labelled, teacher="none", record=True, device="cpu")
+        evaluate.evaluate(str(seeded_checkpoint), labelled, teacher="none", record=True)
 
 
 def test_photos_that_cannot_be_read_end_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "0000.jpg").write_bytes(b"\xff\xd8 damaged")
     with pytest.raises(CommandError, match=r"No photo in .* can be read"):
-        evaluate.evaluate("efficientnet_lite0", tmp_path, teacher="none", device="cpu")
+        evaluate.evaluate("efficientnet_lite0", tmp_path, teacher="none")

@@ -13,21 +13,22 @@ from torch import nn
 from handler.images import decode
 from handler.preprocessing import preprocess
 from scripts.errors import CommandError
-from tests.training.support import CLASSES, CPU, make_trainer, teach_colours, tiny, write_photos
-from training import card, checkpoints, student, teachers
+from tests.training.support import CLASSES, RECIPE, ColorTeacher, advance, make_trainer, tiny, write_photos
+from training import card, checkpoints, student
+from training import finish as module
 from training.calibration import fit_temperature, one_hot
 from training.files import is_held_out, read_photos
 from training.finish import answer_both, estimate_statistics, export, finish, prepare
 from training.serving import SETTINGS, logits_of
 
-FACTS = card.Facts("colours", "40 photos", 3, 1.5, "Apache-2.0")
+FACTS = card.Facts("colors", "40 photos", 3, 1.5, "Apache-2.0")
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands with a student and a teacher of this module's size."""
     monkeypatch.setattr(student, "build", tiny)
-    monkeypatch.setattr(teachers, "load", lambda *_: (teach_colours, CLASSES))
+    monkeypatch.setattr(module, "Teacher", ColorTeacher)
 
 
 def serving_pixels(folder: Path, held_out: bool) -> list[NDArray[np.uint8]]:
@@ -46,7 +47,7 @@ def test_statistics_become_those_of_the_serving_pixels(folder: Path) -> None:
     network = tiny()
     pixels = serving_pixels(folder, held_out=False)[:12]
     model = student.served(network)
-    estimate_statistics(model, pixels, CPU)
+    estimate_statistics(model, pixels)
     first = network.get_submodule("features.conv0")
     with torch.no_grad():
         entering = first(model.normalize(torch.from_numpy(np.stack(pixels))))
@@ -58,20 +59,20 @@ def test_statistics_become_those_of_the_serving_pixels(folder: Path) -> None:
 def test_preparing_leaves_the_weights_and_fits_the_temperature_on_held_out_photos(folder: Path) -> None:
     network = tiny()
     before = {name: one.clone() for name, one in network.named_parameters()}
-    temperature, count = prepare(network, [folder], teach_colours, None, 2048, CPU)
+    temperature, count = prepare(network, [folder], ColorTeacher(), None, 2048)
     held_out = serving_pixels(folder, held_out=True)
     assert 0 < len(held_out) < 10
     assert count == 40 - len(held_out)
     assert temperature == pytest.approx(
-        fit_temperature(*answer_both(student.served(network), teach_colours, held_out, CPU))
+        fit_temperature(*answer_both(student.served(network), ColorTeacher(), held_out))
     )
     assert all(torch.equal(one, before[name]) for name, one in network.named_parameters())
 
 
 def test_the_teachers_first_answers_count_and_not_how_sure_it_is(folder: Path) -> None:
     pixels = serving_pixels(folder, held_out=True)
-    logits, targets = answer_both(student.served(tiny()), teach_colours, pixels, CPU)
-    answers = teach_colours(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255)
+    logits, targets = answer_both(student.served(tiny()), ColorTeacher(), pixels)
+    answers = ColorTeacher()(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255).answers
     assert logits.shape == targets.shape == (len(pixels), CLASSES)
     assert torch.equal(targets, one_hot(answers.argmax(dim=1), CLASSES))
 
@@ -79,9 +80,9 @@ def test_the_teachers_first_answers_count_and_not_how_sure_it_is(folder: Path) -
 def test_a_temperature_can_be_fitted_on_labels(folder: Path, tmp_path: Path) -> None:
     labelled = write_photos(tmp_path / "labelled", count=CLASSES)
     network = tiny()
-    temperature, _ = prepare(network, [folder], teach_colours, labelled, 8, CPU)
+    temperature, _ = prepare(network, [folder], ColorTeacher(), labelled, 8)
     pixels = [preprocess(decode(data, SETTINGS, 255), student.SPEC) for _, data in read_photos([labelled])]
-    logits = logits_of(student.served(network), pixels, CPU)
+    logits = logits_of(student.served(network), pixels)
     assert temperature == pytest.approx(fit_temperature(logits, one_hot(torch.arange(CLASSES), CLASSES)))
 
 
@@ -90,32 +91,36 @@ def test_so_few_photos_that_none_is_held_out_fit_the_temperature_too(
 ) -> None:
     few = write_photos(tmp_path, count=4)
     assert not any(is_held_out(path.name) for path in few.iterdir())
-    temperature, count = prepare(tiny(), [few], teach_colours, None, 8, CPU)
+    temperature, count = prepare(tiny(), [few], ColorTeacher(), None, 8)
     assert temperature > 0
     assert count == 4
     assert "So few photos leave none to hold out" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("small")
-def test_a_checkpoint_becomes_a_file_of_float16_with_its_facts(folder: Path, tmp_path: Path) -> None:
-    trainer = make_trainer(folder)
-    checkpoints.save(tmp_path, trainer, 1.0)
+def test_a_checkpoint_becomes_a_file_of_float16_with_its_facts(folder: Path, cache: Path, tmp_path: Path) -> None:
+    trainer = make_trainer(folder, cache)
+    checkpoints.save(tmp_path, *trainer.state(1.0))
+    with pytest.raises(CommandError, match="still learn apart"):
+        finish([folder], tmp_path)
+    advance(trainer, RECIPE.views // RECIPE.batch)
+    checkpoints.save(tmp_path, *trainer.state(1.0))
     output = tmp_path / "densenet121-embedded.safetensors"
-    finish([folder], tmp_path, data="noise", device="cpu")
+    finish([folder], tmp_path, data="noise")
     weights = load_file(output)
     assert {one.dtype for one in weights.values()} == {torch.float16}
-    for name, one in trainer.average.items():
+    for name, one in checkpoints.part(trainer.average, "network").items():
         torch.testing.assert_close(weights[name], one.half())
-    tiny().load_state_dict(weights)
+    tiny().load_state_dict(weights, strict=False)
     facts = card.read_facts(output)
     assert facts is not None
-    assert (facts.teacher, facts.steps, facts.license) == ("colours", 0, "Apache-2.0")
+    assert (facts.teacher, facts.steps, facts.license) == ("colors", 20, "Apache-2.0")
     assert facts.data == f"{len(trainer.photos)} photos: noise"
 
 
 def test_a_folder_without_a_training_is_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"holds no checkpoint\.safetensors: train with python -m training\.distill"):
-        finish([folder], tmp_path, device="cpu")
+        finish([folder], tmp_path)
 
 
 def test_weights_too_large_for_float16_are_refused(tmp_path: Path) -> None:

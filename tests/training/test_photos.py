@@ -4,71 +4,71 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from scripts.errors import CommandError
 from tests.pictures import encode, noise
-from tests.training.support import CPU, SIDE
+from training import photos
 from training.files import is_held_out
-from training.photos import lay, load
-
-LONGEST = 43  # 4/3 of SIDE
+from training.photos import LONGEST, SIDE, lay, load
 
 
 @pytest.mark.parametrize(
-    ("size", "length", "lying"),
+    ("size", "length", "transposed"),
     [
-        ((32, 32), 32, False),
-        ((40, 32), 40, False),
-        ((32, 40), 40, True),
-        ((320, 240), 43, False),
-        ((32, 400), 43, True),
+        ((SIDE, SIDE), SIDE, False),
+        ((200, SIDE), 200, False),
+        ((SIDE, 200), 200, True),
+        ((640, 480), LONGEST, False),
+        ((32, 400), LONGEST, True),
     ],
 )
-def test_a_photo_of_any_size_gets_the_shorter_side_and_portraits_lie(
-    size: tuple[int, int], length: int, lying: bool
-) -> None:
-    pixels, lies = lay(noise(*size), SIDE, LONGEST)
+def test_a_photo_of_any_size_gets_the_stored_side(size: tuple[int, int], length: int, transposed: bool) -> None:
+    pixels, is_transposed = lay(noise(*size))
     assert pixels.shape == (SIDE, length, 3)
-    assert lies is lying
+    assert is_transposed is transposed
 
 
-def test_a_portrait_is_transposed_and_a_long_photo_loses_both_ends() -> None:
-    portrait = noise(32, 40)
-    np.testing.assert_array_equal(lay(portrait, SIDE, LONGEST)[0], np.asarray(portrait).transpose(1, 0, 2))
-    panorama = noise(143, 32)
-    np.testing.assert_array_equal(lay(panorama, SIDE, LONGEST)[0], np.asarray(panorama)[:, 50:93])
+def test_a_portrait_is_transposed_and_a_panorama_loses_both_ends() -> None:
+    portrait = noise(SIDE, 200)
+    np.testing.assert_array_equal(lay(portrait)[0], np.asarray(portrait).transpose(1, 0, 2))
+    panorama = noise(LONGEST + 100, SIDE)
+    np.testing.assert_array_equal(lay(panorama)[0], np.asarray(panorama)[:, 50 : 50 + LONGEST])
 
 
-def test_pixels_lengths_and_names_belong_together_and_held_out_photos_are_left_out(folder: Path) -> None:
-    photos = load([folder], SIDE, CPU)
-    names = [path.name for path in sorted(folder.iterdir()) if not is_held_out(path.name)]
-    assert list(photos.names) == names
-    assert photos.pixels.shape == (len(names), 3, SIDE, LONGEST)
-    assert photos.pixels.dtype == torch.uint8
-    for row, (name, length) in enumerate(zip(names, photos.lengths.int().tolist(), strict=True)):
-        expected, lying = lay(Image.open(folder / name).convert("RGB"), SIDE, LONGEST)
-        assert photos.lying[row] == lying
-        np.testing.assert_array_equal(photos.pixels[row, :, :, :length].permute(1, 2, 0).numpy(), expected)
-        assert not photos.pixels[row, :, :, length:].any()
+def test_sources_share_one_index_and_held_out_photos_are_left_out(folder: Path, tmp_path: Path) -> None:
+    for name in ("x.png", "y.png"):
+        (tmp_path / name).write_bytes(encode(noise(200, SIDE, seed=ord(name[0])), "PNG"))
+    names = [path for path in sorted(folder.iterdir()) if not is_held_out(path.name)]
+    found = load([folder, tmp_path], tmp_path / "cache")
+    assert len(found) == len(names) + 2
+    for index, path in enumerate([*names, tmp_path / "x.png", tmp_path / "y.png"]):
+        pixels, is_transposed = found.get(index)
+        expected, transposed = lay(Image.open(path).convert("RGB"))
+        assert is_transposed is transposed
+        np.testing.assert_array_equal(pixels, expected)
+
+
+def test_photos_are_decoded_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load([folder], tmp_path)
+    monkeypatch.delattr(photos, "decoded_or_none")
+    second = load([folder], tmp_path)
+    np.testing.assert_array_equal(first.get(3)[0], second.get(3)[0])
 
 
 def test_a_damaged_photo_is_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
     for name in ("a.jpg", "b.jpg"):
-        (tmp_path / name).write_bytes(encode(noise()))
-    (tmp_path / "c.jpg").write_bytes(encode(noise())[:200])
-    assert load([tmp_path], SIDE, CPU).names == ("a.jpg", "b.jpg")
-    assert "1 damaged photo(s) were left out: c.jpg." in capsys.readouterr().err
+        (source / name).write_bytes(encode(noise()))
+    (source / "c.jpg").write_bytes(encode(noise())[:200])
+    assert len(load([source], tmp_path / "cache")) == 2
+    assert "1 damaged photo(s)" in capsys.readouterr().err
 
 
-def test_one_photo_is_too_few(tmp_path: Path) -> None:
+def test_too_few_photos_and_a_missing_source_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encode(noise()))
-    with pytest.raises(CommandError, match=r"1 photo.* can be trained on, and two are the least"):
-        load([tmp_path], SIDE, CPU)
-
-
-def test_other_photos_have_another_digest(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(encode(noise()))
-    assert load([folder], SIDE, CPU).digest == load([folder], SIDE, CPU).digest
-    assert load([folder, tmp_path], SIDE, CPU).digest != load([folder], SIDE, CPU).digest
+    with pytest.raises(CommandError, match="two are the least"):
+        load([tmp_path], tmp_path / "cache")
+    with pytest.raises(CommandError, match="There is no folder or file"):
+        load([tmp_path / "nowhere"], tmp_path / "cache")
