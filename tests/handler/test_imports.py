@@ -11,17 +11,17 @@ import pytest
 from scripts import paths
 
 LAYERS = (
-    {"errors", "context"},
-    {"settings", "card", "labels"},
+    {"errors", "context", "signatures"},
+    {"settings", "card", "labels", "encodings", "documents"},
     {"cores", "parameters", "metrics"},
-    {"payload", "responses", "explanations", "preprocessing", "formats", "engines"},
+    {"payload", "responses", "explanations", "preprocessing", "formats", "engines", "unended"},
     {"images", "memory", "operations"},
     {"decoding", "requests"},
     {"protocols"},
     {"classifier"},
 )
 # Pictures and what computes know nothing of requests.
-PICTURES = {"formats", "engines", "preprocessing", "explanations", "images", "memory"}
+PICTURES = {"formats", "engines", "preprocessing", "explanations", "images", "memory", "unended"}
 REQUESTS = {"parameters", "payload", "responses", "operations", "requests", "protocols"}
 
 

@@ -15,7 +15,7 @@ import pytest
 from handler.card import ModelCard
 from handler.errors import BadRequest, PayloadTooLarge
 from handler.operations import Predict
-from handler.payload import MAX_CONTAINERS, read_json
+from handler.documents import MAX_CONTAINERS, read_json
 from handler.protocols.inference import InferenceProtocols
 from handler.protocols.outputs import JSON_LENGTH
 from handler.settings import Settings
