@@ -20,7 +20,7 @@ GZIP_FILE = (
 QUOTES_AND_SPACE = b"\"' \t\r\n"
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 INFLATED = ("gzip", "x-gzip", "deflate")
-# Real codings, which nothing here undoes. Some clients put a charset or a media type into the header: that says nothing.
+# Codings that nothing here undoes. Some clients put a charset or a media type into the header, which says nothing.
 REFUSED = ("br", "zstd", "compress", "x-compress")
 
 

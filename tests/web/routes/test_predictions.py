@@ -94,11 +94,10 @@ async def test_an_empty_file_never_reaches_torchserve(front: httpx.AsyncClient, 
     "body",
     [
         {},
-        {"content": b"cat"},
-        {"json": {"file": "cat"}},
         {"data": {"file": "cat"}},
         {"files": {"top_k": (None, "3")}},
-        {"content": b"", "headers": {"Content-Type": "multipart/form-data"}},
+        {"content": b"", "headers": {"Content-Type": "image/jpeg"}},
+        {"files": {"submit": (None, "Upload")}},
     ],
 )
 async def test_without_a_file(front: httpx.AsyncClient, body: dict[str, object]) -> None:
