@@ -30,8 +30,8 @@ def jpeg(kind: str, mode: str = "RGB") -> bytes:
 @pytest.mark.parametrize("end", [b"", b"\xff", bytes(64)])
 def test_without_its_last_marker_no_pixel_differs(kind: str, mode: str, end: bytes) -> None:
     whole = jpeg(kind, mode)
-    images = [decode(data, SETTINGS, RESIZE) for data in (whole, whole[:-2] + end)]
-    assert np.array_equal(*map(np.asarray, images))
+    one, other = (np.asarray(decode(data, SETTINGS, RESIZE)) for data in (whole, whole[:-2] + end))
+    assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("kind", KINDS)
