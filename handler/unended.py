@@ -43,7 +43,7 @@ def decode(data: bytes | bytearray, load: Callable[[bytes], Image.Image]) -> Ima
     one = _digest(load(whole + END))
     other = load(whole + OTHER_TAIL)
     if _digest(other) != one or not _has_all_scans(whole):
-        raise BadRequest("The image is cut short (a JPEG without its last pixels): send the whole file.")
+        raise BadRequest("The image is damaged or cut short (its last pixels are missing): send the whole file.")
     return other
 
 
