@@ -1,4 +1,4 @@
-"""Requests as clients spell them: HEAD asks for what GET would get, and a slash too many changes nothing."""
+"""Requests as clients spell them: HEAD asks for what GET would get, curl -T sends PUT, a slash too many is none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+METHODS = {"HEAD": "GET", "PUT": "POST"}
 SLASHES = re.compile("/{2,}")
 
 
@@ -24,10 +25,9 @@ class Spelling:
             await self._app(scope, receive, send)
             return
         path = SLASHES.sub("/", scope["path"]).rstrip("/") or "/"
-        asks_head = scope["method"] == "HEAD"
-        method = "GET" if asks_head else scope["method"]
-        spelled: Scope = {**scope, "path": path, "raw_path": path.encode(), "method": method}
-        await self._app(spelled, receive, _without_body(send) if asks_head else send)
+        sent = scope["method"]
+        spelled: Scope = {**scope, "path": path, "raw_path": path.encode(), "method": METHODS.get(sent, sent)}
+        await self._app(spelled, receive, _without_body(send) if sent == "HEAD" else send)
 
 
 def _without_body(send: Send) -> Send:

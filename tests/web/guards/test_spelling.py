@@ -34,3 +34,9 @@ async def test_a_slash_too_many_changes_nothing(front: httpx.AsyncClient, path: 
     assert response.history == []
     assert loads(response) == LABEL
     assert (await front.get("/docs/")).content == (await front.get("/docs")).content
+
+
+async def test_put_is_post(front: httpx.AsyncClient) -> None:
+    """curl -T sends it."""
+    assert loads(await front.put("/predict", content=b"cat")) == LABEL
+    assert (await front.put("/healthz", content=b"cat")).status_code == 405
