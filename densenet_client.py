@@ -18,9 +18,9 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -37,6 +37,10 @@ TIMEOUT_SECONDS = 60.0
 PASSING = (429, 500, 503, 507)
 RETRIES = Retry(
     5, connect=0, read=False, allowed_methods=None, status_forcelist=PASSING, backoff_factor=1, raise_on_status=False
+)
+NO_OVERLAY = (
+    "The answer has no overlay: archives of other projects, and early ones of this, explain nothing; build it again "
+    "with densenet archive."
 )
 GATEWAY_PATHS: dict[Question, str] = {"predictions": "/predict", "explanations": "/explain"}
 
@@ -123,8 +127,8 @@ class Client:
     def classify(self, photo: Photo, *, top_k: int = 1, min_probability: float | None = None) -> Answer:
         """Name what is on a photo, a path or the bytes of a file. Raises ClientError, and OSError for a wrong path."""
         content = self.ask("predictions", photo, {"top_k": top_k, "min_probability": min_probability})
-        predictions = tuple(Prediction(**prediction) for prediction in content.pop("predictions", ()))
-        return Answer(**content, predictions=predictions)
+        listed = content.get("predictions", ()) if isinstance(content, dict) else ()
+        return _record(Answer, content, predictions=tuple(_record(Prediction, prediction) for prediction in listed))
 
     def explain(self, photo: Photo, *, class_id: str | None = None, overlay: float | None = None) -> Explanation:
         """Show where the model saw a class, the best one by default. `overlay` is the heatmap's opacity, 0 to 1.
@@ -132,13 +136,15 @@ class Client:
         Raises ClientError, and OSError for a wrong path.
         """
         content = self.ask("explanations", photo, {"class_id": class_id, "overlay": overlay})
-        if "overlay" not in content:
-            raise ClientError("The server's archive is too old to explain an answer: build it again.")
-        picture = base64.b64decode(content["overlay"])
-        return Explanation(content["class_id"], content["class_name"], content["probability"], picture)
+        if not isinstance(content, dict) or "overlay" not in content:
+            raise ClientError(NO_OVERLAY)
+        return _record(Explanation, content, overlay=base64.b64decode(content["overlay"]))
 
-    def ask(self, question: Question, photo: Photo, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the server's JSON as it is; parameters that are None are left to the server. Raises as `classify`."""
+    def ask(self, question: Question, photo: Photo, parameters: Mapping[str, Any]) -> Any:
+        """Return the server's JSON as it is, which for another project's archive may be anything.
+
+        Parameters that are None are left to the server. Raises as `classify`.
+        """
         image = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
         given = {name: str(value) for name, value in parameters.items() if value is not None}
         if self._model is not None:
@@ -150,7 +156,7 @@ class Client:
             given = {"top_k": "1"} | given  # without a parameter the gateway leaves out the probability
         return self._post(GATEWAY_PATHS[question], files={"file": image}, params=given)
 
-    def _post(self, path: str, *, headers: Mapping[str, str] | None = None, **options: Any) -> dict[str, Any]:
+    def _post(self, path: str, *, headers: Mapping[str, str] | None = None, **options: Any) -> Any:
         secret = {"Authorization": f"Bearer {self._secret}"} if self._secret else {}
         options |= {"headers": {**(headers or {}), **secret}, "timeout": self._timeout, "allow_redirects": False}
         try:
@@ -158,11 +164,13 @@ class Client:
         except requests.Timeout as error:
             raise Unreachable(f"{self._url} did not answer within {self._timeout:.0f} s: try again later.") from error
         except requests.exceptions.SSLError as error:
-            raise Unreachable(
-                f"The certificate of {self._url} is not trusted: set REQUESTS_CA_BUNDLE to the file of its authority."
-            ) from error
-        except requests.RequestException as error:
+            raise Unreachable(_tls_failure(self._url, error)) from error
+        except requests.ConnectionError as error:
             raise Unreachable(f"No server answers at {self._url}: check the address, and that it runs.") from error
+        except requests.RequestException as error:
+            raise Unreachable(
+                f"The request to {self._url} failed ({error}): check the address, and try again."
+            ) from error
 
     @property
     def _session(self) -> requests.Session:
@@ -173,13 +181,40 @@ class Client:
         return kept
 
 
-def _content_of(response: requests.Response, url: str) -> dict[str, Any]:
-    """Return the JSON of a good answer. Raises Refused for any other."""
+Record = TypeVar("Record", Answer, Prediction, Explanation)
+
+
+def _record(kind: type[Record], content: Any, **given: Any) -> Record:
+    """Read a record from the server's JSON. Fields that it does not know, as a newer server sends them, are left out.
+
+    Raises ClientError if a field is missing, as in the answer of another project's archive.
+    """
+    found = content if isinstance(content, dict) else {}
+    values = {field.name: found[field.name] for field in fields(kind) if field.name in found} | given
+    try:
+        return kind(**values)
+    except TypeError as error:
+        named = [field.name for field in fields(kind) if field.name not in values]
+        raise ClientError(
+            f"The answer has no {named[0]}: if the archive is another project's, Client.ask returns what it answers."
+        ) from error
+
+
+def _tls_failure(url: str, error: requests.exceptions.SSLError) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"The certificate of {url} is not trusted: set REQUESTS_CA_BUNDLE to the file of its authority."
+    return f"No TLS connection to {url} came about ({error}): check whether the address is one of http."
+
+
+def _content_of(response: requests.Response, url: str) -> Any:
+    """Return the JSON of a good answer, or a handler's text, which has no content type. Raises Refused for another."""
+    is_good = response.status_code == requests.codes.ok
     try:
         content = response.json()
     except ValueError:
-        content = None
-    if response.status_code == requests.codes.ok and isinstance(content, dict):
+        is_text = is_good and "Content-Type" not in response.headers
+        content = response.content.decode(errors="replace") if is_text else None
+    if is_good and content is not None:
         return content
     refusal = content if isinstance(content, dict) else {}
     unnamed = f"{url} answered {response.status_code} {response.reason} and no more: is it the gateway or TorchServe?"

@@ -9,11 +9,11 @@
     protocols                                                       how each address is asked and answers
     decoding, requests                                              a batch's images; a row's images and operation
     images, memory, operations                                      bytes to RGB; predict and explain
-    payload, responses, explanations, preprocessing, formats, engines
+    payload, responses, explanations, preprocessing, formats, engines, unended
     cores, parameters, metrics
-    settings, labels
+    settings, labels, encodings, documents
     card
-    errors, context
+    errors, context, signatures
 
 Pictures and engines know nothing of requests: `decoding` is where the two meet.
 """

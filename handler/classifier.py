@@ -24,6 +24,7 @@ from handler.explanations import Head
 from handler.labels import ACTIVATIONS, LABELS_FILE, Labels
 from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
 from handler.operations import Explain, Inferred, Predict
+from handler.payload import uncompressed
 from handler.protocols.address import Address, asks_for_card, recognize
 from handler.protocols.inference import InferenceProtocols
 from handler.protocols.protocol import RequestProtocol
@@ -127,7 +128,7 @@ class ImageClassifier:
     def _read(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
         protocol = self.protocols[recognize(headers)]
         try:
-            return protocol.read(row, headers)
+            return protocol.read(uncompressed(row, headers), headers)
         except RequestError as error:
             return RefusedRequest(error, protocol.write)
 

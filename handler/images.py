@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import io
-import re
 import struct
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from handler import unended
+from handler.encodings import unwrap
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from handler.formats import avif, bmp, gif, heic, jpeg, png, tiff, webp
 from handler.formats.orientation import orientation, upright
 from handler.formats.picture import MAX_SIDE, File, Picture, cut_short
 from handler.settings import Settings
+from handler.signatures import Format, format_of
 
 # Pillow reads dozens of formats, some by running other programs (EPS). Only these are tried.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", *(("HEIF",) if heic.pillow_heif else ()))
 ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 
-# The first bytes of each format, which tell a damaged photo from a file that never was one, and what checks the rest.
-READERS: tuple[tuple[re.Pattern[bytes], Callable[[File], Picture]], ...] = tuple(
-    (re.compile(signature, re.DOTALL), reader)
-    for signature, reader in (
-        (rb"\xff\xd8", jpeg.read),
-        (rb"\x89PNG", png.read),
-        (rb"GIF8[79]a", gif.read),
-        (rb"BM(?:.{4}\0\0\0\0|.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0)", bmp.read),
-        (rb"II[*+]\0|MM\0[*+]", tiff.read),
-        (rb"RIFF.{4}WEBP", webp.read),
-        (rb".{4}ftyp(?:he[iv][cmsx]|mif1.{4}(?:.{4}){0,8}he[iv][cx])", heic.read),
-        (rb".{4}ftyp(?:avi[fs]|mif1|msf1)", avif.read),
-    )
-)
+# What checks the structure of each format.
+READERS: dict[Format, Callable[[File], Picture]] = {
+    "JPEG": jpeg.read,
+    "PNG": png.read,
+    "GIF": gif.read,
+    "BMP": bmp.read,
+    "TIFF": tiff.read,
+    "WEBP": webp.read,
+    "HEIF": heic.read,
+    "AVIF": avif.read,
+}
 
 # Bytes that decoding one image may take, whatever its format and colors: a picture of 50 megapixels as Pillow holds
 # it, four bytes a pixel, and its copy turned upright or as RGB take 400 MB.
@@ -63,6 +63,7 @@ def examine(data: File, settings: Settings) -> Picture:
     image of an accepted format, and PayloadTooLarge past `max_image_bytes`, `max_image_pixels`, MAX_SIDE,
     MAX_MEMORY or MAX_UNPACKED.
     """
+    data = unwrap(data)
     if not data:
         raise BadRequest("The image is empty (0 bytes): send the bytes of a photo.")
     if len(data) > settings.max_image_bytes:
@@ -89,18 +90,13 @@ def examine(data: File, settings: Settings) -> Picture:
 
 
 def _read(data: File) -> Picture:
-    for signature, reader in READERS:
-        if signature.match(data):
-            try:
-                return reader(data)
-            except (
-                ValueError,
-                IndexError,
-                OverflowError,
-                struct.error,
-            ) as error:  # it ends early, or points behind its end
-                raise cut_short(str(error)) from error
-    raise UnsupportedMediaType(f"This is not an image of an accepted format: send {ACCEPTED}.")
+    kind = format_of(data)
+    if kind is None:
+        raise UnsupportedMediaType(f"This is not an image of an accepted format: send {ACCEPTED}.")
+    try:
+        return READERS[kind](data)
+    except (ValueError, IndexError, OverflowError, struct.error) as error:  # it ends early, or points behind its end
+        raise cut_short(str(error)) from error
 
 
 def render(picture: Picture, settings: Settings, resize: int) -> Image.Image:
@@ -112,12 +108,11 @@ def render(picture: Picture, settings: Settings, resize: int) -> Image.Image:
     Raises BadRequest if the file is damaged, and PayloadTooLarge if the worker has no memory left for it.
     """
     try:
-        image: Image.Image = Image.open(io.BytesIO(picture.data), formats=[picture.format])
-        if image.width * image.height > picture.pixels:
-            raise cut_short("a picture larger than its header says")
-        if settings.jpeg_decode == "scaled":
-            _scale_down(image, HEADROOM * resize)
-        image.load()
+        load = partial(_load, picture, settings, resize)
+        if picture.format != "JPEG" or unended.has_end(picture.data):
+            image = load(picture.data)
+        else:
+            image = unended.decode(picture.data, load)
         # libavif has read the orientation of an AVIF; libheif turns a HEIC itself; of other formats Pillow sees no
         # metadata.
         turned = orientation(image.info.get("exif")) if picture.format == "AVIF" else picture.orientation
@@ -140,6 +135,16 @@ def render(picture: Picture, settings: Settings, resize: int) -> Image.Image:
         raise cut_short(str(error)) from error
 
 
+def _load(picture: Picture, settings: Settings, resize: int, data: File) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=[picture.format])
+    if image.width * image.height > picture.pixels:
+        raise cut_short("a picture larger than its header says")
+    if settings.jpeg_decode == "scaled":
+        _scale_down(image, HEADROOM * resize)
+    image.load()
+    return image
+
+
 def _scale_down(image: Image.Image, least: int) -> None:
     """Ask for a JPEG decoded at a fraction of its size, its shorter side at least `least` pixels.
 
@@ -156,11 +161,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to RGB, a band of rows at a time, so that only the image and its copy are in memory."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
+    if image.mode.startswith(("I", "F")):
+        white, clear = _white(image), image.info.get("transparency")
+        return _in_bands(image, lambda band: _scale_to_8_bits(band, white, clear))
     if image.has_transparency_data:
         return _in_bands(image, _over_white)
-    if image.mode.startswith(("I", "F")):
-        white = _white(image)
-        return _in_bands(image, lambda band: _scale_to_8_bits(band, white))
     return image.convert("RGB")
 
 
@@ -198,9 +203,12 @@ def _white(image: Image.Image) -> float:
     return next(level for level in levels if brightest <= level)
 
 
-def _scale_to_8_bits(image: Image.Image, white: float) -> Image.Image:
+def _scale_to_8_bits(image: Image.Image, white: float, clear: int | None) -> Image.Image:
+    """Scale gray to 8 bits; `clear` is the level that a file declares transparent, which becomes white."""
     pixels = np.array(image, dtype=np.float32)
     np.nan_to_num(pixels, copy=False)
+    if clear is not None:
+        pixels[pixels == clear] = white
     np.maximum(pixels, 0, out=pixels)
     pixels /= white
     pixels *= 255

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handler.documents import JSON_FORM, base64_in, begins_json, read_instances
+from handler.encodings import from_base64, holds_image, inflater_for
 from handler.errors import BadRequest, PayloadTooLarge, RequestError
 from handler.labels import Labels
 from handler.parameters import Parameters, check_names, choose, in_headers, parameter_name, shown
@@ -19,18 +18,26 @@ from handler.settings import Settings
 
 # TorchServe puts a body that is not a form under one of these names.
 BODY_FIELDS = ("body", "data")
+FORM = "multipart/form-data"
+URLENCODED = "application/x-www-form-urlencoded"
+# Of a compressed body when it is not: as max_request_size in config.properties.
+MAX_BODY_BYTES = 33_554_432
 
-# A tensor of 32 images, nested to its last list of three, has 1,612,832.
-MAX_CONTAINERS = 2_000_000
-
-JSON_FORM = '{"instances": [{"b64": "<base64 of the photo>"}], "parameters": {"top_k": 5}}'
 NO_IMAGE = (
     "The request has no image: send the photo as the body (curl -T cat.jpg), as a form field "
     f"(curl -F file=@cat.jpg) or as JSON {JSON_FORM}."
 )
-URLENCODED = (
+NO_IMAGE_URLENCODED = (
     "The body came as application/x-www-form-urlencoded, which destroys an image: "
-    "add -H 'Content-Type: image/jpeg' to curl --data-binary, or use curl -T cat.jpg."
+    "add -H 'Content-Type: image/jpeg' (application/json for JSON) to curl --data-binary, or use curl -T cat.jpg."
+)
+NO_PART = (
+    "TorchServe found no whole part in the form: send it uncompressed, with nothing before its first boundary and its "
+    "last one at the end."
+)
+UNREAD_FORM = (
+    "TorchServe did not read the body as a form, which it begins as: send Content-Type: multipart/form-data, in lower "
+    "case and with the form's boundary, as a client library writes it by itself."
 )
 
 
@@ -59,18 +66,22 @@ def parse(
     request_headers = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
     # Without its parameters: a form's boundary may spell any word.
     content_type = request_headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type == "application/x-www-form-urlencoded":
-        raise BadRequest(URLENCODED)
-
+    if content_type.startswith("multipart/"):
+        _check_form(row)
     fields = {name: value for name, value in row.items() if parameter_name(name) is None}
+    if content_type == URLENCODED:
+        fields = _photos_in_urlencoded(fields)
+    elif content_type == FORM:
+        fields = _photos_in_form(fields, headers)
+
     given: dict[str, Any] = {}
     images: list[ImageInput] = []
     for name, value in fields.items():
         if _is_json(name, value, headers, content_type):
-            document = _load_json(value)
-            check_most(len(images) + len(document["instances"]), settings)  # before anything is built of them
-            images += [_image_of(instance, i) for i, instance in enumerate(document["instances"])]
-            given |= document["parameters"]
+            instances, parameters = read_instances(value)
+            check_most(len(images) + len(instances), settings)  # before anything is built of them
+            images += [_image_of(instance, i) for i, instance in enumerate(instances)]
+            given |= parameters
         else:
             images.append(_file_of(name, value))
     given |= {name: value for name, value in row.items() if parameter_name(name)}
@@ -95,57 +106,71 @@ def check_most(images: int, settings: Settings) -> None:
         )
 
 
-def _is_json(name: str, value: Any, headers: Mapping[str, Any], content_type: str) -> bool:
-    part = headers.get(name)
-    own_type = str(part.get("content-type") or "") if isinstance(part, Mapping) else ""
-    is_body = name in BODY_FIELDS and "json" in content_type
-    return isinstance(value, dict | list) or "json" in own_type.lower() or is_body
+def uncompressed(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Undo the Content-Encoding of a body, which TorchServe leaves to the handler.
 
-
-def _load_json(value: Any) -> dict[str, Any]:
-    """Read a JSON document and check its outer form; TorchServe passes on undecoded what it could not parse."""
-    if isinstance(value, bytes | bytearray | str):
-        value = read_json(value, JSON_FORM)
-    if not isinstance(value, dict) or not isinstance(value.get("instances"), list):
-        raise BadRequest(f"The JSON has no list named instances: send {JSON_FORM}.")
-    parameters = value.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        raise BadRequest(f"The JSON's parameters are not an object: send {JSON_FORM}.")
-    return {"instances": value["instances"], "parameters": parameters}
-
-
-def read_json(text: bytes | bytearray | str, form: str) -> Any:
-    """Read a JSON document; `form` says in a message what it should be.
-
-    Raises BadRequest if it is none. Raises PayloadTooLarge, before anything is built, if it has too many lists and
-    objects: three bytes of text become a hundred in memory.
+    Raises BadRequest if it is damaged, PayloadTooLarge past MAX_BODY_BYTES, and UnsupportedMediaType for a coding that
+    cannot be undone.
     """
-    found = sum(text.count(bracket) if isinstance(text, str) else text.count(bracket.encode()) for bracket in "[{")
-    if found > MAX_CONTAINERS:
-        raise PayloadTooLarge(
-            f"The JSON has {found:,} lists and objects and the limit is {MAX_CONTAINERS:,}: send {form}."
-        )
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"The body is not valid JSON ({error}): send {form}.") from error
+    coding = next((value for name, value in headers.items() if name.lower() == "content-encoding"), "")
+    inflater = inflater_for(coding, MAX_BODY_BYTES) if isinstance(coding, str) else None
+    body = next((name for name in BODY_FIELDS if isinstance(row.get(name), bytes | bytearray)), None)
+    if inflater is None or body is None:
+        return row
+    inflated = inflater.write(row[body])
+    inflater.finish()
+    return {**row, body: inflated}
+
+
+def _check_form(row: Mapping[str, Any]) -> None:
+    """Raises BadRequest if TorchServe made nothing of a form."""
+    if not row:
+        raise BadRequest(NO_PART)
+    if isinstance(body := row.get("body"), bytes | bytearray) and len(row) == 1 and body.lstrip()[:2] == b"--":
+        raise BadRequest(UNREAD_FORM)
+
+
+def _photos_in_form(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a form what is no photo: fields without a file name, and file inputs left empty beside one photo.
+
+    TorchServe gives a part with a file name a content type and others an empty one. In a form without a file, a field
+    whose bytes are an image, or the base64 of one, is a photo.
+    """
+    files = {name: value for name, value in fields.items() if _type_of(name, headers) != ""}
+    photos = files or {name: value for name, value in fields.items() if _holds_image(value)}
+    filled = {name: value for name, value in photos.items() if value not in (b"", "")}
+    return filled if len(filled) == 1 else photos
+
+
+def _photos_in_urlencoded(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Find base64 in the fields; a + that was sent as it is became a space. Raises BadRequest if there is none."""
+    texts = {name: value.replace(b" ", b"+") for name, value in fields.items() if isinstance(value, bytes | bytearray)}
+    photos = {name: text for name, text in texts.items() if _holds_image(text)}
+    if not photos:
+        raise BadRequest(NO_IMAGE_URLENCODED)
+    return photos
+
+
+def _holds_image(value: Any) -> bool:
+    return isinstance(value, bytes | bytearray) and holds_image(value)
+
+
+def _type_of(name: str, headers: Mapping[str, Any]) -> str | None:
+    """Return the content type of a form's part as TorchServe has it; None if it says nothing about the part."""
+    part = headers.get(name)
+    return str(part.get("content-type") or "").lower() if isinstance(part, Mapping) else None
+
+
+def _is_json(name: str, value: Any, headers: Mapping[str, Any], content_type: str) -> bool:
+    if isinstance(value, dict | list) or "json" in (_type_of(name, headers) or ""):
+        return True
+    is_text = isinstance(value, bytes | bytearray) and begins_json(value)
+    return name in BODY_FIELDS and ("json" in content_type or is_text)
 
 
 def _image_of(instance: Any, index: int) -> bytes | RequestError:
-    encoded = instance.get("b64") if isinstance(instance, dict) else None
-    if not isinstance(encoded, str):
-        return BadRequest(f'Instance {index} has no text named b64: send {{"b64": "<base64 of the photo>"}}.')
-    return from_base64(encoded, f"b64 of instance {index}")
-
-
-def from_base64(encoded: str, name: str) -> bytes | RequestError:
-    """Decode one image from base64; `name` says in a message which one it was."""
-    if encoded.startswith("data:"):  # a data URL, as browsers make them
-        encoded = encoded.partition(",")[2]
-    try:
-        return base64.b64decode("".join(encoded.split()), validate=True)  # many encoders wrap lines
-    except (binascii.Error, ValueError) as error:
-        return BadRequest(f"The {name} is not valid base64 ({error}): encode the photo's bytes again.")
+    encoded = base64_in(instance, index)
+    return from_base64(encoded, f"b64 of instance {index}") if isinstance(encoded, str) else encoded
 
 
 def _file_of(name: str, value: Any) -> bytes | bytearray | RequestError:

@@ -96,10 +96,16 @@ def classify_all(
             return {"image": name, "error": error.error}
         except CommandError as error:
             return {"image": name, "error": {"message": str(error)}}
-        return {"image": name, **answer}
+        return row_of(name, answer)
 
     with ThreadPoolExecutor(concurrency) as pool:
         yield from pool.map(classify_one, names)
+
+
+def row_of(name: str, answer: Any) -> Row:
+    """Return the row of an answer. Another project's handler may answer anything, which is kept whole."""
+    is_ours = isinstance(answer, dict) and answer.keys() >= {"class_id", "class_name", "probability", "recognized"}
+    return {"image": name, **answer} if is_ours else {"image": name, "answer": answer}
 
 
 def with_progress(rows: Iterator[Row], total: int) -> Iterator[Row]:
@@ -130,6 +136,9 @@ def write_csv(rows: Iterator[Row]) -> int:
         if "error" in row:
             writer.writerow([visible(row["image"]), "", "", "", "", "", visible(row["error"]["message"])])
             continue
+        if "answer" in row:
+            writer.writerow([visible(row["image"]), "", "", json_line(row["answer"]), "", "", ""])
+            continue
         for rank, prediction in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
             names = [visible(prediction[key] or "") for key in ("class_id", "class_name")]
             found = (prediction["probability"], str(row["recognized"]).lower(), "")
@@ -158,6 +167,9 @@ def add_row(table: Table, row: Row) -> None:
     name = plain(row["image"])
     if "error" in row:
         table.add_row(name, f"[red]{plain(row['error']['message'])}[/]", "", "")
+        return
+    if "answer" in row:
+        table.add_row(name, plain(json_line(row["answer"])), "", "")
         return
     if not row["recognized"]:
         table.add_row(name, "[yellow]not recognized[/]", "", f"{row['probability']:.1%}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from densenet_client import NO_OVERLAY
 from scripts import paths
 from scripts.client import sources
 from scripts.client.endpoint import Endpoint
@@ -49,9 +50,7 @@ def explain(
 def overlay_of(answer: Mapping[str, Any], model: str) -> bytes:
     """Return the PNG of an explanation. Raises CommandError for the answer of an archive that can only predict."""
     if not isinstance(answer, Mapping) or "overlay" not in answer:
-        raise CommandError(
-            f"The archive of {model} is too old to explain an answer: build it again with densenet archive."
-        )
+        raise CommandError(f"{model}: {NO_OVERLAY}")
     return base64.b64decode(answer["overlay"])
 
 

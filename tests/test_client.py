@@ -68,9 +68,37 @@ def test_an_explanation_is_a_picture(local: LocalServer, token: str | None, path
     assert explanation == Explanation("n1", "tabby", 0.75, b"png")
 
 
+def test_a_field_that_a_newer_server_adds_is_left_out(local: LocalServer) -> None:
+    new = {**FULL, "model": "densenet121", "predictions": [{**CAT, "rank": 1}]}
+    local.on("POST /predict", as_json(new))
+    local.on("POST /explain", as_json({**new, "overlay": base64.b64encode(b"png").decode()}))
+    assert Client(local.url).classify(b"photo") == Answer("n1", "tabby", 0.75, True, (Prediction("n1", "tabby", 0.75),))
+    assert Client(local.url).explain(b"photo") == Explanation("n1", "tabby", 0.75, b"png")
+    assert Client(local.url).ask("predictions", b"photo", {}) == new
+
+
+@pytest.mark.parametrize(
+    ("reply", "content"),
+    [(as_json({"tabby": 0.7}), {"tabby": 0.7}), (as_json([FULL]), [FULL]), (Reply(200, b"tabby"), "tabby")],
+)
+def test_the_answer_of_another_projects_archive(local: LocalServer, reply: Reply, content: object) -> None:
+    local.on("POST /predict", reply)
+    assert Client(local.url).ask("predictions", b"photo", {}) == content
+    assert RemoteClient(local.url, None, None, None).predict("the model", b"photo", {}) == content
+    with pytest.raises(ClientError, match=r"The answer has no class_id: if .* Client\.ask returns what it answers"):
+        Client(local.url).classify(b"photo")
+
+
+def test_a_port_without_tls(local: LocalServer) -> None:
+    with pytest.raises(
+        Unreachable, match=r"No TLS connection to https://.* \(.*\): check whether the address is one of"
+    ):
+        Client(local.url.replace("http", "https")).classify(b"photo")
+
+
 def test_an_archive_that_cannot_explain(local: LocalServer) -> None:
     local.on("POST /explain", as_json(FULL))
-    with pytest.raises(ClientError, match="too old to explain"):
+    with pytest.raises(ClientError, match="has no overlay: archives of other projects, and early"):
         Client(local.url).explain(b"photo")
 
 
@@ -79,8 +107,7 @@ def test_an_archive_that_cannot_explain(local: LocalServer) -> None:
     [
         (as_json(REFUSAL, 415), 415, "This is not an image."),
         (Reply(413), 413, "answered 413 Request Entity Too Large and no more"),
-        (Reply(200, b"<html>"), 200, "is it the gateway or TorchServe?"),
-        (as_json([FULL]), 200, "is it the gateway or TorchServe?"),
+        (Reply(200, b"<html>", headers={"Content-Type": "text/html"}), 200, "is it the gateway or TorchServe?"),
         (Reply(301, location="https://photos.example"), 301, "is redirected to https://photos.example: give that"),
     ],
 )

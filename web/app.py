@@ -18,6 +18,7 @@ from web.guards.headers import SafeHeaders
 from web.guards.hosts import KnownHosts, known_hosts
 from web.guards.origins import OwnOrigin
 from web.guards.retries import RetryThrottle
+from web.guards.spelling import Spelling
 from web.keys import ApiKeys
 from web.limits.budget import Admission
 from web.limits.rate import RateLimit
@@ -28,7 +29,8 @@ from web.torchserve.upstream import Upstream
 
 class Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
-        return SafeHeaders(super().build_middleware_stack())  # outside Starlette's own, which answers a bug
+        # Outside Starlette's own, which answers a bug.
+        return Spelling(SafeHeaders(super().build_middleware_stack()))
 
 
 def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.Event | None = None) -> FastAPI:
@@ -45,6 +47,7 @@ def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.
         version=metadata.version("densenet-serving"),
         docs_url=None,  # web/routes/pages.py has one that loads nothing from a CDN
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     errors.install(app)
@@ -58,7 +61,7 @@ def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.
     # A request passes the last one added first. CORS comes before the key: a browser sends its question without one.
     app.add_middleware(Bodies, settings=settings)
     app.add_middleware(Access, keys=ApiKeys(settings.run_dir, settings.keys), rate=RateLimit(settings.rate))
-    app.add_middleware(OwnOrigin, named=settings.cors_origins)
+    app.add_middleware(OwnOrigin, named=settings.cors_origins, hosts=settings.allowed_hosts)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

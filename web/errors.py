@@ -6,6 +6,7 @@
     ├── Forbidden           403  a page of another origin
     ├── RequestTimeout      408  the upload took too long
     ├── PayloadTooLarge     413  too many bytes or files
+    ├── UnsupportedMedia    415  a compression that the gateway cannot undo
     ├── TooManyRequests     429  more than the key's rate
     └── ServiceUnavailable  503  busy, or TorchServe does not answer
 
@@ -23,6 +24,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+
+from handler.errors import RequestError
 
 # TorchServe names the type of an error after its Java class. These do not follow from the name that Python gives the
 # status; newer ones call 413 otherwise.
@@ -69,12 +72,23 @@ class PayloadTooLarge(GatewayError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class UnsupportedMedia(GatewayError):
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
 class TooManyRequests(GatewayError):
     status = HTTPStatus.TOO_MANY_REQUESTS
 
 
 class ServiceUnavailable(GatewayError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def refused(error: RequestError) -> GatewayError:
+    """Return the gateway's own error for one of the handler's, whose code it shares."""
+    kinds = (PayloadTooLarge, UnsupportedMedia)
+    kind = next((kind for kind in kinds if kind.status == error.status), BadRequest)
+    return kind(str(error))
 
 
 def error_content(status: int, message: str) -> dict[str, Any]:
@@ -104,7 +118,7 @@ def install(app: FastAPI) -> None:
     """Answer every error of the application, expected or not, with JSON of TorchServe's shape."""
 
     @app.exception_handler(GatewayError)
-    async def refused(_: Request, error: GatewayError) -> Response:
+    async def refuse(_: Request, error: GatewayError) -> Response:
         return error.response()
 
     @app.exception_handler(RequestValidationError)

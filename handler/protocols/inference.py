@@ -14,10 +14,11 @@ from http import HTTPStatus
 from typing import Any
 
 from handler.card import ModelCard
+from handler.documents import read_json
 from handler.errors import BadRequest, RequestError
 from handler.operations import Predict
 from handler.parameters import check_names, choose, in_headers, shown
-from handler.payload import BODY_FIELDS, parse, read_json
+from handler.payload import BODY_FIELDS, parse
 from handler.protocols.outputs import JSON_LENGTH, OutputTensors, read_flag, read_object, read_outputs, refuse
 from handler.protocols.tensors import read_images
 from handler.requests import ImageRequest

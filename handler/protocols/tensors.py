@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from handler.encodings import from_base64
 from handler.errors import BadRequest
 from handler.parameters import shown
-from handler.payload import ImageInput, check_count, from_base64
+from handler.payload import ImageInput, check_count
 from handler.settings import Settings
 
 Datatype = Literal["BYTES", "FP32", "BOOL"]

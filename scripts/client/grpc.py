@@ -72,7 +72,11 @@ class GrpcClient:
         return listed
 
     def _predict(self, request: PredictionsRequest) -> Any:
-        answer = json.loads(self._call("inference", "Predictions", request, PredictionResponse).prediction)
+        written = self._call("inference", "Predictions", request, PredictionResponse).prediction
+        try:
+            answer = json.loads(written)
+        except ValueError:  # another project's handler may write any text
+            return written.decode(errors="replace")
         if isinstance(answer, dict) and set(answer) == {"code", "type", "message"}:
             raise ApiError(answer["message"], answer)
         return answer

@@ -137,6 +137,8 @@ def _content_of(response: requests.Response, base: str) -> Any:
     try:
         content = response.json()
     except ValueError as error:
+        if response.ok and "Content-Type" not in response.headers:  # what another project's handler wrote as text
+            return response.content.decode(errors="replace")
         raise _empty_answer(response, base) from error
     if response.ok:
         return content

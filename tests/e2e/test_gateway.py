@@ -33,7 +33,7 @@ from tests.ports import free_port_range
 from web.gateway import Gateway
 from web.keys import ApiKeys
 from web.limits.slots import RECENT_SECONDS
-from web.routes.uploads import NO_FORM
+from web.routes.uploads import NO_PHOTO
 
 READY_SECONDS = 30
 
@@ -80,7 +80,7 @@ def test_several_photos_under_one_name(gateway: Gateway, photos: dict[str, bytes
 
 @pytest.mark.parametrize(
     ("photos", "fragment"),
-    [((b"Dear cat,",), "not an image of an accepted format"), ((b"",), "The file is empty"), ((), NO_FORM)],
+    [((b"Dear cat,",), "not an image of an accepted format"), ((b"",), "The file is empty"), ((), NO_PHOTO)],
 )
 def test_what_is_no_photo(gateway: Gateway, photos: tuple[bytes, ...], fragment: str) -> None:
     answer = predict(gateway, *photos)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,32 @@ def test_a_form_field_of_any_name(inference: Inference, cat: bytes, field: str) 
 
 def test_a_form_field_with_file_name_and_type(inference: Inference, cat: bytes) -> None:
     assert is_a_cat(content_of(inference(files={"file": ("cat.jpg", cat, "image/jpeg")})))
+
+
+FORMS: dict[str, list[tuple[str, tuple[str | None, bytes, str]]]] = {
+    "a hidden field": [("csrf_token", (None, b"abc123", "text/plain"))],
+    "a named button": [("submit", (None, b"Upload", "text/plain"))],
+    "an input left empty": [("second", ("", b"", "application/octet-stream"))],
+}
+
+
+@pytest.mark.parametrize("others", FORMS.values(), ids=FORMS)
+def test_what_else_a_form_has_is_no_photo(inference: Inference, cat: bytes, others: Any) -> None:
+    part = ("file", ("cat.jpg", cat, "image/jpeg"))
+    for parts in ([part, *others], [*others, part]):
+        assert is_a_cat(content_of(inference(files=parts)))
+
+
+def test_a_photo_without_a_file_name_is_still_one(inference: Inference, cat: bytes) -> None:
+    for content in (cat, base64.b64encode(cat)):
+        parts = {"csrf_token": (None, b"abc123"), "photo": (None, content)}
+        assert is_a_cat(content_of(inference(files=parts)))
+
+
+def test_base64_and_a_compressed_body(inference: Inference, cat: bytes) -> None:
+    text = base64.urlsafe_b64encode(cat).rstrip(b"=")
+    assert is_a_cat(content_of(inference(text, headers={"Content-Type": "text/plain"})))
+    assert is_a_cat(content_of(inference(gzip.compress(cat), headers={"Content-Encoding": "gzip"})))
 
 
 def test_several_files_are_answered_in_the_order_sent(inference: Inference, photos: dict[str, bytes]) -> None:

@@ -98,3 +98,12 @@ def test_float_grey_is_scaled_to_its_white(levels: list[float], expected: list[i
 def test_integer_grey_is_scaled_to_its_white(levels: list[int], expected: list[int]) -> None:
     data = encode(Image.fromarray(np.array([levels], np.int32)), "TIFF")
     assert [pixel(data, x) for x in range(3)] == [(level,) * 3 for level in expected]
+
+
+@pytest.mark.parametrize("clear", [0, 300, 40_000])
+def test_a_transparent_level_of_16_bit_gray_is_white_and_the_others_keep_their_values(clear: int) -> None:
+    levels = np.array([[0, 300, 20_000, 40_000, 65_535]], np.uint16)
+    rows = b"\0" + levels.astype(">u2").tobytes()
+    data = png(5, 1, 16, 0, rows, png_chunk(b"tRNS", struct.pack(">H", clear)))
+    expected = [255 if level == clear else round(level / 257) for level in levels[0].tolist()]
+    assert [pixel(data, x) for x in range(5)] == [(level,) * 3 for level in expected]

@@ -11,18 +11,18 @@ import pytest
 from scripts import paths
 
 LAYERS = (
-    {"errors", "context"},
+    {"errors", "context", "signatures"},
     {"card"},
-    {"settings", "labels"},
+    {"settings", "labels", "encodings", "documents"},
     {"cores", "parameters", "metrics"},
-    {"payload", "responses", "explanations", "preprocessing", "formats", "engines"},
+    {"payload", "responses", "explanations", "preprocessing", "formats", "engines", "unended"},
     {"images", "memory", "operations"},
     {"decoding", "requests"},
     {"protocols"},
     {"classifier"},
 )
 # Pictures and what computes know nothing of requests.
-PICTURES = {"formats", "engines", "preprocessing", "explanations", "images", "memory"}
+PICTURES = {"formats", "engines", "preprocessing", "explanations", "images", "memory", "unended"}
 REQUESTS = {"parameters", "payload", "responses", "operations", "requests", "protocols"}
 
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from typing import Any
 
 import pytest
 
-from handler.errors import BadRequest, PayloadTooLarge, RequestError
+from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from handler.parameters import Parameters
-from handler.payload import Payload
+from handler.payload import Payload, uncompressed
 from tests.handler.payloads import (
     DEFAULTS,
     DOCUMENT,
@@ -50,6 +52,68 @@ def test_a_form_whose_boundary_contains_the_word_json_is_still_a_form() -> None:
     assert read({"data": b"photo"}, headers).images == (b"photo",)
 
 
+JPEG = b"\xff\xd8\xff\xe0 a photo"
+FILE, FIELD = {"content-type": "image/jpeg"}, {"content-type": ""}  # what TorchServe says of parts
+UNFILLED = {"content-type": "application/octet-stream"}
+
+
+def form(**parts: dict[str, str]) -> dict[str, Any]:
+    return {**FORM_HEADERS, **parts}
+
+
+@pytest.mark.parametrize("text", [b"abc123", b"Upload", b"", b"on"])
+@pytest.mark.parametrize("names", [("file", "field"), ("field", "file")])
+def test_a_part_without_a_file_name_is_a_field(text: bytes, names: tuple[str, str]) -> None:
+    row = {name: JPEG if name == "file" else text for name in names}
+    assert read(row, form(file=FILE, field=FIELD)).images == (JPEG,)
+
+
+def test_beside_one_photo_an_empty_file_is_an_input_that_was_not_filled() -> None:
+    headers = form(first=UNFILLED, file=FILE, third=UNFILLED)
+    assert read({"first": b"", "file": JPEG, "third": b""}, headers).images == (JPEG,)
+    assert read({"first": b"", "file": JPEG, "third": JPEG}, headers).images == (b"", JPEG, JPEG)
+    assert read({"first": b"", "third": b""}, headers).images == (b"", b"")
+
+
+def test_without_a_file_a_field_that_holds_an_image_is_the_photo() -> None:
+    row = {"csrf_token": b"dGhpcyBpcyBhIHRva2Vu", "photo": JPEG, "submit": b"Upload"}
+    assert read(row, form(csrf_token=FIELD, photo=FIELD, submit=FIELD)).images == (JPEG,)
+    text = base64.b64encode(JPEG * 20)
+    assert read({"photo": text, "submit": b"Upload"}, form(photo=FIELD, submit=FIELD)).images == (text,)
+
+
+def test_a_form_of_fields_alone_has_no_image() -> None:
+    assert "has no image: send the photo" in message_of({"file": b"cat.jpg", "top_k": b"5"}, form(file=FIELD))
+
+
+def test_a_form_in_which_torchserve_found_no_part() -> None:
+    assert "found no whole part in the form" in message_of({}, FORM_HEADERS)
+    body = b"--x\r\nContent-Disposition: form-data\r\n\r\n\r\n--x--"
+    for kind in ("Multipart/Form-Data; boundary=x", "multipart/form-data", "multipart/mixed; boundary=x"):
+        assert "did not read the body as a form" in message_of({"body": body}, {"Content-Type": kind})
+
+
+@pytest.mark.parametrize("content_type", ["text/plain;charset=UTF-8", "", "application/octet-stream"])
+def test_json_that_has_another_type(content_type: str) -> None:
+    assert read({"body": b" \n" + json.dumps(DOCUMENT).encode()}, {"Content-Type": content_type}) == READ
+
+
+def test_base64_in_an_urlencoded_body_is_read() -> None:
+    text = base64.b64encode(JPEG * 20 + b"\xfb\xef\xbe")
+    row = {"token": b"abc", "photo": text.replace(b"+", b" "), "top_k": b"5"}
+    payload = read(row, {"Content-Type": "application/x-www-form-urlencoded"})
+    assert (payload.images, payload.parameters.top_k) == ((text,), 5)
+
+
+@pytest.mark.parametrize("name", ["Content-Encoding", "content-encoding"])
+def test_a_compressed_body_is_inflated(name: str) -> None:
+    assert uncompressed({"body": gzip.compress(JPEG)}, {name: "gzip"}) == {"body": JPEG}
+    for row in ({"body": JPEG}, {}, {"file": JPEG, "top_k": b"5"}):
+        assert uncompressed(row, {name: "utf-8"}) == row
+    with pytest.raises(UnsupportedMediaType, match="Content-Encoding is br"):
+        uncompressed({"body": JPEG}, {name: "br"})
+
+
 READ = Payload((b"one", b"two"), Parameters(top_k=5, min_probability=0.5))
 
 
@@ -86,7 +150,7 @@ def test_wrapped_base64_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "instance", [{"b64": "!!!"}, {"b64": "YQ"}, {"b64": "ü"}, {"b64": 3}, {"url": "x"}, "YQ==", 1, None]
+    "instance", [{"b64": "!!!"}, {"b64": "Y"}, {"b64": "ü"}, {"b64": 3}, {"url": "x"}, "YQ==", 1, None]
 )
 def test_a_bad_instance_is_an_error_in_its_place(instance: Any) -> None:
     first, bad, last = read({"body": {"instances": [b64(b"a"), instance, b64(b"c")]}}).images

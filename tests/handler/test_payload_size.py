@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from handler.card import ModelCard
+from handler.documents import MAX_CONTAINERS, read_json
 from handler.errors import BadRequest, PayloadTooLarge
 from handler.operations import Predict
-from handler.payload import MAX_CONTAINERS, read_json
 from handler.protocols.inference import InferenceProtocols
 from handler.protocols.outputs import JSON_LENGTH
 from handler.settings import Settings

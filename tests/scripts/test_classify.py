@@ -18,6 +18,7 @@ from scripts.classify import (
     Row,
     classify,
     classify_all,
+    row_of,
     with_progress,
     write_csv,
     write_json,
@@ -94,6 +95,17 @@ def test_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("tabby, [bold]" in line and "8.0%" in line for line in lines)
     assert sum("not recognized" in line for line in lines) == 3
     assert any("bad.jpg" in line and "Damaged [/]." in line for line in lines)
+
+
+@pytest.mark.parametrize("answer", [{"tabby": 0.7}, ["tabby", 0.7], "tabby"])
+def test_the_answer_of_another_projects_handler_is_kept_whole(
+    answer: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row_of("cat.jpg", answer)]
+    for write in (write_table, write_csv, write_json):
+        assert write(iter(rows)) == 0
+        assert "tabby" in capsys.readouterr().out
+    assert rows == [{"image": "cat.jpg", "answer": answer}]
 
 
 @pytest.mark.parametrize("write", [write_table, write_csv, write_json])

@@ -23,5 +23,5 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_an_archive_that_is_too_old_to_explain_is_named() -> None:
     answer = {"class_id": "n02123045", "class_name": "tabby", "probability": 0.5}
-    with pytest.raises(CommandError, match=r"The archive of densenet121 is too old to explain .*: build it again"):
+    with pytest.raises(CommandError, match=r"densenet121: The answer has no overlay: .*; build it again"):
         overlay_of(answer, "densenet121")

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.errors import GatewayError, PayloadTooLarge, RequestTimeout
+from handler.encodings import Inflater, inflater_for
+from handler.errors import RequestError
+from web.errors import GatewayError, PayloadTooLarge, RequestTimeout, refused
 from web.limits.budget import Budget
 from web.settings import GatewaySettings
 
@@ -31,27 +33,41 @@ class Bodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._settings.max_body_bytes:
-            await too_large(self._settings).response()(scope, receive, send)
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "")
+        try:
+            if declared.isdecimal() and int(declared) > self._settings.max_body_bytes:
+                raise too_large(self._settings)
+            inflater = inflater_for(headers.get("content-encoding", ""), self._settings.max_body_bytes)
+        except GatewayError as error:
+            await error.response()(scope, receive, send)
+            return
+        except RequestError as error:
+            await refused(error).response()(scope, receive, send)
             return
         with self._held.account() as hold:
-            await self._app(scope, Body(receive, hold, self._settings).receive, send)
+            await self._app(scope, Body(receive, hold, self._settings, inflater).receive, send)
 
 
 class Body:
-    """The body of one request. `hold` is told the size of each piece, and raises if too many bytes are held."""
+    """The body of one request, without its Content-Encoding, which `inflater` undoes.
 
-    def __init__(self, receive: Receive, hold: Callable[[int], None], settings: GatewaySettings) -> None:
+    `hold` is told the size of each piece, and raises if too many bytes are held.
+    """
+
+    def __init__(
+        self, receive: Receive, hold: Callable[[int], None], settings: GatewaySettings, inflater: Inflater | None
+    ) -> None:
         self._receive = receive
         self._hold = hold
         self._settings = settings
+        self._inflater = inflater
         self._begun: float | None = None
         self._size = 0
         self._complete = False
 
     async def receive(self) -> Message:
-        """Return the next piece. Raises PayloadTooLarge, RequestTimeout or ServiceUnavailable."""
+        """Return the next piece. Raises BadRequest, PayloadTooLarge, RequestTimeout or ServiceUnavailable."""
         if self._complete:
             return await self._receive()  # returns when the client disconnects
         try:
@@ -64,8 +80,19 @@ class Body:
         self._complete = not message.get("more_body", False)
         if self._size > self._settings.max_body_bytes:
             raise too_large(self._settings)
-        self._hold(size)
+        if self._inflater is not None and message["type"] == "http.request":
+            message = {**message, "body": self._inflate(self._inflater, message.get("body", b""))}
+        self._hold(len(message.get("body", b"")))
         return message
+
+    def _inflate(self, inflater: Inflater, piece: bytes) -> bytes:
+        try:
+            inflated = inflater.write(piece)
+            if self._complete:
+                inflater.finish()
+        except RequestError as error:
+            raise refused(error) from error
+        return inflated
 
     def _due(self) -> float:
         """The time by which the next piece must be there, from the rate so far and the time for the whole body."""

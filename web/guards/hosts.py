@@ -12,6 +12,7 @@ import socket
 from collections.abc import Sequence
 
 import psutil
+from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,7 +22,7 @@ from web.settings import GatewaySettings
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HOST_NAME = re.compile(r"\*|(\*\.)?[^\s*/:@]+")
-UNKNOWN_HOST = "The gateway does not answer under this name: densenet web --allowed-host NAME adds one."
+SHOWN = 100  # characters of a header in a message
 
 
 class KnownHosts:
@@ -36,7 +37,7 @@ class KnownHosts:
             marked: Scope = {**scope}
             await self._compare(marked, receive, _discard)
             if not marked.get("known"):
-                await BadRequest(UNKNOWN_HOST).response()(scope, receive, send)
+                await unknown(Headers(scope=scope).get("host", "")).response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -65,6 +66,12 @@ def host_name(text: str) -> str:
             raise ServingError(f"{text} is no host: write it as photos.example.org, without scheme and port.") from None
         return text
     return f"[{address}]" if address.version == 6 else str(address)
+
+
+def unknown(host: str) -> BadRequest:
+    return BadRequest(
+        f"The gateway does not answer under the name {host[:SHOWN]!r}: densenet web --allowed-host NAME adds one."
+    )
 
 
 async def _mark_as_known(scope: Scope, _: Receive, __: Send) -> None:

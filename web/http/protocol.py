@@ -7,9 +7,11 @@ queues pipelined requests without end. These limits are applied as bytes arrive,
 from __future__ import annotations
 
 import asyncio
+import sys
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -36,6 +38,8 @@ READ_SECONDS = 60  # for the client to read an answer that is longer than the bu
 HEAD_TOO_LONG = f"The request's URL and headers are longer than {MAX_HEAD_BYTES // 1024} KiB: send less."
 HEAD_TOO_SLOW = f"The request's headers took longer than {HEAD_SECONDS} s: send it again."
 TOO_MANY_PIPELINED = f"More than {MAX_PIPELINED} requests wait on this connection: read their answers first."
+# Headers of a connection that asks for another protocol, as Java's and curl's clients do for HTTP/2.
+OF_UPGRADE = (b"upgrade", b"http2-settings")
 MALFORMED = "This is no HTTP request that the gateway understands: send it again."
 
 
@@ -65,6 +69,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         self._over = False
         self._running: RequestResponseCycle | None = None  # the one being answered; self.cycle is the last one parsed
+        self._piece = b""  # what is being parsed
+        self._ignoring_upgrade = False
 
     @property
     def idle(self) -> bool:
@@ -97,7 +103,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._pending_bytes += len(data)
+        self._piece = data
         super().data_received(data)
+        self._piece = b""
         if self._pending_bytes > MAX_HEAD_BYTES:
             self._refuse(Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LONG))
         elif self.idle and self._timer is None:
@@ -123,9 +131,30 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._ignoring_upgrade = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._ignoring_upgrade:
+            return
         self._head_complete, self._pending_bytes, self._discarded_bytes = True, 0, 0
         self._disarm()
         super().on_headers_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer a request that asks for another protocol in this one (RFC 9110, 7.8), where uvicorn loses its body.
+
+        httptools ends parsing behind such a head, and says in its exception how far it came. The head is parsed again
+        without those headers, then the rest.
+        """
+        upgrade = sys.exception()
+        if not self._ignoring_upgrade or not isinstance(upgrade, httptools.HttpParserUpgrade):
+            return
+        rest = self._piece[upgrade.args[0] :]
+        kept = [(name, _without_upgrade(name, value)) for name, value in self.headers if name not in OF_UPGRADE]
+        line = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        head = line + b"".join(b"%s: %s\r\n" % header for header in kept) + b"\r\n"
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._piece = head + rest
+        super().data_received(self._piece)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -138,6 +167,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._ignoring_upgrade:
+            return
         self._pending_bytes, self._head_complete = 0, False
         super().on_message_complete()
 
@@ -218,6 +249,13 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, HEAD_TOO_SLOW))
         else:
             self._end()
+
+
+def _without_upgrade(name: bytes, value: bytes) -> bytes:
+    """Leave out of a Connection header what belongs to an upgrade."""
+    tokens = [token.strip() for token in value.split(b",")]
+    kept = [token for token in tokens if token.lower() not in OF_UPGRADE]
+    return b", ".join(kept) if name == b"connection" else value
 
 
 def limited_protocol(settings: GatewaySettings) -> type[LimitedProtocol]:

@@ -3,6 +3,7 @@ import { keyFor } from "./key.js";
 
 const UNREACHABLE = "The gateway does not answer: check that it runs and that you can reach it.";
 const UNREADABLE = "The answer is not JSON: a proxy in front of the gateway may have sent it.";
+const OTHER_ANSWER = "This page cannot draw the answer of this model's handler, which is:";
 
 /** Thrown if the gateway refuses or cannot be reached. The message is for the person at the page. */
 export class Refusal extends Error {}
@@ -14,6 +15,7 @@ export class Refusal extends Error {}
 export async function predict(photo, topK, signal) {
   const started = performance.now();
   const answer = await post(`predict?top_k=${topK}`, form(photo), signal);
+  if (answer?.recognized === undefined) throw new Refusal(`${OTHER_ANSWER} ${JSON.stringify(answer)}`);
   return { answer, took: performance.now() - started };
 }
 

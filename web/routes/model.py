@@ -62,22 +62,23 @@ def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
         answer = await cards.get()
         if not answer.ok:
             return JSONResponse(answer.content, answer.status)
-        return public(answer.content, upstream.model) | {"api_key": keys.enforced}
+        return public(answer.content, upstream.model, keys.enforced)
 
     return routes
 
 
-def public(description: list[dict[str, Any]], name: str) -> dict[str, Any]:
+def public(description: list[dict[str, Any]], name: str, api_key: bool) -> Model:
     """Select what the public may know from TorchServe's description, which also names paths and processes.
 
-    The archive of another project has no model card: then name and version are all there is.
+    The archive of another project has no model card, or one of another form: then name and version are all there is.
     """
     first = description[0]
-    card = first.get("customizedMetadata")
-    if not isinstance(card, dict) or not isinstance(card.get("weights"), dict):
-        return {"name": name, "version": str(first.get("modelVersion", ""))}
-    weights = card["weights"] | {"source": without_secrets(card["weights"]["source"])}
-    return card | {"weights": weights, "engine": card.get("running")}
+    try:
+        card = dict(first["customizedMetadata"])
+        weights = card["weights"] | {"source": without_secrets(card["weights"]["source"])}
+        return Model.model_validate(card | {"weights": weights, "engine": card.get("running"), "api_key": api_key})
+    except (KeyError, TypeError, ValueError):  # pydantic's is a ValueError
+        return Model(name=name, version=str(first.get("modelVersion", "")), api_key=api_key)
 
 
 def without_secrets(source: str) -> str:

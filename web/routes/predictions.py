@@ -1,4 +1,4 @@
-"""POST /predict, the tutorial's endpoint: photos in a form go in, the name of what is on each comes out."""
+"""POST /predict, the tutorial's endpoint: photos go in, the name of what is on each comes out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
-from pydantic import ValidationError
 
-from web.errors import BadRequest, explain_invalid
+from web.errors import GatewayError
 from web.limits.budget import Admission
 from web.routes import uploads
-from web.routes.schemas import REQUEST_BODY, CommonParameters, Error, Parameters, Response
+from web.routes.schemas import REQUEST_BODY, Error, Parameters, Response
 from web.settings import GatewaySettings
 from web.torchserve.answer import Answer
 from web.torchserve.upstream import Upstream
@@ -46,31 +45,22 @@ def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) 
     async def predict(request: Request, query: Annotated[Parameters, Query()]) -> JSONResponse:
         """Name what is on a photo, or on each of several, in the order sent."""
         with admission():
-            form = await uploads.read(request, settings)
-            parameters = query.given() | parameters_of(form, Parameters)
-            if not form.files:
-                raise BadRequest(uploads.NO_FORM)
-            answers = await asyncio.gather(*(classify(upstream, file, parameters) for file in form.files))
+            upload = await uploads.read(request, settings)
+            parameters = uploads.parameters_of(request, query, upload)
+            answers = await asyncio.gather(*(classify(upstream, photo, parameters) for photo in upload.photos))
         return respond([answer if parameters else briefly(answer) for answer in answers])
 
     return routes
 
 
-def parameters_of(form: uploads.Form, known: type[CommonParameters]) -> dict[str, Any]:
-    try:
-        return known.model_validate(form.parameters).given()
-    except ValidationError as error:
-        raise BadRequest(explain_invalid(error.errors())) from error
-
-
-async def classify(upstream: Upstream, file: bytes, parameters: dict[str, Any]) -> Answer:
-    """Ask TorchServe about one file. A 415 becomes a 400, the only refusal that the tutorial's clients know."""
-    if not file:
+async def classify(upstream: Upstream, photo: bytes | GatewayError, parameters: dict[str, Any]) -> Answer:
+    """Ask TorchServe about one photo. A 415 becomes a 400, the only refusal that the tutorial's clients know."""
+    if isinstance(photo, GatewayError):
+        return Answer.error(photo.status, str(photo))
+    if not photo:
         return refusal(EMPTY)
-    answer = await upstream.predict(file, parameters)
-    if answer.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-        return refusal(answer.content["message"])
-    return answer
+    answer = await upstream.predict(photo, parameters)
+    return refusal(answer.message) if answer.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE else answer
 
 
 def refusal(message: str) -> Answer:
@@ -80,11 +70,13 @@ def refusal(message: str) -> Answer:
 def briefly(answer: Answer) -> Answer:
     """Shorten a good answer to the two fields that the tutorial's clients know.
 
-    A multi-label model's always has predictions, and says too little without them.
+    The answer of another project's handler stays as it is. So does that of a multi-label model, which always has
+    predictions and says too little without them.
     """
-    if not answer.ok or not answer.content["recognized"] or "predictions" in answer.content:
+    content = answer.content
+    if not answer.ok or not isinstance(content, dict) or not content.get("recognized") or "predictions" in content:
         return answer
-    return Answer(answer.status, {name: answer.content[name] for name in ("class_id", "class_name")})
+    return Answer(answer.status, {name: answer.content.get(name) for name in ("class_id", "class_name")})
 
 
 def respond(answers: list[Answer]) -> JSONResponse:

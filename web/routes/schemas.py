@@ -110,17 +110,22 @@ Answered = Label | Classification
 Response = Answered | list[Answered | Failed]
 
 PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."}
+JSON_EXAMPLE = {"instances": [{"b64": "<base64 of the photo>"}], "parameters": {"min_probability": 0.2}}
 PHOTOS = {"type": "array", "items": PHOTO, "description": "One photo or several."}
 
 
-def form_of(file: dict[str, Any]) -> dict[str, Any]:
-    """Describe a form with the field `file`, whose schema is given."""
-    schema = {"type": "object", "required": ["file"], "properties": {"file": file}}
+def body_of(file: dict[str, Any]) -> dict[str, Any]:
+    """Describe a form with the field `file`, whose schema is given, and the other forms of a body."""
+    form = {"type": "object", "required": ["file"], "properties": {"file": file}}
     return {
         "required": True,
-        "content": {"multipart/form-data": {"schema": schema, "encoding": {"file": {"contentType": "image/*"}}}},
+        "content": {
+            "multipart/form-data": {"schema": form, "encoding": {"file": {"contentType": "image/*"}}},
+            "image/*": {"schema": PHOTO},
+            "application/json": {"schema": {"type": "object", "required": ["instances"]}, "example": JSON_EXAMPLE},
+        },
     }
 
 
-REQUEST_BODY = form_of(PHOTOS)
-REQUEST_BODY_OF_ONE = form_of(PHOTO)
+REQUEST_BODY = body_of(PHOTOS)
+REQUEST_BODY_OF_ONE = body_of(PHOTO)

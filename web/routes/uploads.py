@@ -1,147 +1,115 @@
-"""Reads the files and fields of a form as they arrive, and stops at the first one too many."""
+"""Finds the photos and the parameters of a request: in a form, in JSON, or a photo that is the body."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import Request
-from python_multipart import MultipartParser
-from python_multipart.exceptions import FormParserError
+from pydantic import ValidationError
 from python_multipart.multipart import parse_options_header
 
-from web.errors import BadRequest, PayloadTooLarge
+from handler.documents import JSON_FORM, base64_in, begins_json, read_instances
+from handler.encodings import from_base64, holds_image
+from handler.errors import RequestError
+from web.errors import BadRequest, GatewayError, PayloadTooLarge, explain_invalid, refused
+from web.routes.forms import MAX_FIELDS, Form, parameter_of, read_form
+from web.routes.schemas import CommonParameters
 from web.settings import GatewaySettings
 
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks  # exists for type checkers only
-
-NO_FORM = "The request has no file: send the photo as the form field file, as curl -F file=@cat.jpg does."
-CUT_SHORT = "The form ends in the middle: send it again, whole."
-PARAMETERS = ("top_k", "min_probability", "class_id", "overlay")
-PARAMETER_BYTES = 100  # a number, or the id of a class
+NO_PHOTO = (
+    "The request has no file: send the photo as the form field file, as curl -F file=@cat.jpg does, as the body "
+    f"(curl -T cat.jpg) or as JSON {JSON_FORM}."
+)
+NO_BOUNDARY = "The header says multipart/form-data without a boundary: leave it to the client library, which adds one."
+# Marks of JSON that separate values: base64 has none, so a document of photos has few.
+MAX_MARKS = 1000
 
 
 @dataclass
-class Form:
-    """The files in the order sent, whatever their fields are called, and the fields that are parameters."""
+class Upload:
+    """The photos in the order sent, each its bytes or why there are none, and the parameters as they were sent."""
 
-    files: list[bytes] = field(default_factory=list)
-    parameters: dict[str, str] = field(default_factory=dict)
+    photos: list[bytes | GatewayError]
+    parameters: dict[str, Any]
 
 
-async def read(request: Request, settings: GatewaySettings) -> Form:
-    """Read a multipart form. Raises BadRequest or PayloadTooLarge, and then reads no further.
+async def read(request: Request, settings: GatewaySettings) -> Upload:
+    """Read the body of a request. Raises BadRequest if it has no photo, and PayloadTooLarge if it has too many."""
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind == b"multipart/form-data" and options:
+        upload = from_form(await read_form(boundary_in(options), request.stream(), settings))
+    else:
+        upload = await from_body(await request.body(), kind)
+    if not upload.photos:
+        raise BadRequest(NO_BOUNDARY if kind == b"multipart/form-data" and not options else NO_PHOTO)
+    if len(upload.photos) > settings.max_files:
+        raise PayloadTooLarge(f"The request has more than {settings.max_files} files: split it into several.")
+    return upload
 
-    web/guards/bodies.py limits the body as a whole.
+
+def parameters_of(request: Request, query: CommonParameters, upload: Upload) -> dict[str, Any]:
+    """Merge the parameters of a request: those of the body win over the query, and that over headers, as Top-K.
+
+    Raises BadRequest for a value that cannot be, and for a name in the body that `query` does not know.
     """
-    reader = FormReader(boundary_of(request.headers), settings)
+    known = type(query)
+    names = {name: name.replace("_", "-") for name in known.model_fields}
+    in_headers = {name: request.headers[header] for name, header in names.items() if header in request.headers}
     try:
-        async for chunk in request.stream():
-            reader.write(chunk)
-        return reader.form()
-    finally:
-        reader.close()
+        first, last = (known.model_validate(found).given() for found in (in_headers, upload.parameters))
+    except ValidationError as error:
+        raise BadRequest(explain_invalid(error.errors())) from error
+    return first | query.given() | last
 
 
-def boundary_of(headers: Mapping[str, str]) -> bytes:
-    content_type, options = parse_options_header(headers.get("content-type", ""))
-    if content_type != b"multipart/form-data" or not options.get(b"boundary"):
-        raise BadRequest(NO_FORM)
-    return options[b"boundary"]
+def boundary_in(options: dict[bytes, bytes]) -> bytes:
+    """Raises BadRequest."""
+    boundary = next((value for name, value in options.items() if name.lower() == b"boundary"), b"")
+    if not boundary:
+        raise BadRequest(NO_BOUNDARY)
+    return boundary
 
 
-class FormReader:
-    """Collects what the parser finds. The bytes of a file are copied only once more, when it is complete."""
-
-    def __init__(self, boundary: bytes, settings: GatewaySettings) -> None:
-        self._max_files = settings.max_files
-        self._max_file_bytes = settings.max_file_bytes
-        self._parts = 0
-        self._form = Form()
-        self._complete = False
-        self._header, self._value = b"", b""
-        self._parameter: str | None = None  # of the current part; None for a file
-        self._content = bytearray()
-        callbacks: MultipartCallbacks = {
-            "on_part_begin": self._on_part_begin,
-            "on_header_field": self._on_header_field,
-            "on_header_value": self._on_header_value,
-            "on_header_end": self._on_header_end,
-            "on_headers_finished": self._on_headers_finished,
-            "on_part_data": self._on_part_data,
-            "on_part_end": self._on_part_end,
-            "on_end": self._on_end,
-        }
-        try:
-            self._parser = MultipartParser(boundary, callbacks)
-        except FormParserError as error:
-            raise malformed(error) from error
-
-    def write(self, chunk: bytes) -> None:
-        try:
-            self._parser.write(chunk)
-        except FormParserError as error:
-            raise malformed(error) from error
-
-    def form(self) -> Form:
-        if not self._complete:
-            raise BadRequest(CUT_SHORT)
-        return self._form
-
-    def close(self) -> None:
-        """Drop all bytes now. Parser and reader refer to each other, so Python would free them only later."""
-        self._form, self._content = Form(), bytearray()
-
-    def _on_part_begin(self) -> None:
-        self._parts += 1
-        if self._parts > self._max_files + len(PARAMETERS):
-            raise self._too_many()
-        self._disposition, self._content = b"", bytearray()
-
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._header, self._value = b"", b""
-
-    def _on_headers_finished(self) -> None:
-        name = parse_options_header(self._disposition)[1].get(b"name", b"").decode(errors="replace")
-        parameter = name.lower().replace("-", "_")
-        self._parameter = parameter if parameter in PARAMETERS else None
-        if self._parameter in self._form.parameters:
-            raise BadRequest(f"The form has {self._parameter} twice: send it once.")
-        if self._parameter is None and len(self._form.files) == self._max_files:
-            raise self._too_many()
-
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        size = len(self._content) + end - start
-        if self._parameter is not None and size > PARAMETER_BYTES:
-            raise BadRequest(f"The parameter {self._parameter} has more than {PARAMETER_BYTES} characters.")
-        if size > self._max_file_bytes:
-            megabytes = self._max_file_bytes / 10**6
-            raise PayloadTooLarge(f"A file is larger than {megabytes:g} MB: send smaller photos.")
-        self._content += memoryview(data)[start:end]
-
-    def _on_part_end(self) -> None:
-        if self._parameter is None:
-            self._form.files.append(bytes(self._content))
-        else:
-            self._form.parameters[self._parameter] = self._content.decode(errors="replace")
-        self._content = bytearray()
-
-    def _on_end(self) -> None:
-        self._complete = True
-
-    def _too_many(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"The request has more than {self._max_files} files: split it into several.")
+def from_form(form: Form) -> Upload:
+    return Upload(list(form.photos()), dict(form.parameters))
 
 
-def malformed(error: FormParserError) -> BadRequest:
-    return BadRequest(f"The form is malformed ({error}): send it again, whole.")
+async def from_body(body: bytes, kind: bytes) -> Upload:
+    """Read a body that is no multipart form: JSON, urlencoded fields, or a photo whatever its type is called."""
+    if kind.endswith(b"json") or begins_json(body):
+        return await asyncio.to_thread(from_json, body)
+    if kind == b"application/x-www-form-urlencoded" and not holds_image(body):  # which curl calls so unasked
+        return from_form(from_urlencoded(body))
+    return Upload([body] if body else [], {})
+
+
+def from_json(body: bytes) -> Upload:
+    if sum(body.count(mark) for mark in (b"[", b"{", b",")) > MAX_MARKS:
+        raise PayloadTooLarge(f"The JSON has more than {MAX_MARKS} values: send {JSON_FORM}.")
+    try:
+        instances, parameters = read_instances(body)
+    except RequestError as error:
+        raise refused(error) from error
+    photos = [photo_in(instance, i) for i, instance in enumerate(instances)]
+    return Upload(photos, {parameter_of(name) or name: value for name, value in parameters.items()})
+
+
+def photo_in(instance: Any, index: int) -> bytes | GatewayError:
+    encoded = base64_in(instance, index)
+    photo = from_base64(encoded, f"b64 of instance {index}") if isinstance(encoded, str) else encoded
+    return refused(photo) if isinstance(photo, RequestError) else photo
+
+
+def from_urlencoded(body: bytes) -> Form:
+    """Read the fields of a body that curl -d or a plain form sends; a + stays one, since base64 has it."""
+    form = Form()
+    try:
+        fields = parse_qsl(body.replace(b"+", b"%2B"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise PayloadTooLarge(f"The form has more than {MAX_FIELDS} fields: send fewer.") from error
+    for name, content in fields:
+        form.add_field(name.decode(errors="replace"), content)
+    return form

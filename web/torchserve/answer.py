@@ -26,10 +26,12 @@ class Answer:
 
     @classmethod
     def of(cls, response: httpx.Response) -> Self:
-        """Read a response. TorchServe sends an empty 413; anything else that is not JSON comes from another server."""
+        """Read a response. TorchServe sends an empty 413, and what a handler wrote as text without a content type."""
         try:
             return cls(response.status_code, response.json())
         except ValueError:
+            if response.is_success and "content-type" not in response.headers:
+                return cls(response.status_code, response.text)
             status = response.status_code if response.is_error else HTTPStatus.BAD_GATEWAY
             return cls.error(status, TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NOT_JSON)
 
@@ -42,17 +44,23 @@ class Answer:
         return self.status == HTTPStatus.OK
 
     @property
+    def message(self) -> str:
+        """The sentence of an error, "" if another project's handler gave none."""
+        return str(self.content.get("message", "")) if isinstance(self.content, dict) else ""
+
+    @property
     def headers(self) -> dict[str, str] | None:
         """If TorchServe's queue is full, the header that the gateway's own refusals have when it is full."""
-        full = self.status == HTTPStatus.SERVICE_UNAVAILABLE and NO_WORKER in self.content.get("message", "")
+        full = self.status == HTTPStatus.SERVICE_UNAVAILABLE and NO_WORKER in self.message
         return RETRY_SOON if full else None
 
     @property
     def worker_died(self) -> bool:
-        died = self.status == HTTPStatus.INTERNAL_SERVER_ERROR and self.content.get("message") == WORKER_DIED
+        died = self.status == HTTPStatus.INTERNAL_SERVER_ERROR and self.message == WORKER_DIED
         return died or self.status == HTTPStatus.INSUFFICIENT_STORAGE  # 507: it was killed
 
     @property
     def token_refused(self) -> bool:
         """Whether TorchServe refused the gateway's token, which the client can do nothing about."""
-        return self.status == HTTPStatus.BAD_REQUEST and self.content.get("type") == REFUSED_KEY
+        is_refusal = self.status == HTTPStatus.BAD_REQUEST and isinstance(self.content, dict)
+        return is_refusal and self.content.get("type") == REFUSED_KEY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -18,6 +19,8 @@ from web.torchserve.answer import Answer
 from web.torchserve.deaths import Deaths
 from web.torchserve.tokens import AsyncTokenCache
 
+logger = logging.getLogger(__name__)
+
 IN_FLIGHT = 64
 FAIR_SHARE = 1
 # A worker may take as long as responseTimeout in model-config.yaml, 60 s.
@@ -27,6 +30,10 @@ READY_SECONDS = 5
 IDLE_SECONDS = 60
 
 NOT_RUNNING = "TorchServe does not answer: try again in a while, or start it with densenet web."
+NO_ACCESS = (
+    "The gateway found no token for TorchServe, as after its end: try again in a while, or start it with densenet web; "
+    "the gateway's log holds the reason."
+)
 REFUSED = "TorchServe refuses the gateway's token: restart both with densenet stop and densenet web."
 TOO_SLOW = f"TorchServe did not answer within {ANSWER_SECONDS} s: send the photo again."
 
@@ -89,8 +96,10 @@ class Upstream:
         url = f"{self._endpoint.management}/models/{self.model}{query}"
         try:
             return await self._send("management", "GET", url, timeout=READY_SECONDS)
-        except (httpx.TransportError, ServingError):
+        except httpx.TransportError:
             return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
+        except ServingError as error:
+            return _no_token(error)
 
     async def _infer(self, verb: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         url = f"{self._endpoint.inference}/{verb}/{self.model}"
@@ -107,8 +116,10 @@ class Upstream:
         """Return None if the connection broke before there was an answer."""
         try:
             return await self._send("inference", "POST", url, content=body, headers=headers)
-        except (httpx.ConnectError, httpx.ConnectTimeout, ServingError):
+        except (httpx.ConnectError, httpx.ConnectTimeout):
             return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
+        except ServingError as error:
+            return _no_token(error)
         except httpx.TimeoutException:
             return Answer.error(HTTPStatus.GATEWAY_TIMEOUT, TOO_SLOW)
         except httpx.TransportError:
@@ -123,3 +134,9 @@ class Upstream:
 
         answer = await self._tokens.call(scope, ask)
         return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, REFUSED) if answer.token_refused else answer
+
+
+def _no_token(error: ServingError) -> Answer:
+    """The reason names files and addresses of this machine, so it goes to the log and not to the client."""
+    logger.warning("No token for TorchServe: %s", error)
+    return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NO_ACCESS)

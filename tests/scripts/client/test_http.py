@@ -170,7 +170,7 @@ def test_a_token_given_by_hand_is_sent_once(endpoint: Endpoint, local: LocalServ
     ("reply", "message"),
     [
         (Reply(413), "larger than the server's max_request_size"),
-        (Reply(200, b"<html>"), "answered 200 without JSON: is it a TorchServe"),
+        (Reply(200, b"<html>", headers={"Content-Type": "text/html"}), "answered 200 without JSON: is it a TorchServe"),
         (Reply(502), "answered 502 without JSON"),
         (as_json(["odd"], 500), "answered 500."),
         (as_json({}, 500), "answered 500."),

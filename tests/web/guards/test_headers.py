@@ -23,7 +23,7 @@ STRANGER = "https://stranger.example"
         ("GET", "/healthz", 200),
         ("POST", "/predict", 400),
         ("GET", "/nothing", 404),
-        ("PUT", "/predict", 405),
+        ("PATCH", "/predict", 405),
     ],
 )
 async def test_every_answer_has_its_headers(front: httpx.AsyncClient, method: str, path: str, status: int) -> None:

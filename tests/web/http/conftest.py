@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from web.http.protocol import limited_protocol
 from web.settings import GatewaySettings
@@ -23,6 +23,17 @@ async def echo(scope: Scope, _: Receive, send: Send) -> None:
     body = scope["path"].encode()
     headers = [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def read(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the whole body, and answer with it."""
+    body, more = scope["path"].encode() + b" ", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -61,9 +72,21 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
 
 @pytest.fixture
 async def server(settings: GatewaySettings) -> AsyncIterator[Server]:
+    async with running(echo, settings) as started:
+        yield started
+
+
+@pytest.fixture
+async def reading(settings: GatewaySettings) -> AsyncIterator[Server]:
+    async with running(read, settings) as started:
+        yield started
+
+
+@asynccontextmanager
+async def running(application: ASGIApp, settings: GatewaySettings) -> AsyncIterator[Server]:
     limits = replace(settings, max_connections=8, max_connections_per_address=4, max_body_bytes=MAX_BODY_BYTES)
     config = uvicorn.Config(
-        echo,
+        application,
         port=0,
         http=limited_protocol(limits),
         ws="none",
@@ -71,11 +94,11 @@ async def server(settings: GatewaySettings) -> AsyncIterator[Server]:
         log_level="error",
         timeout_keep_alive=60,
     )
-    running = uvicorn.Server(config)
-    task = asyncio.create_task(running.serve())
-    while not running.started:
+    started = uvicorn.Server(config)
+    task = asyncio.create_task(started.serve())
+    while not started.started:
         await asyncio.sleep(0.01)
-    yield Server(running.servers[0].sockets[0].getsockname()[1])
-    running.should_exit = True
+    yield Server(started.servers[0].sockets[0].getsockname()[1])
+    started.should_exit = True
     async with asyncio.timeout(20):
         await task

@@ -133,3 +133,37 @@ async def test_what_is_swallowed_has_a_rate_of_all_connections_together(
         writer.write(b"x" * 50_000 + GET % 2)
         assert (await reader.readuntil(b"/_2")).startswith(b"HTTP/1.1 200")
     assert sum(sizes) == 50_000
+
+
+UPGRADES = (b"h2c", b"websocket")
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings%s\r\nHTTP2-Settings: AAMAAABk\r\nUpgrade: %s\r\n"
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+@pytest.mark.parametrize("pieces", [1, 7, 60])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 5\r\n\r\nphoto", b"Transfer-Encoding: chunked\r\n\r\n5\r\nphoto\r\n0\r\n\r\n"]
+)
+async def test_a_wish_for_another_protocol_is_ignored(
+    reading: Server, upgrade: bytes, pieces: int, body: bytes
+) -> None:
+    """Java's HttpClient asks for HTTP/2 in its first request, and curl --http2 does."""
+    head = b"POST /p HTTP/1.1\r\nHost: x\r\n"
+    last = head + UPGRADE % (b", close", upgrade) + body
+    received = await reading.ask(head + UPGRADE % (b"", upgrade) + body + GET % 2 + last, pieces=pieces)
+
+    answers = received.split(b"HTTP/1.1 200")[1:]
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == [b"/p photo", b"/_2 ", b"/p photo"]
+    assert b"upgrade" not in received
+
+
+async def test_a_tunnel_is_not_served(server: Server) -> None:
+    check_refusal(await server.ask(b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n"), 400, "no HTTP request")
+
+
+async def test_a_client_that_waits_for_100_is_told_to_go_on(reading: Server) -> None:
+    async with reading.connect() as (reader, writer):
+        writer.write(b"POST /p HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(b"photo")
+        assert (await reader.readuntil(b"/p photo")).startswith(b"HTTP/1.1 200")

@@ -54,7 +54,10 @@ async def test_the_card_and_the_engine(front: httpx.AsyncClient, torchserve: Tor
     assert str(torchserve.asked[0].url) == f"http://management/models/{MODEL}?customized=true"
 
 
-@pytest.mark.parametrize("card", [None, "a text", {}, {"weights": None}])
+@pytest.mark.parametrize(
+    "card",
+    [None, "a text", {}, {"weights": None}, {"weights": {}}, {"weights": {"source": "x"}}, CARD | {"classes": "many"}],
+)
 async def test_an_archive_without_our_card(front: httpx.AsyncClient, torchserve: TorchServe, card: object) -> None:
     torchserve.described = described(card)
 

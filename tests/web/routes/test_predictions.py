@@ -100,11 +100,10 @@ async def test_an_empty_file_never_reaches_torchserve(front: httpx.AsyncClient, 
     "body",
     [
         {},
-        {"content": b"cat"},
-        {"json": {"file": "cat"}},
         {"data": {"file": "cat"}},
         {"files": {"top_k": (None, "3")}},
-        {"content": b"", "headers": {"Content-Type": "multipart/form-data"}},
+        {"content": b"", "headers": {"Content-Type": "image/jpeg"}},
+        {"files": {"submit": (None, "Upload")}},
     ],
 )
 async def test_without_a_file(front: httpx.AsyncClient, body: dict[str, object]) -> None:
@@ -141,3 +140,30 @@ async def test_other_errors_pass_through(front: httpx.AsyncClient, torchserve: T
     response = await front.post("/predict", files={"file": b"cat"})
 
     assert (response.status_code, response.json()) == (status, error)
+
+
+@pytest.mark.parametrize("content", [{"tabby": 0.7, "lynx": 0.2}, ["tabby"], "tabby", 3, {"recognized": True}])
+@pytest.mark.parametrize("query", ["", "?top_k=5"])
+async def test_the_answer_of_another_projects_handler_passes_through(
+    front: httpx.AsyncClient, torchserve: TorchServe, content: object, query: str
+) -> None:
+    torchserve.replies = [httpx.Response(200, json=content)] * 3
+    expected = content if query or content != {"recognized": True} else {"class_id": None, "class_name": None}
+
+    assert loads(await front.post(f"/predict{query}", files={"file": b"cat"})) == expected
+    assert loads(await front.post("/explain", files={"file": b"cat"}, headers={"Accept": "image/png"})) == content
+
+
+async def test_text_of_another_projects_handler_is_an_answer(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
+    """TorchServe gives it no content type."""
+    torchserve.replies = [httpx.Response(200, content=b"tabby"), httpx.Response(200, html="<p>another server</p>")]
+
+    assert loads(await front.post("/predict", files={"file": b"cat"})) == "tabby"
+    check_error(await front.post("/predict", files={"file": b"cat"}), 502, "TorchServe's answer is not JSON")
+
+
+@pytest.mark.parametrize("status", [400, 415, 500, 503])
+async def test_so_does_its_error(front: httpx.AsyncClient, torchserve: TorchServe, status: int) -> None:
+    torchserve.replies = [httpx.Response(status, json=["no"])]
+
+    assert (await front.post("/predict", files={"file": b"cat"})).status_code == (400 if status == 415 else status)

@@ -15,7 +15,7 @@ from tests.scripts.conftest import write_keys
 from tests.web.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
 from web.torchserve import deaths
 from web.torchserve.answer import Answer
-from web.torchserve.upstream import NOT_RUNNING, REFUSED, TOO_SLOW, Upstream
+from web.torchserve.upstream import NO_ACCESS, NOT_RUNNING, REFUSED, TOO_SLOW, Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -162,11 +162,14 @@ async def test_a_server_that_is_not_there(endpoint: Endpoint, nobody: str) -> No
     await upstream.aclose()
 
 
-async def test_a_server_that_was_stopped_has_no_tokens(upstream: Upstream, endpoint: Endpoint) -> None:
+async def test_a_server_that_was_stopped_has_no_tokens(
+    upstream: Upstream, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
     endpoint.key_file.unlink()
 
-    assert (await upstream.predict(b"cat", {})).content["message"] == NOT_RUNNING
+    assert (await upstream.predict(b"cat", {})).content["message"] == NO_ACCESS
     assert not await upstream.ready()
+    assert str(endpoint.key_file) in caplog.text
 
 
 async def test_a_proxy_of_the_environment_is_not_used(
