@@ -17,6 +17,7 @@ from scripts.console import console_script, err, note, print_facts, relative, ru
 from scripts.errors import CommandError
 from scripts.options import FixedModels, ModelStore, RunDir, Timeout
 from scripts.server.exposure import is_loopback
+from scripts.server.lock import sole_command
 from scripts.server.ports import check_port_is_free
 from scripts.server.settings import changes_of
 from scripts.server.start import start_or_find
@@ -52,9 +53,9 @@ def web(
         Path | None,
         typer.Option(help="A file of API keys, as densenet keys export prints it; followed when it changes."),
     ] = None,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop both on SIGTERM.")] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop both on SIGTERM or SIGHUP.")] = False,
     drain_delay: Annotated[
-        float, typer.Option(min=0, help="Seconds to go on after SIGTERM, while /readyz already answers 503.")
+        float, typer.Option(min=0, help="Seconds to go on after the signal, while /readyz already answers 503.")
     ] = 0,
     timeout: Timeout = 60,
 ) -> None:
@@ -76,27 +77,34 @@ def web(
         allowed_hosts=tuple(host_name(name) for name in allowed_host or ()),
     )
     ApiKeys(settings.run_dir, settings.keys).entries()  # a file that cannot be read starts nothing
-    if foreground:
-        check_nothing_runs(settings)
-    server = start_or_find(run_dir, model_store, config, torchserve_port, changes_of(fixed_models))
-    if foreground:
-        try:
-            started = start_before(server, settings)
+    changes = changes_of(fixed_models)
+    ours: Server | None = None
+    try:
+        with sole_command(settings.run_dir):
+            running = running_gateway(settings)
+            found = Server.find(settings.run_dir)
+            server = start_or_find(settings.run_dir, model_store, config, torchserve_port, changes, foreground)
+            ours = None if found else server
+            if running:
+                note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
+            started = running or start_before(server, settings)
+        if foreground:
             unit.supervise(server, started, drain_delay, timeout)
-        except BaseException:  # a signal too
-            server.stop()
-            raise
-    elif running := gateway.Gateway.find(settings.run_dir):
-        note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
-    else:
-        start_before(server, settings)
+    except BaseException:  # a signal too: no half of the two is left
+        if ours:
+            ours.stop()
+        raise
 
 
-def check_nothing_runs(settings: GatewaySettings) -> None:
-    """Raise CommandError if the run folder has a server, or if the gateway's port is taken."""
-    if running := Server.find(settings.run_dir):
-        raise CommandError(f"A server runs already (pid {running.pid}): end it with densenet stop first.")
-    check_port_is_free("--port", settings.url)
+def running_gateway(settings: GatewaySettings) -> gateway.Gateway | None:
+    """Return the run folder's gateway. If there is none, raises ServingError if another could not listen."""
+    running = gateway.Gateway.find(settings.run_dir)
+    if not running:
+        gateway.check_no_lost_gateway(settings.run_dir)
+        check_port_is_free("--port", settings.address)
+    elif settings.foreground:
+        raise CommandError(f"A gateway runs already (pid {running.pid}): end it with densenet stop first.")
+    return running
 
 
 def start_before(server: Server, settings: GatewaySettings) -> gateway.Gateway:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -64,7 +64,11 @@ class GatewaySettings:
         return cls(**values | lists | files)
 
     @property
+    def address(self) -> str:
+        """The address on which it listens."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
     def url(self) -> str:
         """The address at which this machine reaches it; where it listens on every address, that is the loopback one."""
-        host = LOOPBACK_OF.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return replace(self, host=LOOPBACK_OF.get(self.host, self.host)).address

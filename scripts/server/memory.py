@@ -19,5 +19,5 @@ def check_memory(workers: int) -> None:
         raise CommandError(
             f"TorchServe with {workers} worker{'s' if workers > 1 else ''} takes {needed // MEGABYTE} MB of memory, "
             f"and there are {there // MEGABYTE} MB: give it more, or fewer workers (default_workers_per_model in "
-            "config.properties)."
+            "config.properties, or minWorkers and maxWorkers in the archive's model-config.yaml)."
         )

@@ -128,7 +128,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[Server, Gateway]]:
     settings = GatewaySettings(run_dir, "nobody", port=first + 5)
     with subprocess.Popen([sys.executable, "-m", "web", settings.to_json()], cwd=paths.ROOT) as process:
         try:
-            gateway = Gateway(process.pid, psutil.Process(process.pid).create_time(), settings.url)
+            gateway = Gateway(Identity.of(process.pid), settings.url)
             gateway.save(run_dir)
             wait_until_it_listens(server)
             yield server, gateway

@@ -7,6 +7,7 @@ import pytest
 from scripts.client.endpoint import Endpoint
 from scripts.errors import CommandError
 from scripts.server import drain as module
+from scripts.server.processes import Identity
 from scripts.server.torchserve import Server
 from scripts.stop import stop
 from web.gateway import Gateway
@@ -16,7 +17,7 @@ from web.gateway import Gateway
 def stopped(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> list[Server]:
     """The servers that were stopped; one is there, and its process runs."""
     ended: list[Server] = []
-    monkeypatch.setattr(Server, "read", lambda _: Server(7, 0.0, endpoint.folder, endpoint))
+    monkeypatch.setattr(Server, "read", lambda _: Server(Identity(7, ""), endpoint.folder, endpoint))
     monkeypatch.setattr(Server, "process", lambda _: True)
     monkeypatch.setattr(Server, "stop", lambda self: ended.append(self))
     return ended
@@ -74,7 +75,7 @@ def test_the_gateway_is_stopped_before_the_server_it_asks(
     def stop_gateway(_: Gateway, run_dir: Path) -> None:
         assert (run_dir, stopped) == (endpoint.folder, [])
 
-    monkeypatch.setattr(Gateway, "find", lambda _: Gateway(8, 0.0, "http://127.0.0.1:8000"))
+    monkeypatch.setattr(Gateway, "find", lambda _: Gateway(Identity(8, ""), "http://127.0.0.1:8000"))
     monkeypatch.setattr(Gateway, "stop", stop_gateway)
     monkeypatch.setattr(module, "drain", lambda *_: True)
     stop(endpoint.folder)
