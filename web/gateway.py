@@ -79,12 +79,13 @@ class Gateway:
 
     def stop(
         self, run_dir: Path, timeout: float = processes.STOP_SECONDS, at_once: threading.Event | None = None
-    ) -> int:
-        """Let it answer the requests that it has accepted, for `timeout` seconds or until `at_once`, then end it.
+    ) -> int | None:
+        """Let it answer the requests that it has accepted, for `timeout` seconds or until `at_once`, then kill it.
 
-        Returns how many were cut off: a gateway that ends closes each connection after its last answer.
+        Returns how many connections were cut off, of which each had a request: a gateway that ends closes the others.
+        None says that it ended by itself, after its last answer.
         """
-        cut_off = 0
+        cut_off = None
         if process := self.process():
             process.terminate()
             watch({"The gateway": self.process}, at_once or threading.Event(), timeout)

@@ -50,8 +50,9 @@ def end(
 
     Returns whether every accepted request was answered, and says if not.
     """
-    if gateway and (cut_off := gateway.stop(run_dir, timeout, at_once)):
-        warn(f"{cut_off} request{'s' if cut_off > 1 else ''} that the gateway had accepted got no answer: cut off.")
+    cut_off = gateway.stop(run_dir, timeout, at_once) if gateway else None
+    if cut_off is not None:
+        warn(f"The gateway was killed before its last answer. Requests that were cut off: {cut_off}.")
         if server:
             server.stop()
         return False

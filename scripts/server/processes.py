@@ -54,14 +54,19 @@ class Identity:
 
     def find(self) -> psutil.Process | None:
         """Return the process if it still runs; one that has ended and waits for its parent to notice does not."""
-        child = _children.get(self.pid)
-        if child and child.poll() is not None:
-            del _children[self.pid]
+        _reap()
         try:
             state, start = _state_and_start(self.pid)
             return psutil.Process(self.pid) if start == self.start and state not in "ZX" else None
         except psutil.NoSuchProcess:
             return None
+
+
+def _reap() -> None:
+    """Take note of children that have ended."""
+    for pid, child in list(_children.items()):
+        if child.poll() is not None:
+            del _children[pid]
 
 
 def _state_and_start(pid: int) -> tuple[str, str]:
@@ -136,6 +141,7 @@ def end(*processes: psutil.Process, seconds: float = STOP_SECONDS) -> None:
     for survivor in psutil.wait_procs(family, timeout=seconds)[1]:
         with suppress(psutil.NoSuchProcess):
             survivor.kill()
+    _reap()
 
 
 def kill(process: psutil.Process) -> None:
@@ -147,6 +153,7 @@ def kill(process: psutil.Process) -> None:
         with suppress(psutil.NoSuchProcess):  # it ended by itself
             member.kill()
     psutil.wait_procs(family, timeout=STOP_SECONDS)
+    _reap()
 
 
 def _families(processes: Iterable[psutil.Process]) -> list[psutil.Process]:

@@ -20,6 +20,7 @@ import requests
 from scripts import paths
 from scripts.client.http import Client
 from scripts.options import STAND_IN
+from scripts.server.processes import Identity
 from scripts.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
 from tests.faults.exhaustion import ATTACKS, MEGABYTE, Attacker
