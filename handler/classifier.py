@@ -62,7 +62,7 @@ class ImageClassifier:
             Address.INFERENCE: InferenceProtocols(self.settings, self.card, predict),
         }
         self.metrics = Metrics(context.metrics, self.card)
-        threads = threads_per_worker(self.settings, config)
+        threads = threads_per_worker(self.settings, config, folder)
         self.decoder = Decoder(self.settings, self.card.preprocessing, threads.batch)
         self.engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
         self._warm_up(int(context.system_properties.get("batch_size") or 1))

@@ -48,12 +48,14 @@ def configured_workers(config: Mapping[str, Any], default: int) -> int:
     return least if 0 < least <= most else default
 
 
-def running_workers() -> int:
+def running_workers(archive: Path) -> int:
     """Count the workers of this one's model, itself included: TorchServe runs each in the folder of its archive.
 
-    Returns 0 where there is no /proc to read that from.
+    Returns 0 for a process that runs elsewhere, and where there is no /proc to read this from.
     """
-    parent, folder = os.getppid(), Path.cwd()
+    parent, folder = os.getppid(), archive.resolve()
+    if folder != Path.cwd():
+        return 0
     return sum(_parent_of(process) == parent and _folder_of(process) == folder for process in PROC.glob("[0-9]*"))
 
 
@@ -75,10 +77,10 @@ def _whole(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def threads_per_worker(settings: Settings, config: Mapping[str, Any]) -> Threads:
-    """Share the cores among the workers that there are; more threads than cores slow every worker down."""
+def threads_per_worker(settings: Settings, config: Mapping[str, Any], archive: Path) -> Threads:
+    """Share the cores among the workers of an unpacked archive; more threads than cores slow every worker down."""
     if settings.threads:
         return Threads(settings.threads, settings.threads)
     cores = available_cores()
-    workers = running_workers() or configured_workers(config, default_workers())
+    workers = running_workers(archive) or configured_workers(config, default_workers())
     return Threads(max(1, cores // workers), cores)

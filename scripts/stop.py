@@ -34,7 +34,7 @@ def stop(run_dir: RunDir = paths.RUN_DIR, timeout: Timeout = 60) -> None:
         gateway, server = recorded(Gateway.find, run_dir), recorded(Server.read, run_dir)
         running = server if server and server.process() else None
         answered = unit.end(run_dir, running, gateway, timeout)
-        lost = end_lost(run_dir, timeout)
+        lost = end_lost(run_dir)
         if server and not running:
             server.stop()  # what one that ended by itself has left
         for name in (TORCHSERVE_STATE, GATEWAY_STATE):
@@ -63,13 +63,13 @@ def recorded(read: Callable[[Path], Found | None], run_dir: Path) -> Found | Non
         return None
 
 
-def end_lost(run_dir: Path, timeout: float) -> bool:
+def end_lost(run_dir: Path) -> bool:
     """End what was started with a run folder that has no record of it any more. Returns whether there was any."""
     found = False
     for part in ("gateway", "TorchServe"):
         if lost := processes.started_for(part, run_dir):
             warn(f"{run_dir} has no record of its {part} (pid {lost[0].pid}), which still ran: ended.")
-            processes.end(*lost, seconds=timeout)
+            processes.end(*lost)
             found = True
     return found
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from scripts.console import warn
 from scripts.errors import ServingError
-from scripts.server.drain import stop_gently
+from scripts.server.drain import say_cut_off, stop_gently
 from scripts.server.supervision import Signals, watch
 from scripts.server.torchserve import Server
 from web.gateway import Gateway
@@ -52,7 +51,7 @@ def end(
     """
     cut_off = gateway.stop(run_dir, timeout, at_once) if gateway else None
     if cut_off is not None:
-        warn(f"The gateway was killed before its last answer. Requests that were cut off: {cut_off}.")
+        say_cut_off(cut_off)
         if server:
             server.stop()
         return False

@@ -50,7 +50,7 @@ class Archive:
                 check_contents(path, mar)
                 model = json.loads(mar.read(MANIFEST))["model"]
                 unpacked_size = sum(member.file_size for member in mar.infolist())
-                config = yaml.safe_load(mar.read(model["configFile"])) if model.get("configFile") else {}
+                config = yaml.safe_load(mar.read(model["configFile"])) if "configFile" in model else {}
             return cls(path, model["modelName"], model["modelVersion"], unpacked_size, dict(config or {}))
         except FileNotFoundError as error:
             raise CommandError(f"There is no archive {path}: build it with {command_for(path)}.") from error

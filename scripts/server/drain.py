@@ -36,6 +36,11 @@ def stop_gently(server: Server, timeout: float) -> bool:
     return False
 
 
+def say_cut_off(requests: int) -> None:
+    """Say that a gateway was killed, and how many requests it had."""
+    warn(f"The gateway was killed before its last answer. Requests that were cut off: {requests}.")
+
+
 def drain(endpoint: Endpoint, seconds: float) -> int | None:
     """Refuse new requests and wait until the accepted ones are answered, at most `seconds`.
 

@@ -19,13 +19,11 @@ def sole_command(run_dir: Path) -> Iterator[None]:
 
     The kernel gives the lock up with its process, however that ends. A folder that is empty afterwards is removed.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run_dir / LOCK_FILE, mode=0o600)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        note(f"Another densenet command starts or stops a server in {run_dir}: waiting until it is done.")
-        lock.acquire()
+    while not lock.is_locked:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # another command has just removed the empty folder
+            acquire(lock, run_dir)
     try:
         yield
     finally:
@@ -33,3 +31,11 @@ def sole_command(run_dir: Path) -> Iterator[None]:
         lock.release()
         with suppress(OSError):
             run_dir.rmdir()
+
+
+def acquire(lock: FileLock, run_dir: Path) -> None:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        note(f"Another densenet command starts or stops a server in {run_dir}: waiting until it is done.")
+        lock.acquire()

@@ -132,13 +132,13 @@ def run_dir_of(process: psutil.Process, part: Part) -> Path | None:
     return Path(named) if named else None
 
 
-def end(*processes: psutil.Process, seconds: float = STOP_SECONDS) -> None:
-    """Ask processes to end, wait for them and their children so long, and kill those that are left."""
+def end(*processes: psutil.Process) -> None:
+    """Ask processes to end, wait for them and their children up to STOP_SECONDS, and kill those that are left."""
     family = _families(processes)
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    for survivor in psutil.wait_procs(family, timeout=seconds)[1]:
+    for survivor in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
         with suppress(psutil.NoSuchProcess):
             survivor.kill()
     _reap()

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from scripts.errors import ServingError
@@ -33,8 +33,8 @@ def test_a_running_gateway_is_found_and_stopped(tmp_path: Path, sleeper: subproc
     running.save(tmp_path)
     assert Gateway.find(tmp_path) == running
 
-    running.stop(tmp_path)
-    assert not psutil.pid_exists(sleeper.pid)
+    assert running.stop(tmp_path) is None
+    assert sleeper.wait() == -signal.SIGTERM
     assert Gateway.find(tmp_path) is None
     assert not (tmp_path / STATE_FILE).exists()
 
