@@ -82,8 +82,9 @@ class ImageClassifier:
         return _send(responses, context)
 
     def describe_handle(self) -> dict[str, Any]:
-        """Answer `GET /models/NAME?customized=true`: the model card, and the engine that runs."""
-        return self.card.to_dict() | {"running": self.engine.description}
+        """Answer `GET /models/NAME?customized=true`: the model card, the engine that runs, and a request's limits."""
+        limits = {name: getattr(self.settings, name) for name in ("max_images", "max_image_bytes")}
+        return self.card.to_dict() | {"running": self.engine.description, "limits": limits}
 
     def preprocess(self, requests: list[Request]) -> list[Pixels | RequestError]:
         """Decode the images of all requests, one after another; a bad image gives its error."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.status import Status
 
-from scripts import paths
+from scripts import paths, properties
 from scripts.client.http import Client
 from scripts.client.served import default_model
 from scripts.console import console_script, err, note, print_facts, relative, run, warn
-from scripts.errors import CommandError
+from scripts.errors import ApiError, CommandError
 from scripts.options import FixedModels, ModelStore, RunDir, Timeout
 from scripts.server.exposure import is_loopback
 from scripts.server.lock import sole_command
@@ -109,7 +110,9 @@ def running_gateway(settings: GatewaySettings) -> gateway.Gateway | None:
 
 def start_before(server: Server, settings: GatewaySettings) -> gateway.Gateway:
     """Start the gateway of a server and report it. Raises CommandError."""
-    settings = replace(settings, model=chosen_model(Client(server.endpoint), settings.model))
+    client = Client(server.endpoint)
+    settings = replace(settings, model=chosen_model(client, settings.model))
+    settings = settings.within(properties.read(server.settings), card_of(client, settings.model))
     warn_if_open(settings.host, ApiKeys(settings.run_dir, settings.keys))
     started = start_gateway(settings)
     report(started, settings.run_dir)
@@ -137,6 +140,15 @@ def chosen_model(client: Client, model: str) -> str:
     if model and model not in client.models():
         raise CommandError(f"The server has no model {model}: densenet models list shows the ones there are.")
     return model or default_model(client, has_management=True)
+
+
+def card_of(client: Client, model: str) -> Mapping[str, Any]:
+    """Return what a model says about itself; nothing for the archive of another project."""
+    try:
+        card = client.describe(model).get("customizedMetadata")
+    except ApiError:
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def warn_if_open(host: str, keys: ApiKeys) -> None:

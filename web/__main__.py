@@ -41,9 +41,7 @@ def main() -> None:
 
 
 def application(settings: GatewaySettings, ending: threading.Event) -> FastAPI:
-    upstream = Upstream(
-        Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight, fair_share=settings.fair_share
-    )
+    upstream = Upstream(Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight)
     return create_app(upstream, settings, ending)
 
 

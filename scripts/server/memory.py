@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scripts.client.http import Client
 from scripts.errors import CommandError
 from scripts.server import heap
 
@@ -10,6 +11,13 @@ from scripts.server import heap
 JVM_BYTES = 220_000_000
 WORKER_BYTES = 350_000_000
 MEGABYTE = 1_000_000
+
+
+def check_memory_for_more(client: Client, more: int) -> None:
+    """Raise CommandError if there is less memory than the workers of a running server take with `more` of them."""
+    if more > 0:
+        there = sum(one["minWorkers"] for model in client.models() for one in client.versions(model))
+        check_memory(there + more)
 
 
 def check_memory(workers: int) -> None:

@@ -75,7 +75,9 @@ def holder_of(port: int) -> str:
         connections = psutil.net_connections("tcp")
     except psutil.Error:
         connections = []
-    listening = [one for one in connections if one.status == psutil.CONN_LISTEN and one.laddr.port == port]
+    listening = [
+        one for one in connections if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port
+    ]
     if not listening:
         return "a process that this user cannot see"
     pid = next((one.pid for one in listening if one.pid), None)

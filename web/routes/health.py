@@ -20,12 +20,13 @@ def router(upstream: Upstream, ending: threading.Event) -> APIRouter:
         return {"status": "Healthy"}
 
     @routes.get("/readyz", responses={503: {"model": Error}})
-    async def readyz() -> dict[str, str]:
+    async def readyz() -> dict[str, str | int]:
         """TorchServe runs, a worker of the model is ready, and nobody ends them. Send no requests while this fails."""
         if ending.is_set():
             raise ServiceUnavailable("The gateway ends soon: send requests to another one.")
-        if not await upstream.ready():
+        workers = await upstream.workers()
+        if not workers.ready:
             raise ServiceUnavailable(f"No worker of {upstream.model} is ready.")
-        return {"status": "Ready", "model": upstream.model}
+        return {"status": "Ready", "model": upstream.model, "workers": workers.ready, "wanted": workers.wanted}
 
     return routes

@@ -23,8 +23,14 @@ def test_a_folder_with_something_in_it_stays(tmp_path: Path) -> None:
 
 
 def test_the_second_says_so_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said, order = threading.Event(), []
-    monkeypatch.setattr(lock, "note", lambda text: (order.append(text), said.set()))
+    said = threading.Event()
+    order: list[str] = []
+
+    def note(text: str) -> None:
+        order.append(text)
+        said.set()
+
+    monkeypatch.setattr(lock, "note", note)
 
     def second() -> None:
         with sole_command(tmp_path / "run"):

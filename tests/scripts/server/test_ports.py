@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from scripts.errors import CommandError
-from scripts.server import ports
 from scripts.server.ports import check_port_is_free, check_ports, ports_from
 from scripts.server.processes import VARIABLES
 from tests.ports import free_port_range
@@ -62,7 +61,7 @@ def test_the_reason_is_what_was_seen(number: int, said: str, monkeypatch: pytest
         def bind(self, _: object) -> None:
             raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(ports.socket, "socket", Refusing)
+    monkeypatch.setattr(socket, "socket", Refusing)
     monkeypatch.setattr(psutil, "net_connections", lambda _: [])
     with pytest.raises(CommandError, match=said):
         check_port_is_free("--port", "http://127.0.0.1:80")

@@ -29,8 +29,8 @@ def test_a_step_of_the_clock_changes_no_identity(
     spawned: Identity, seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = psutil.Process(spawned.pid).create_time()
-    boot = psutil._pslinux.boot_time()  # type: ignore[attr-defined]
-    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot + seconds)  # type: ignore[attr-defined]
+    boot = psutil._pslinux.boot_time()
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot + seconds)
     assert abs(psutil.Process(spawned.pid).create_time() - before) > 3000  # what a step does to psutil's time
     assert Identity.of(spawned.pid) == spawned
     found = spawned.find()

@@ -15,7 +15,12 @@ pytestmark = pytest.mark.anyio
 
 async def test_health(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
     assert loads(await front.get("/healthz")) == {"status": "Healthy"}
-    assert loads(await front.get("/readyz")) == {"status": "Ready", "model": "densenet121"}
+    assert loads(await front.get("/readyz")) == {
+        "status": "Ready",
+        "model": "densenet121",
+        "workers": 1,
+        "wanted": 2,
+    }
 
     torchserve.described = []
     check_error(await front.get("/readyz"), 503, "No worker of densenet121 is ready.")
