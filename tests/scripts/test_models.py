@@ -11,6 +11,7 @@ from rich.console import Console
 from scripts import models
 from scripts.client.endpoint import STATE_FILE, Endpoint
 from scripts.errors import ApiError, CommandError
+from scripts.server import heap
 from tests.local_server import LocalServer, as_json
 from tests.scripts.archives.archive_files import write_archive
 
