@@ -14,8 +14,8 @@ import pytest
 
 from scripts import properties
 from scripts.client.endpoint import KEY_FILE, Endpoint
-from scripts.server import report, start, torchserve
-from scripts.server.processes import Identity
+from scripts.server import processes, report, start, torchserve
+from scripts.server.processes import Identity, Part
 from scripts.server.torchserve import Server
 from tests import certificates
 from tests.certificates import Pair
@@ -40,6 +40,17 @@ def endpoint(local: LocalServer, tmp_path: Path) -> Endpoint:
     """The local server, with valid keys in a run folder of its own."""
     write_keys(tmp_path)
     return Endpoint(local.url, local.url, local.url, tmp_path)
+
+
+def start_part(part: Part, run_dir: Path) -> Identity:
+    """Start a process in the place of a part of a server. Until it runs, its environment may still look empty."""
+    reading, writing = os.pipe()
+    program = "print(flush=True); import time; time.sleep(60)"
+    identity = processes.spawn(part, run_dir, [sys.executable, "-c", program], cwd=run_dir, output=writing)
+    assert os.read(reading, 1) == b"\n"
+    for end in (reading, writing):
+        os.close(end)
+    return identity
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from scripts.server import processes
 from scripts.server.processes import Identity
 from scripts.server.torchserve import Server
 from scripts.stop import stop
+from tests.scripts.conftest import start_part
 from web.gateway import Gateway
 
 
@@ -131,10 +130,7 @@ def test_a_damaged_record_does_not_keep_it_from_ending_what_runs(
 ) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    wait = [sys.executable, "-c", "import time; time.sleep(60)"]
-    lost = [
-        processes.spawn(part, run_dir, wait, cwd=tmp_path, output=subprocess.DEVNULL) for part in processes.VARIABLES
-    ]
+    lost = [start_part(part, run_dir) for part in processes.VARIABLES]
     for name in ("server.json", "gateway.json"):
         (run_dir / name).write_text(text)
     stop(run_dir)

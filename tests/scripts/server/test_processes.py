@@ -12,13 +12,14 @@ import pytest
 
 from scripts.server import processes
 from scripts.server.processes import Identity
+from tests.scripts.conftest import start_part
 
 WAIT = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
 @pytest.fixture
 def spawned(tmp_path: Path) -> Iterator[Identity]:
-    identity = processes.spawn("TorchServe", tmp_path, WAIT, cwd=tmp_path, output=subprocess.DEVNULL)
+    identity = start_part("TorchServe", tmp_path)
     yield identity
     if process := identity.find():
         processes.kill(process)

@@ -205,6 +205,7 @@ def test_a_server_whose_folder_was_removed_is_named(fake_java: Callable[[str], N
     fake_java(WAITS)
     run_dir = tmp_path / "run"
     started = start(run_dir)
+    wait_for_text(started.logs / "console.log")
     shutil.rmtree(run_dir)
     try:
         with pytest.raises(
