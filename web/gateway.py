@@ -56,7 +56,7 @@ class Gateway:
             gateway = cls(Identity.read(state), state["url"])
         except (ValueError, TypeError, KeyError) as error:
             raise ServingError(
-                f"{path} is damaged, or of another version of densenet ({error}): densenet stop ends what runs there."
+                f"{path} is damaged, or of another version: densenet stop ends what runs there."
             ) from error
         return gateway if gateway.process() else None
 

@@ -49,8 +49,7 @@ class Server:
             return cls(Identity.read(state), Path(state["temporary"]), endpoint)
         except (KeyError, TypeError) as error:
             raise CommandError(
-                f"{run_dir / STATE_FILE} is damaged, or of another version of densenet ({error}): "
-                "densenet stop ends what runs there."
+                f"{run_dir / STATE_FILE} is damaged, or of another version: densenet stop ends what runs there."
             ) from error
 
     @classmethod

@@ -34,7 +34,7 @@ WITHOUT_SECONDS = 30
 
 NOT_RUNNING = "TorchServe does not answer: try again in a while, or start it with densenet web."
 REFUSED = "TorchServe refuses the gateway's token: restart both with densenet stop and densenet web."
-NO_WORKERS = f"The model has had no worker for {WITHOUT_SECONDS} s: its machine's densenet models list shows them."
+NO_WORKERS = f"No worker was ready for {WITHOUT_SECONDS} s: try again later; densenet models list shows the workers."
 TOO_SLOW = f"TorchServe did not answer within {ANSWER_SECONDS} s: send the photo again."
 
 
