@@ -69,7 +69,7 @@ class ImageClassifier:
             Address.INFERENCE: InferenceProtocols(self.settings, self.card, predict),
         }
         self.metrics = Metrics(context.metrics, self.card)
-        threads = threads_per_worker(self.settings, config)
+        threads = threads_per_worker(self.settings, config, folder)
         self.decoder = Decoder(self.settings, self.card.preprocessing, threads.batch)
         self.engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
         self._warm_up(int(context.system_properties.get("batch_size") or 1))
@@ -89,8 +89,9 @@ class ImageClassifier:
         return _send(responses, context)
 
     def describe_handle(self) -> dict[str, Any]:
-        """Answer `GET /models/NAME?customized=true`: the model card, and the engine that runs."""
-        return self.card.to_dict() | {"running": self.engine.description}
+        """Answer `GET /models/NAME?customized=true`: the model card, the engine that runs, and a request's limits."""
+        limits = {name: getattr(self.settings, name) for name in ("max_images", "max_image_bytes")}
+        return self.card.to_dict() | {"running": self.engine.description, "limits": limits}
 
     def preprocess(self, requests: list[Request]) -> list[Pixels | RequestError]:
         """Decode the images of all requests, one after another; a bad image gives its error."""

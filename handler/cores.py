@@ -11,6 +11,7 @@ from typing import Any
 from handler.settings import Settings
 
 MOST_DEFAULT_WORKERS = 4
+PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 # The files with quota and period of the CPU time, in cgroup v2 and in v1. No quota is "max" in v2, and -1 in v1.
 QUOTA_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
@@ -41,10 +42,45 @@ def default_workers() -> int:
     return min(available_cores(), MOST_DEFAULT_WORKERS)
 
 
-def threads_per_worker(settings: Settings, config: Mapping[str, Any]) -> Threads:
-    """Share the cores among the workers; more threads than cores slow every worker down."""
+def configured_workers(config: Mapping[str, Any], default: int) -> int:
+    """Count the workers that TorchServe 0.12 starts for a model-config.yaml; it ignores one bound without the other."""
+    least, most = (_whole(config.get(name)) for name in ("minWorkers", "maxWorkers"))
+    return least if 0 < least <= most else default
+
+
+def running_workers(archive: Path) -> int:
+    """Count the workers of this one's model, itself included: TorchServe runs each in the folder of its archive.
+
+    Returns 0 for a process that runs elsewhere, and where there is no /proc to read this from.
+    """
+    parent, folder = os.getppid(), archive.resolve()
+    if folder != Path.cwd():
+        return 0
+    return sum(_parent_of(process) == parent and _folder_of(process) == folder for process in PROC.glob("[0-9]*"))
+
+
+def _parent_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    except (OSError, IndexError):  # it has ended
+        return 0
+
+
+def _folder_of(process: Path) -> Path | None:
+    try:
+        return (process / "cwd").readlink()
+    except OSError:
+        return None
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def threads_per_worker(settings: Settings, config: Mapping[str, Any], archive: Path) -> Threads:
+    """Share the cores among the workers of an unpacked archive; more threads than cores slow every worker down."""
     if settings.threads:
         return Threads(settings.threads, settings.threads)
     cores = available_cores()
-    workers = max(1, int(config.get("maxWorkers") or default_workers()))
+    workers = running_workers(archive) or configured_workers(config, default_workers())
     return Threads(max(1, cores // workers), cores)

@@ -19,6 +19,7 @@ from scripts.errors import CommandError
 from scripts.model import notice
 from scripts.options import RunDir, Timeout
 from scripts.server import upgrade
+from scripts.server.memory import check_memory_for_more
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -120,7 +121,7 @@ def rollback(
     timeout: Timeout = 60,
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
-    """Go back to the archive that the last upgrade replaced, without losing a request."""
+    """Go back, once, to the archive that the last upgrade replaced, without losing a request."""
     with Status("Rolling back", console=err):
         tell(upgrade.rollback(Endpoint.find(run_dir), model, timeout, note), timeout)
 
@@ -141,7 +142,9 @@ def scale(
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
     """Set a model's number of workers and wait until they are ready."""
-    connect(run_dir).scale(model, workers, version)
+    client = connect(run_dir)
+    check_memory_for_more(client, workers - client.describe(model, version, card=False)["minWorkers"])
+    client.scale(model, workers, version)
     note(f"{model} has {workers} worker{'s' if workers != 1 else ''}.")
 
 

@@ -2,30 +2,76 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
 from scripts import paths
-from scripts.console import note, run
+from scripts.client.endpoint import STATE_FILE as TORCHSERVE_STATE
+from scripts.console import note, run, warn
+from scripts.errors import ServingError
 from scripts.options import RunDir, Timeout
-from scripts.server.drain import stop_gently
+from scripts.server import processes
+from scripts.server.lock import sole_command
 from scripts.server.torchserve import Server
+from web import unit
+from web.gateway import STATE_FILE as GATEWAY_STATE
 from web.gateway import Gateway
+
+Found = TypeVar("Found")
 
 
 def stop(run_dir: RunDir = paths.RUN_DIR, timeout: Timeout = 60) -> None:
     """Answer the requests already accepted, refuse new ones, then stop the gateway and the server.
 
-    If none runs, do nothing.
+    If none runs, do nothing. Exit status 1 says that requests were cut off.
     """
-    if gateway := Gateway.find(run_dir):
-        gateway.stop(run_dir)
+    with sole_command(run_dir) if is_writable(run_dir) else nullcontext():
+        gateway, server = recorded(Gateway.find, run_dir), recorded(Server.read, run_dir)
+        running = server if server and server.process() else None
+        answered = unit.end(run_dir, running, gateway, timeout)
+        lost = end_lost(run_dir)
+        if server and not running:
+            server.stop()  # what one that ended by itself has left
+        for name in (TORCHSERVE_STATE, GATEWAY_STATE):
+            (run_dir / name).unlink(missing_ok=True)  # damaged ones too
+    if gateway:
         note(f"Stopped the gateway (pid {gateway.pid}).")
-    server = Server.read(run_dir)
-    if server is None or not server.process():
-        if server:
-            server.stop()
+    if running:
+        note(f"Stopped (pid {running.pid}).")
+    elif not lost:
         note("No server is running.")
-        return
-    stop_gently(server, timeout)
-    note(f"Stopped (pid {server.pid}).")
+    if not answered:
+        raise typer.Exit(1)
+
+
+def is_writable(run_dir: Path) -> bool:
+    """Return whether a lock can be taken: a server is stopped though its folder is gone or cannot be written to."""
+    return run_dir.is_dir() and os.access(run_dir, os.W_OK)
+
+
+def recorded(read: Callable[[Path], Found | None], run_dir: Path) -> Found | None:
+    """Return what a run folder's record says; None if it has none, or a damaged one, which is said."""
+    try:
+        return read(run_dir)
+    except ServingError as error:
+        warn(str(error))
+        return None
+
+
+def end_lost(run_dir: Path) -> bool:
+    """End what was started with a run folder that has no record of it any more. Returns whether there was any."""
+    found = False
+    for part in ("gateway", "TorchServe"):
+        if lost := processes.started_for(part, run_dir):
+            warn(f"{run_dir} has no record of its {part} (pid {lost[0].pid}), which still ran: ended.")
+            processes.end(*lost)
+            found = True
+    return found
 
 
 if __name__ == "__main__":

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.status import Status
 
-from scripts import paths
+from scripts import paths, properties
 from scripts.client.http import Client
 from scripts.client.served import default_model
 from scripts.console import console_script, err, note, print_facts, relative, run, warn
-from scripts.errors import CommandError
+from scripts.errors import ApiError, CommandError
 from scripts.options import FixedModels, ModelStore, RunDir, Timeout
 from scripts.server.exposure import is_loopback
+from scripts.server.lock import sole_command
 from scripts.server.ports import check_port_is_free
 from scripts.server.settings import changes_of
 from scripts.server.start import start_or_find
@@ -52,9 +54,9 @@ def web(
         Path | None,
         typer.Option(help="A file of API keys, as densenet keys export prints it; followed when it changes."),
     ] = None,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop both on SIGTERM.")] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop both on SIGTERM or SIGHUP.")] = False,
     drain_delay: Annotated[
-        float, typer.Option(min=0, help="Seconds to go on after SIGTERM, while /readyz already answers 503.")
+        float, typer.Option(min=0, help="Seconds to go on after the signal, while /readyz already answers 503.")
     ] = 0,
     timeout: Timeout = 60,
 ) -> None:
@@ -76,32 +78,41 @@ def web(
         allowed_hosts=tuple(host_name(name) for name in allowed_host or ()),
     )
     ApiKeys(settings.run_dir, settings.keys).entries()  # a file that cannot be read starts nothing
-    if foreground:
-        check_nothing_runs(settings)
-    server = start_or_find(run_dir, model_store, config, torchserve_port, changes_of(fixed_models))
-    if foreground:
-        try:
-            started = start_before(server, settings)
+    changes = changes_of(fixed_models)
+    ours: Server | None = None
+    try:
+        with sole_command(settings.run_dir):
+            running = running_gateway(settings)
+            found = Server.find(settings.run_dir)
+            server = start_or_find(settings.run_dir, model_store, config, torchserve_port, changes, foreground)
+            ours = None if found else server
+            if running:
+                note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
+            started = running or start_before(server, settings)
+        if foreground:
             unit.supervise(server, started, drain_delay, timeout)
-        except BaseException:  # a signal too
-            server.stop()
-            raise
-    elif running := gateway.Gateway.find(settings.run_dir):
-        note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
-    else:
-        start_before(server, settings)
+    except BaseException:  # a signal too: no half of the two is left
+        if ours:
+            ours.stop()
+        raise
 
 
-def check_nothing_runs(settings: GatewaySettings) -> None:
-    """Raise CommandError if the run folder has a server, or if the gateway's port is taken."""
-    if running := Server.find(settings.run_dir):
-        raise CommandError(f"A server runs already (pid {running.pid}): end it with densenet stop first.")
-    check_port_is_free("--port", settings.url)
+def running_gateway(settings: GatewaySettings) -> gateway.Gateway | None:
+    """Return the run folder's gateway. If there is none, raises ServingError if another could not listen."""
+    running = gateway.Gateway.find(settings.run_dir)
+    if not running:
+        gateway.check_no_lost_gateway(settings.run_dir)
+        check_port_is_free("--port", settings.address)
+    elif settings.foreground:
+        raise CommandError(f"A gateway runs already (pid {running.pid}): end it with densenet stop first.")
+    return running
 
 
 def start_before(server: Server, settings: GatewaySettings) -> gateway.Gateway:
     """Start the gateway of a server and report it. Raises CommandError."""
-    settings = replace(settings, model=chosen_model(Client(server.endpoint), settings.model))
+    client = Client(server.endpoint)
+    settings = replace(settings, model=chosen_model(client, settings.model))
+    settings = settings.within(properties.read(server.settings), card_of(client, settings.model))
     warn_if_open(settings.host, ApiKeys(settings.run_dir, settings.keys))
     started = start_gateway(settings)
     report(started, settings.run_dir)
@@ -129,6 +140,15 @@ def chosen_model(client: Client, model: str) -> str:
     if model and model not in client.models():
         raise CommandError(f"The server has no model {model}: densenet models list shows the ones there are.")
     return model or default_model(client, has_management=True)
+
+
+def card_of(client: Client, model: str) -> Mapping[str, Any]:
+    """Return what a model says about itself; nothing for the archive of another project."""
+    try:
+        card = client.describe(model).get("customizedMetadata")
+    except ApiError:
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def warn_if_open(host: str, keys: ApiKeys) -> None:

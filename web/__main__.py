@@ -12,14 +12,12 @@ from fastapi import FastAPI
 
 from scripts.client.endpoint import Endpoint
 from web.app import create_app
-from web.gateway import END_SOON
+from web.gateway import END_SOON, LOG_FILE
 from web.http.protocol import limited_protocol
 from web.settings import GatewaySettings
 from web.torchserve.upstream import Upstream
 
 KEEP_ALIVE_SECONDS = 30
-STOP_SECONDS = 5
-LOG_FILE = "gateway.log"
 LOG_BYTES = 10_000_000
 
 
@@ -37,15 +35,13 @@ def main() -> None:
         access_log=False,  # TorchServe keeps one
         log_config=log_config(settings),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=None if settings.foreground else STOP_SECONDS,
+        timeout_graceful_shutdown=None,  # who ends it decides how long that may take
         server_header=False,
     )
 
 
 def application(settings: GatewaySettings, ending: threading.Event) -> FastAPI:
-    upstream = Upstream(
-        Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight, fair_share=settings.fair_share
-    )
+    upstream = Upstream(Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight)
     return create_app(upstream, settings, ending)
 
 

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 import psutil
 import requests
 
 from scripts import paths
 from scripts.errors import ServingError
-from scripts.files import private_file
+from scripts.files import atomic_write, private_file
 from scripts.server import processes
 from scripts.server.ports import check_port_is_free
+from scripts.server.processes import Identity
+from scripts.server.supervision import watch
 
 if TYPE_CHECKING:
     from web.settings import GatewaySettings
 
 STATE_FILE = "gateway.json"
 CONSOLE_FILE = "gateway-console.log"
+LOG_FILE = "gateway.log"
+LAST_LINES = 15
 # Tells the process to answer 503 at /readyz, and everything else as before.
 END_SOON = signal.SIGUSR1
 READY_SECONDS = 60
@@ -35,10 +40,9 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running gateway. `created` is the start time of its process, since another one may get its pid later."""
+    """A running gateway."""
 
-    pid: int
-    created: float
+    identity: Identity
     url: str
 
     @classmethod
@@ -48,49 +52,90 @@ class Gateway:
         if not path.exists():
             return None
         try:
-            gateway = cls(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise ServingError(f"{path} is damaged: end the gateway by hand and delete that file.") from error
+            state = json.loads(path.read_text())
+            gateway = cls(Identity.read(state), state["url"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ServingError(
+                f"{path} is damaged, or of another version: densenet stop ends what runs there."
+            ) from error
         return gateway if gateway.process() else None
 
     def save(self, run_dir: Path) -> None:
-        (run_dir / STATE_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        state = {"pid": self.pid, "start": self.identity.start, "url": self.url}
+        with atomic_write(run_dir / STATE_FILE) as partial:
+            partial.write_text(json.dumps(state, indent=2) + "\n")
+
+    @property
+    def pid(self) -> int:
+        return self.identity.pid
 
     def process(self) -> psutil.Process | None:
-        return processes.find(self.pid, self.created)
+        return self.identity.find()
 
     def say_not_ready(self) -> None:
         """Have /readyz answer 503, so that a load balancer sends new requests elsewhere. The others are answered."""
         if process := self.process():
             process.send_signal(END_SOON)
 
-    def stop(self, run_dir: Path) -> None:
-        """Let it answer the requests that it has, then end it."""
+    def stop(
+        self, run_dir: Path, timeout: float = processes.STOP_SECONDS, at_once: threading.Event | None = None
+    ) -> int | None:
+        """Let it answer the requests that it has accepted, for `timeout` seconds or until `at_once`, then kill it.
+
+        Returns how many connections were cut off, of which each had a request: a gateway that ends closes the others.
+        None says that it ended by itself, after its last answer.
+        """
+        cut_off = None
         if process := self.process():
-            processes.end(process)
+            process.terminate()
+            watch({"The gateway": self.process}, at_once or threading.Event(), timeout)
+        if process := self.process():
+            cut_off = open_connections(process, urlsplit(self.url).port)
+            processes.kill(process)
         (run_dir / STATE_FILE).unlink(missing_ok=True)
+        return cut_off
+
+
+def open_connections(process: psutil.Process, port: int | None) -> int:
+    """Count the clients that are connected to a port of a process."""
+    try:
+        connections = process.net_connections("tcp")
+    except psutil.Error:
+        return 0
+    return sum(one.status == psutil.CONN_ESTABLISHED and one.laddr.port == port for one in connections)
+
+
+def check_no_lost_gateway(run_dir: Path) -> None:
+    """Raise ServingError if a gateway runs that was started with this run folder, which has no record of it."""
+    if lost := processes.started_for("gateway", run_dir):
+        raise ServingError(
+            f"A gateway (pid {lost[0].pid}) was started with {run_dir} and still runs, and the folder's record of it "
+            f"({STATE_FILE}) is gone: densenet stop --run-dir {run_dir} ends it."
+        )
 
 
 def start(settings: GatewaySettings) -> Gateway:
     """Start the gateway's process and return as soon as it runs. Raises ServingError.
 
-    It writes to this process's stderr if the settings say foreground, otherwise to a file.
+    It writes to this process's stderr if the settings say foreground, and ends with this process. Otherwise it writes
+    to a file.
     """
-    check_port_is_free("--port", settings.url)
-    command = [sys.executable, "-m", "web", settings.to_json()]
+    check_port_is_free("--port", settings.address)
     with private_file(settings.run_dir / CONSOLE_FILE) as console:
-        output = sys.stderr.fileno() if settings.foreground else console
-        process = subprocess.Popen(
-            command,
+        identity = processes.spawn(
+            "gateway",
+            settings.run_dir,
+            [sys.executable, "-m", "web", settings.to_json()],
             cwd=paths.ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            umask=0o077,  # nobody else may read its log
+            output=sys.stderr.fileno() if settings.foreground else console,
+            dies_with_parent=settings.foreground,
         )
-    gateway = Gateway(process.pid, psutil.Process(process.pid).create_time(), settings.url)
-    gateway.save(settings.run_dir)
+    gateway = Gateway(identity, settings.url)
+    try:
+        gateway.save(settings.run_dir)
+    except BaseException:  # a full disk
+        gateway.stop(settings.run_dir, timeout=0)
+        raise
     return gateway
 
 
@@ -99,8 +144,7 @@ def wait_until_ready(gateway: Gateway, run_dir: Path, progress: Callable[[str], 
     deadline = time.monotonic() + READY_SECONDS
     while not is_ready(gateway):
         if not gateway.process():
-            said = (run_dir / CONSOLE_FILE).read_text().strip() or "what it printed stands above."
-            raise ServingError(f"The gateway ended while starting:\n{said}")
+            raise ServingError(f"The gateway ended while starting{last_words(run_dir)}")
         if time.monotonic() > deadline:
             raise ServingError(f"The gateway is not ready after {READY_SECONDS} s: {gateway.url}/readyz says why.")
         progress("Starting the gateway")
@@ -112,3 +156,12 @@ def is_ready(gateway: Gateway) -> bool:
         return requests.get(f"{gateway.url}/readyz", timeout=ASK_SECONDS).ok
     except (requests.ConnectionError, requests.Timeout):
         return False  # it does not listen yet
+
+
+def last_words(run_dir: Path) -> str:
+    """Return what a gateway said before it ended, from its console or its log, as the end of a sentence."""
+    for name in (CONSOLE_FILE, LOG_FILE):
+        path = run_dir / name
+        if path.exists() and (said := path.read_text(errors="replace").strip()):
+            return ":\n" + "\n".join(said.splitlines()[-LAST_LINES:])
+    return ", and said nothing to the files in its run folder."

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from handler.cores import default_workers
 from handler.settings import Settings
+from scripts.server.heap import DEFAULT_QUEUE, DEFAULT_REQUEST_BYTES
 
+QUEUE_SHARE = 64  # per cent of the queue: the rest is for who asks TorchServe itself
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
@@ -24,9 +26,8 @@ class GatewaySettings:
     rate: the requests that one API key may make, as 600/minute.
     cors_origins: the origins whose pages may send requests and read answers.
     allowed_hosts: the host names under which it answers, besides its own.
+    max_body_bytes, max_file_bytes, max_files, max_in_flight: `within` takes them from TorchServe and the model.
     max_in_flight: the images that are with TorchServe at a time, fewer than its queue holds.
-    fair_share: of those, the images of one client while others wait. It is half the workers, since one hostile photo
-        may keep a worker busy for two seconds.
     min_upload_rate: bytes a second.
     """
 
@@ -41,7 +42,7 @@ class GatewaySettings:
     allowed_hosts: tuple[str, ...] = ()
     max_connections: int = 1024
     max_connections_per_address: int = 256
-    max_body_bytes: int = 33_554_432  # as max_request_size in config.properties; a test compares them
+    max_body_bytes: int = 33_554_432
     max_file_bytes: int = Settings().max_image_bytes
     max_files: int = Settings().max_images
     max_held_bytes: int = 268_435_456  # eight of the largest bodies
@@ -49,7 +50,6 @@ class GatewaySettings:
     max_requests: int = 256
     max_requests_per_client: int = 64
     max_in_flight: int = 64
-    fair_share: int = max(1, default_workers() // 2)
     upload_seconds: float = 60
     min_upload_rate: float = 4000
 
@@ -63,8 +63,30 @@ class GatewaySettings:
         files = {name: Path(values[name]) for name in ("run_dir", "keys") if values.get(name)}
         return cls(**values | lists | files)
 
+    def within(self, torchserve: Mapping[str, str], model: Mapping[str, Any]) -> Self:
+        """Return these settings with the limits that TorchServe's settings and the model's description give.
+
+        What the gateway holds at a time grows with the largest body, and what it passes on fits TorchServe's queue.
+        """
+        body = int(torchserve.get("max_request_size", DEFAULT_REQUEST_BYTES))
+        queue = int(torchserve.get("job_queue_size", DEFAULT_QUEUE))
+        limits = model["limits"] if isinstance(model.get("limits"), dict) else {}
+        return replace(
+            self,
+            max_body_bytes=body,
+            max_held_bytes=max(self.max_held_bytes, 2 * body),
+            max_held_bytes_per_client=max(self.max_held_bytes_per_client, body),
+            max_in_flight=max(1, min(self.max_in_flight, queue * QUEUE_SHARE // 100)),
+            max_files=int(limits.get("max_images", self.max_files)),
+            max_file_bytes=int(limits.get("max_image_bytes", self.max_file_bytes)),
+        )
+
+    @property
+    def address(self) -> str:
+        """The address on which it listens."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
     @property
     def url(self) -> str:
         """The address at which this machine reaches it; where it listens on every address, that is the loopback one."""
-        host = LOOPBACK_OF.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return replace(self, host=LOOPBACK_OF.get(self.host, self.host)).address

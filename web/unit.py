@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 from scripts.errors import ServingError
-from scripts.server.drain import stop_gently
+from scripts.server.drain import say_cut_off, stop_gently
 from scripts.server.supervision import Signals, watch
 from scripts.server.torchserve import Server
 from web.gateway import Gateway
 
 
 def supervise(server: Server, gateway: Gateway, drain_delay: float, timeout: float) -> None:
-    """Stay until SIGTERM or Ctrl-C, then end both: not ready for `drain_delay` seconds, then drained for `timeout`.
+    """Stay until SIGTERM, Ctrl-C or the end of the terminal, then end both.
 
-    A second signal ends both at once. Raises ServingError if one of them ended by itself, or if requests were cut off.
+    They are not ready for `drain_delay` seconds, and then drained for `timeout`. A second signal ends both at once.
+    Raises ServingError if one of them ended by itself, or if requests were cut off.
     """
     signals = Signals()
     try:
@@ -20,22 +24,35 @@ def supervise(server: Server, gateway: Gateway, drain_delay: float, timeout: flo
         if ended:
             raise ServingError(f"{ended} ended by itself, so both end: {server.logs} and the lines above tell more.")
         if not drain(server, gateway, signals, drain_delay, timeout):
-            raise ServingError("Both ended before the last answer: some requests were cut off.")
+            raise ServingError("Both ended before the last answer.")
     finally:
         gateway.stop(server.endpoint.folder)
         server.stop()
 
 
 def drain(server: Server, gateway: Gateway, signals: Signals, delay: float, timeout: float) -> bool:
-    """Return whether every accepted request was answered. The gateway goes first: it asks TorchServe."""
+    """Return whether every accepted request was answered."""
     gateway.say_not_ready()
-    parts = {"TorchServe": server.process, "The gateway": gateway.process}
-    if watch(parts, signals.at_once, delay):
+    if watch({"TorchServe": server.process, "The gateway": gateway.process}, signals.at_once, delay):
         return False
-    if process := gateway.process():
-        process.terminate()
-    watch({"The gateway": gateway.process}, signals.at_once, timeout)
-    if process := gateway.process():
-        process.kill()
+    return end(server.endpoint.folder, server, gateway, timeout, signals.at_once)
+
+
+def end(
+    run_dir: Path,
+    server: Server | None,
+    gateway: Gateway | None,
+    timeout: float,
+    at_once: threading.Event | None = None,
+) -> bool:
+    """End what runs after its last answer. The gateway goes first, which asks TorchServe; each has `timeout` seconds.
+
+    Returns whether every accepted request was answered, and says if not.
+    """
+    cut_off = gateway.stop(run_dir, timeout, at_once) if gateway else None
+    if cut_off is not None:
+        say_cut_off(cut_off)
+        if server:
+            server.stop()
         return False
-    return stop_gently(server, timeout)
+    return stop_gently(server, timeout) if server else True

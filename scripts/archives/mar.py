@@ -7,9 +7,12 @@ import re
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import yaml
 
 from scripts.archives.build_command import command_for
 from scripts.archives.members import check_contents, check_members
@@ -21,7 +24,7 @@ MANIFEST = "MAR-INF/MANIFEST.json"
 
 @dataclass(frozen=True)
 class Archive:
-    """A model archive that was checked. `unpacked_size` is in bytes.
+    """A model archive that was checked. `unpacked_size` is in bytes, `config` what its model-config.yaml says.
 
     Only `Archive.read` makes one. Whoever is handed one may rely on it: the file matched its digest, every member was
     whole and would be unpacked inside its folder, and `name` and `version` are those of its manifest. Checking an
@@ -32,6 +35,7 @@ class Archive:
     name: str
     version: str
     unpacked_size: int
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -46,10 +50,20 @@ class Archive:
                 check_contents(path, mar)
                 model = json.loads(mar.read(MANIFEST))["model"]
                 unpacked_size = sum(member.file_size for member in mar.infolist())
-            return cls(path, model["modelName"], model["modelVersion"], unpacked_size)
+                config = yaml.safe_load(mar.read(model["configFile"])) if "configFile" in model else {}
+            return cls(path, model["modelName"], model["modelVersion"], unpacked_size, dict(config or {}))
         except FileNotFoundError as error:
             raise CommandError(f"There is no archive {path}: build it with {command_for(path)}.") from error
-        except (zipfile.BadZipFile, zlib.error, struct.error, KeyError, TypeError, ValueError, OSError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            struct.error,
+            yaml.YAMLError,
+            KeyError,
+            TypeError,
+            ValueError,
+            OSError,
+        ) as error:
             raise CommandError(
                 f"{path} is not a model archive, or damaged: build it again with {command_for(path)}."
             ) from error

@@ -34,12 +34,12 @@ def read_state(run_dir: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise CommandError(
-            f"{path} is damaged ({error}): end the TorchServe that was started from there and delete that file."
-        ) from error
-    return state
+        state = json.loads(path.read_text())
+    except ValueError:
+        state = None
+    if isinstance(state, dict) and isinstance(state.get("endpoint"), dict):
+        return state
+    raise CommandError(f"{path} is damaged: densenet stop ends what runs there.")
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,11 @@ def stop_gently(server: Server, timeout: float) -> bool:
     Returns whether all were answered.
     """
     try:
-        if drain(server.endpoint, timeout):
+        queued = drain(server.endpoint, timeout)
+        if queued is None:
             return True
-        warn(f"Some requests were not answered within {timeout:.0f} s: they are cut off.")
+        waiting = f"{queued} requests waited for a worker, and workers" if queued else "workers"
+        warn(f"After {timeout:.0f} s {waiting} were still at work: what was not answered is cut off.")
     except CommandError as error:
         warn(f"{error} Requests that it has accepted are cut off.")
     finally:
@@ -34,15 +36,23 @@ def stop_gently(server: Server, timeout: float) -> bool:
     return False
 
 
-def drain(endpoint: Endpoint, seconds: float) -> bool:
-    """Refuse new requests and wait until the accepted ones are answered. Returns whether that took at most `seconds`.
+def say_cut_off(requests: int) -> None:
+    """Say that a gateway was killed, and how many requests it had."""
+    warn(f"The gateway was killed before its last answer. Requests that were cut off: {requests}.")
+
+
+def drain(endpoint: Endpoint, seconds: float) -> int | None:
+    """Refuse new requests and wait until the accepted ones are answered, at most `seconds`.
+
+    Returns None if they are, and otherwise how many still wait for a worker.
 
     TorchServe cannot close its inference API alone, so its token is replaced by one that nobody knows: from then on
     a request gets 400 InvalidKeyException. Raises CommandError if the management API does not answer.
     """
     endpoint.replace_token("inference")
     client = Client(endpoint)
-    return wait_until_idle(client, client.models(), seconds)
+    models = list(client.models())
+    return None if wait_until_idle(client, models, seconds) else survey(client, models)[0]
 
 
 def wait_until_idle(client: Client, models: Iterable[str], seconds: float, version: str | None = None) -> bool:
@@ -71,6 +81,9 @@ def survey(client: Client, models: list[str], version: str | None = None) -> tup
 
 
 def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a worker; 0 for one that is gone, whose pid TorchServe may give as -1."""
+    if pid < 1:
+        return 0.0
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.NoSuchProcess:

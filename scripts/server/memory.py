@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scripts.client.http import Client
 from scripts.errors import CommandError
 from scripts.server import heap
 
@@ -12,6 +13,13 @@ WORKER_BYTES = 350_000_000
 MEGABYTE = 1_000_000
 
 
+def check_memory_for_more(client: Client, more: int) -> None:
+    """Raise CommandError if there is less memory than the workers of a running server take with `more` of them."""
+    if more > 0:
+        there = sum(one["minWorkers"] for model in client.models() for one in client.versions(model))
+        check_memory(there + more)
+
+
 def check_memory(workers: int) -> None:
     """Raise CommandError if this machine or container has less memory than so many workers take."""
     needed, there = JVM_BYTES + workers * WORKER_BYTES, heap.memory()
@@ -19,5 +27,5 @@ def check_memory(workers: int) -> None:
         raise CommandError(
             f"TorchServe with {workers} worker{'s' if workers > 1 else ''} takes {needed // MEGABYTE} MB of memory, "
             f"and there are {there // MEGABYTE} MB: give it more, or fewer workers (default_workers_per_model in "
-            "config.properties)."
+            "config.properties, or minWorkers and maxWorkers in the archive's model-config.yaml)."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from handler.cores import default_workers
+from handler.cores import configured_workers, default_workers
 from scripts import properties
 from scripts.archives.mar import Archive
 from scripts.archives.model_store import load_models
@@ -31,6 +31,11 @@ def settings_of(
     values["vmargs"] = heap.bounded(values)
     exposure.check_models_cannot_come_from_elsewhere(values)
     return tls.secure(values, config.parent)
+
+
+def workers_of(archive: Archive, values: Mapping[str, str]) -> int:
+    """Return how many workers TorchServe starts for an archive with these settings."""
+    return configured_workers(archive.config, int(values["default_workers_per_model"]))
 
 
 def find_metrics(config: Path, named: str) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,38 +15,49 @@ from scripts.archives.model_store import archives_in
 from scripts.archives.spec import ModelSpec
 from scripts.client.http import Client
 from scripts.console import err, note, warn
-from scripts.errors import NoWeights
+from scripts.errors import CommandError, NoWeights
 from scripts.options import MODEL, STAND_IN
 from scripts.server import torchserve
 from scripts.server.java import find_java
 from scripts.server.readiness import wait_until_ready
 from scripts.server.report import classify_sample, report
-from scripts.server.supervision import postponed_signals
-from scripts.server.torchserve import Server
+from scripts.server.supervision import exit_on_signals, postponed_signals
+from scripts.server.torchserve import Server, check_no_lost_server
 from scripts.server.upgrade import without_replaced
 from scripts.server.warnings import warn_if_exposed, warn_if_not_loaded, warn_if_stale, warn_if_unpinned
 
 
 def start_or_find(
-    run_dir: Path, model_store: Path, config: Path, port: int | None = None, changes: Mapping[str, str] | None = None
+    run_dir: Path,
+    model_store: Path,
+    config: Path,
+    port: int | None = None,
+    changes: Mapping[str, str] | None = None,
+    foreground: bool = False,
 ) -> Server:
     """Return a server that has classified a photo: the run folder's own if it runs, or else a new one.
 
     An empty model store gets an archive first. A new server checks and loads every archive but those that an upgrade
-    replaced; `changes` win over the settings in `config`. Raises CommandError.
+    replaced; `changes` win over the settings in `config`. With `foreground` a new one ends with this process, and one
+    that runs already is refused. The caller holds the run folder's lock. Raises CommandError.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # like Ctrl-C: nothing is left behind
+    exit_on_signals()
+    running = Server.find(run_dir)
+    if running and foreground:
+        raise CommandError(f"A server runs already (pid {running.pid}): end it with densenet stop first.")
+    if not running:
+        check_no_lost_server(run_dir)
     find_java()
     properties.read(config)  # these two may refuse: better now than after the minutes that an archive takes
     build_missing_archive(model_store)
     served = archives_to_serve(model_store, run_dir)
     warn_if_stale(served)
     warn_if_unpinned(served)
-    if running := Server.find(run_dir):
+    if running:
         report_running(running, served, bool(changes))
         return running
     archives = [Archive.read(path) for path in served]
-    return start_new(run_dir, model_store, archives, config, port, changes)
+    return start_new(run_dir, model_store, archives, config, port, changes, foreground)
 
 
 def report_running(running: Server, served: list[Path], has_changes: bool) -> None:
@@ -69,12 +78,13 @@ def start_new(
     config: Path,
     port: int | None,
     changes: Mapping[str, str] | None,
+    foreground: bool,
 ) -> Server:
     """Start a server and wait for its first answer. A server that cannot give one is killed. Raises CommandError."""
     started: Server | None = None
     try:
         with postponed_signals():
-            started = torchserve.start(run_dir, model_store, archives, config, port, changes)
+            started = torchserve.start(run_dir, model_store, archives, config, port, changes, foreground)
         with Status("Starting TorchServe", console=err) as status:
             wait_until_ready(started, archives, status.update)
         warn_if_exposed(started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,13 +12,26 @@ from contextlib import contextmanager
 POLL_SECONDS = 0.2
 
 
+def ending() -> list[signal.Signals]:
+    """Return the signals that ask this process to end. The end of its terminal is one, unless nohup has it ignored."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hangup]
+
+
+def exit_on_signals() -> None:
+    """Let each of these signals raise SystemExit, as Ctrl-C raises KeyboardInterrupt: nothing is left behind."""
+    for number in ending():
+        if number != signal.SIGINT:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
 class Signals:
-    """SIGTERM and SIGINT from now on. The first sets `end`; another one, from somebody who cannot wait, `at_once`."""
+    """The signals that ask for an end, from now on: the first sets `end`, a second, which cannot wait, `at_once`."""
 
     def __init__(self) -> None:
         self.end = threading.Event()
         self.at_once = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ending():
             signal.signal(number, self._note)
 
     def _note(self, *_: object) -> None:
@@ -26,10 +40,9 @@ class Signals:
 
 @contextmanager
 def postponed_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGINT wait for the end of the block: one that starts a process also returns what can stop it."""
+    """Let these signals wait for the end of the block: one that starts a process also returns what can stop it."""
     arrived: list[int] = []
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in numbers}
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in ending()}
     try:
         yield
     finally:

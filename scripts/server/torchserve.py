@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,50 +16,61 @@ from scripts import paths, properties
 from scripts.archives.mar import Archive
 from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
 from scripts.errors import CommandError
-from scripts.files import check_space, private_file
-from scripts.server import processes
+from scripts.files import atomic_write, check_space, private_file
+from scripts.server import jvm, processes, scratch
 from scripts.server.java import find_java
 from scripts.server.memory import check_memory
-from scripts.server.ports import DEFAULT_ADDRESSES, check_port_is_free
-from scripts.server.settings import settings_of
+from scripts.server.ports import check_ports
+from scripts.server.processes import Identity
+from scripts.server.settings import settings_of, workers_of
 
-# A Unix socket's path has at most 108 bytes, and TorchServe puts its workers' sockets in the temporary folder.
-LONGEST_TEMPORARY = 80
 LOG_BYTES = 20_000_000  # room for the first hours; scripts/log4j2.xml bounds the rest
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running TorchServe. `created` is the process's start time, since a later process may have the same pid."""
+    """A running TorchServe. `temporary` has its unpacked models and its workers' sockets."""
 
-    pid: int
-    created: float
+    identity: Identity
     temporary: Path
     endpoint: Endpoint
 
     @classmethod
     def read(cls, run_dir: Path) -> Self | None:
-        """Return the server that was started last with this run folder, unless `stop` ended it."""
+        """Return the server that was started last with this run folder, unless `stop` ended it.
+
+        Raises CommandError if the record of it is damaged.
+        """
         state = read_state(run_dir)
         if state is None:
             return None
-        endpoint = Endpoint(**state["endpoint"] | {"folder": run_dir})
-        return cls(state["pid"], state["created"], Path(state["temporary"]), endpoint)
+        try:
+            endpoint = Endpoint(**state["endpoint"] | {"folder": run_dir})
+            return cls(Identity.read(state), Path(state["temporary"]), endpoint)
+        except (KeyError, TypeError) as error:
+            raise CommandError(
+                f"{run_dir / STATE_FILE} is damaged, or of another version: densenet stop ends what runs there."
+            ) from error
 
     @classmethod
     def find(cls, run_dir: Path) -> Self | None:
-        """Return the server that was started with this run folder, if it still runs."""
+        """Return the server that was started with this run folder, if it still runs. Raises CommandError."""
         server = cls.read(run_dir)
         return server if server and server.process() else None
 
     def save(self) -> None:
         state = {
             "pid": self.pid,
-            "created": self.created,
+            "start": self.identity.start,
             "temporary": str(self.temporary),
             "endpoint": self.endpoint.to_dict(),
         }
-        (self.endpoint.folder / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n")
+        with atomic_write(self.endpoint.folder / STATE_FILE) as partial:
+            partial.write_text(json.dumps(state, indent=2) + "\n")
+
+    @property
+    def pid(self) -> int:
+        return self.identity.pid
 
     @property
     def settings(self) -> Path:
@@ -74,7 +82,7 @@ class Server:
         return self.endpoint.folder / "logs"
 
     def process(self) -> psutil.Process | None:
-        return processes.find(self.pid, self.created)
+        return self.identity.find()
 
     def stop(self) -> None:
         """End the server and its workers, and remove what it leaves: tokens, sockets, unpacked models."""
@@ -92,9 +100,18 @@ class Server:
         self._remove_what_is_left()
 
     def _remove_what_is_left(self) -> None:
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        scratch.remove(self.temporary, self.endpoint.folder)
         for name in (STATE_FILE, KEY_FILE):
             (self.endpoint.folder / name).unlink(missing_ok=True)
+
+
+def check_no_lost_server(run_dir: Path) -> None:
+    """Raise CommandError if a TorchServe runs that was started with this run folder, which has no record of it."""
+    if lost := processes.started_for("TorchServe", run_dir):
+        raise CommandError(
+            f"TorchServe (pid {lost[0].pid}) was started with {run_dir} and still runs, and the folder's record of it "
+            f"({STATE_FILE}) is gone: densenet stop --run-dir {run_dir} ends it."
+        )
 
 
 def start(
@@ -104,31 +121,36 @@ def start(
     config: Path,
     port: int | None,
     changes: Mapping[str, str] | None = None,
+    foreground: bool = False,
 ) -> Server:
     """Start TorchServe in the background on these archives of the model store and on nothing else there.
 
-    `changes` are settings that win over those of `config`. Returns as soon as the process runs. Raises CommandError.
+    `changes` are settings that win over those of `config`. With `foreground` it ends with this process. Returns as
+    soon as Java runs. Raises CommandError.
     """
     values = settings_of(config, model_store, archives, port, changes or {})
-    for key in DEFAULT_ADDRESSES:
-        check_port_is_free(key, values[key])
-    check_memory(len(archives) * int(values["default_workers_per_model"]))
+    check_ports(values)
+    check_memory(sum(workers_of(archive, values) for archive in archives))
 
     run_dir = prepare(run_dir)
+    needed = LOG_BYTES + sum(archive.unpacked_size for archive in archives)
+    check_space(run_dir, needed, "Unpacking the archives beside the log", "choose another --run-dir")
     effective = run_dir / paths.SERVER_CONFIG.name
     properties.write(
         effective, f"Made by densenet serve from {config.resolve()}: change that file, not this one.", values
     )
-    temporary = make_temporary()
+    temporary = scratch.make(run_dir)
     try:
-        needed = sum(archive.unpacked_size for archive in archives)
-        check_space(temporary, needed, "Unpacking the archives", "set TMPDIR to another folder")
-        process = launch(effective, run_dir, temporary)
+        identity = launch(effective, run_dir, temporary, values, foreground)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        scratch.remove(temporary, run_dir)
         raise
-    server = Server(process.pid, process.create_time(), temporary, Endpoint.from_properties(values, run_dir))
-    server.save()
+    server = Server(identity, temporary, Endpoint.from_properties(values, run_dir))
+    try:
+        server.save()
+    except BaseException:  # a full disk
+        server.kill()
+        raise
     return server
 
 
@@ -140,52 +162,37 @@ def prepare(run_dir: Path) -> Path:
     logs = run_dir / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir()
-    check_space(run_dir, LOG_BYTES, "The log", "choose another --run-dir")
     return run_dir.resolve()
 
 
-def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:
+def launch(
+    config: Path, run_dir: Path, temporary: Path, values: Mapping[str, str], dies_with_parent: bool = False
+) -> Identity:
+    """Start Java. Raises CommandError."""
     environment = os.environ | {
-        "JAVA_HOME": str(find_java().parent.parent),
-        "TMPDIR": str(temporary),  # holds TorchServe's pid file
-        "TEMP": str(temporary),  # holds the workers' sockets and the unpacked archives
+        "TMPDIR": str(temporary),
         "LOG_LOCATION": str(run_dir / "logs"),
         "METRICS_LOCATION": str(run_dir / "logs"),
     }
     # PYTHONPATH comes before the archive on the workers' path: with the repository on it they would run the
-    # repository's handler. TS_CONFIG_FILE wins over --ts-config: another server's settings, perhaps without tokens.
+    # repository's handler. TS_CONFIG_FILE wins over -f: another server's settings, perhaps without tokens.
     for name in ("PYTHONPATH", "TS_CONFIG_FILE"):
         environment.pop(name, None)
-    torchserve = Path(sys.executable).parent / "torchserve"
-    command: list[str | Path] = [
-        torchserve,
-        "--start",
-        "--ncs",
-        "--ts-config",
-        config,
-        "--log-config",
-        paths.LOG_CONFIG,
-    ]
-    with private_file(run_dir / "logs" / "console.log") as console:
-        subprocess.run(
-            command,
-            cwd=run_dir,
-            env=environment,
-            stdout=console,
-            stderr=console,
-            start_new_session=True,
-            umask=0o077,  # TorchServe writes its tokens first and closes the file to others afterwards
-            check=False,
-        )
-    pid_file = temporary / ".model_server.pid"
-    if not pid_file.exists():
-        raise CommandError(f"TorchServe did not start: {(run_dir / 'logs' / 'console.log').read_text().strip()}")
-    return psutil.Process(int(pid_file.read_text()))
-
-
-def make_temporary() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="densenet-"))
-    if len(str(folder)) > LONGEST_TEMPORARY:
-        folder.rmdir()
-        raise CommandError(f"The path {folder} is too long for a worker's socket: set TMPDIR to a shorter one.")
-    return folder
+    java = find_java()
+    held = scratch.hold(temporary)
+    try:
+        with private_file(run_dir / "logs" / "console.log") as console:
+            return processes.spawn(
+                "TorchServe",
+                run_dir,
+                jvm.command_line(java, config, temporary, values),
+                cwd=run_dir,
+                output=console,
+                environment=environment,
+                dies_with_parent=dies_with_parent,
+                pass_fds=[held],
+            )
+    except OSError as error:
+        raise CommandError(f"{java} cannot be started ({error.strerror}): install Java 11 or newer.") from error
+    finally:
+        os.close(held)

@@ -16,6 +16,7 @@ from scripts.client.http import Client
 from scripts.errors import CommandError
 from scripts.files import atomic_write
 from scripts.server.drain import wait_until_idle
+from scripts.server.memory import check_memory_for_more
 
 UPGRADES_FILE = "upgrades.json"
 
@@ -24,10 +25,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Upgrade:
-    """The last upgrade of one model: file names in the model store."""
+    """The last upgrade of one model: file names in the model store, and whether it was a rollback."""
 
     serving: str
     replaced: str
+    rolled_back: bool = False
 
     @classmethod
     def read_all(cls, run_dir: Path) -> dict[str, Self]:
@@ -56,7 +58,7 @@ def without_replaced(archives: list[Path], run_dir: Path) -> list[Path]:
     return [path for path in archives if path.name not in replaced]
 
 
-def upgrade(endpoint: Endpoint, file_name: str, timeout: float, say: Say) -> bool:
+def upgrade(endpoint: Endpoint, file_name: str, timeout: float, say: Say, rolls_back: bool = False) -> bool:
     """Replace a model's default version with an archive of the model store.
 
     If anything fails, Ctrl-C included, the old version stays the default and the new one is unregistered. Returns
@@ -69,6 +71,9 @@ def upgrade(endpoint: Endpoint, file_name: str, timeout: float, say: Say) -> boo
     old = default_of(client, name)
     check(old, file_name, version)
 
+    if version_of(client, name, version) is None:
+        check_memory_for_more(client, old["minWorkers"])
+
     before = f"{name} {old['modelVersion']}"
     with undone_on_failure(client, name, version, old["modelVersion"], timeout, say):
         say(f"Registering {name} {version} beside {old['modelVersion']}.")
@@ -78,7 +83,7 @@ def upgrade(endpoint: Endpoint, file_name: str, timeout: float, say: Say) -> boo
         client.set_default(name, version)
         say(f"{name} {version} is the default. Waiting for the last requests of {before}.")
         drained = wait_until_idle(client, [name], timeout, old["modelVersion"])
-        Upgrade(serving=file_name, replaced=old["modelUrl"]).record(name, endpoint.folder)
+        Upgrade(file_name, old["modelUrl"], rolls_back).record(name, endpoint.folder)
     if drained:
         client.unregister(name, old["modelVersion"])
         say(f"{before} has answered its last request and is gone.")
@@ -140,7 +145,10 @@ def undone_on_failure(client: Client, name: str, new: str, old: str, timeout: fl
 
 
 def rollback(endpoint: Endpoint, model: str | None, timeout: float, say: Say) -> bool:
-    """Upgrade to the archive that the last upgrade replaced. A second rollback undoes the first."""
+    """Upgrade to the archive that the last upgrade replaced.
+
+    Raises CommandError, for a second rollback too: it would bring back what the first was for.
+    """
     upgrades = Upgrade.read_all(endpoint.folder)
     if model is None and len(upgrades) == 1:
         model = next(iter(upgrades))
@@ -148,4 +156,10 @@ def rollback(endpoint: Endpoint, model: str | None, timeout: float, say: Say) ->
         raise CommandError(f"{', '.join(upgrades)} were upgraded: name the one to roll back.")
     if model not in upgrades:
         raise CommandError(f"There is no upgrade{f' of {model}' if model else ''} to roll back.")
-    return upgrade(endpoint, upgrades[model].replaced, timeout, say)
+    last = upgrades[model]
+    if last.rolled_back:
+        raise CommandError(
+            f"{model} was rolled back already, from {last.replaced} to {last.serving}. "
+            f"To serve {last.replaced} again: densenet models upgrade {last.replaced}"
+        )
+    return upgrade(endpoint, last.replaced, timeout, say, rolls_back=True)

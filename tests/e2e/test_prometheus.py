@@ -16,7 +16,16 @@ import yaml
 from scripts.options import STAND_IN
 from scripts.server import torchserve
 from tests.e2e.support import Inference
-from tests.ops.material import MADE_BY_PROMETHEUS, OPS, RECORDED, RULES, expressions, metrics_in, needs_prometheus
+from tests.ops.material import (
+    MADE_BY_PROMETHEUS,
+    MADE_BY_THE_GATEWAY,
+    OPS,
+    RECORDED,
+    RULES,
+    expressions,
+    metrics_in,
+    needs_prometheus,
+)
 from tests.ports import free_port_range
 
 PATIENCE_SECONDS = 30
@@ -88,7 +97,7 @@ def test_it_evaluates_every_rule_and_every_panel(prometheus: Ask) -> None:
 
 def test_everything_named_in_ops_is_exported(running: torchserve.Server, inference: Inference, cat: bytes) -> None:
     assert inference(cat).status_code == 200
-    named = set().union(*map(metrics_in, expressions())) - RECORDED - MADE_BY_PROMETHEUS
+    named = set().union(*map(metrics_in, expressions())) - RECORDED - MADE_BY_PROMETHEUS - MADE_BY_THE_GATEWAY
 
     def missing() -> set[str]:
         text = requests.get(f"{running.endpoint.metrics}/metrics", timeout=PATIENCE_SECONDS).text

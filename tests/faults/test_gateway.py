@@ -20,6 +20,7 @@ import requests
 from scripts import paths
 from scripts.client.http import Client
 from scripts.options import STAND_IN
+from scripts.server.processes import Identity
 from scripts.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
 from tests.faults.exhaustion import ATTACKS, MEGABYTE, Attacker
@@ -45,7 +46,7 @@ def front(running: Server) -> Iterator[Gateway]:
     with subprocess.Popen([sys.executable, "-m", "web", settings.to_json()], cwd=paths.ROOT) as process:
         limited = psutil.Process(process.pid)
         limited.rlimit(psutil.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-        started = Gateway(process.pid, limited.create_time(), settings.url)
+        started = Gateway(Identity.of(process.pid), settings.url)
         try:
             gateway.wait_until_ready(started, run_dir, lambda _: None)
             yield started

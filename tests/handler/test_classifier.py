@@ -122,7 +122,8 @@ def test_nothing_is_kept_between_calls(handler: ImageClassifier, ask: Ask) -> No
 
 def test_describe_answers_the_card_and_the_engine(handler: ImageClassifier, folder: Path) -> None:
     [card] = handler.handle([{}], FakeContext(folder, [{"describe": "True"}]))
-    assert card == THREE_CLASSES.to_dict() | {"running": {"engine": "fake"}}
+    limits = {"max_images": 32, "max_image_bytes": 20_000_000}
+    assert card == THREE_CLASSES.to_dict() | {"running": {"engine": "fake"}, "limits": limits}
     json.dumps(card)
 
 

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from handler import cores as cores_module
-from handler.cores import Threads, available_cores, default_workers, threads_per_worker
+from handler.cores import (
+    Threads,
+    available_cores,
+    configured_workers,
+    default_workers,
+    running_workers,
+    threads_per_worker,
+)
 from handler.settings import Settings
 
 
@@ -52,22 +59,57 @@ def test_without_affinity_the_processors_count(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize(
-    ("threads", "config", "expected"),
+    ("threads", "config", "running", "expected"),
     [
-        (0, {}, Threads(batch=2, alone=8)),  # four workers
-        (0, {"maxWorkers": 1}, Threads(batch=8, alone=8)),
-        (0, {"maxWorkers": 2}, Threads(batch=4, alone=8)),
-        (0, {"maxWorkers": 3}, Threads(batch=2, alone=8)),
-        (0, {"maxWorkers": 20}, Threads(batch=1, alone=8)),
-        (0, {"maxWorkers": 0}, Threads(batch=2, alone=8)),
-        (5, {"maxWorkers": 2}, Threads(batch=5, alone=5)),
+        (0, {}, 0, Threads(batch=2, alone=8)),  # four workers
+        (0, {}, 1, Threads(batch=8, alone=8)),
+        (0, {}, 3, Threads(batch=2, alone=8)),
+        (0, {}, 20, Threads(batch=1, alone=8)),
+        (0, {"minWorkers": 2, "maxWorkers": 2}, 0, Threads(batch=4, alone=8)),
+        (0, {"minWorkers": 2, "maxWorkers": 2}, 8, Threads(batch=1, alone=8)),  # densenet models scale
+        (5, {"minWorkers": 2, "maxWorkers": 2}, 8, Threads(batch=5, alone=5)),
     ],
 )
 def test_workers_share_the_cores(
-    monkeypatch: pytest.MonkeyPatch, threads: int, config: dict[str, Any], expected: Threads
+    monkeypatch: pytest.MonkeyPatch, threads: int, config: dict[str, Any], running: int, expected: Threads
 ) -> None:
     monkeypatch.setattr(cores_module, "available_cores", lambda: 8)
-    assert threads_per_worker(Settings(threads=threads), config) == expected
+    monkeypatch.setattr(cores_module, "running_workers", lambda _: running)
+    assert threads_per_worker(Settings(threads=threads), config, Path()) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "workers"),
+    [
+        ({}, 7),
+        ({"minWorkers": 2}, 7),  # TorchServe wants both
+        ({"maxWorkers": 2}, 7),
+        ({"minWorkers": 3, "maxWorkers": 2}, 7),
+        ({"minWorkers": "2", "maxWorkers": "2"}, 7),
+        ({"minWorkers": 2, "maxWorkers": 4}, 2),
+    ],
+)
+def test_the_workers_that_torchserve_starts(config: dict[str, Any], workers: int) -> None:
+    assert configured_workers(config, default=7) == workers
+
+
+def test_running_workers_have_one_parent_and_are_in_the_archives_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    archive, elsewhere = tmp_path / "archive", tmp_path / "elsewhere"
+    for folder in (archive, elsewhere):
+        folder.mkdir()
+    stats = {"1": (7, archive), "2": (7, archive), "3": (8, archive), "4": (7, elsewhere), "5": (None, archive)}
+    for pid, (parent, folder) in stats.items():
+        process = tmp_path / "proc" / pid
+        process.mkdir(parents=True)
+        (process / "stat").write_text(f"{pid} (a ) b) S {parent} 0" if parent else "")
+        (process / "cwd").symlink_to(folder)
+    monkeypatch.setattr(cores_module, "PROC", tmp_path / "proc")
+    monkeypatch.setattr("os.getppid", lambda: 7)
+    assert running_workers(archive) == 0  # this process is elsewhere
+    monkeypatch.chdir(archive)
+    assert running_workers(archive) == 2
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (4, 4), (64, 4)])

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +22,6 @@ from scripts import paths
 from scripts.archives.model_store import file_name
 from scripts.client.endpoint import Endpoint
 from scripts.options import MODEL, STAND_IN
-from scripts.server import torchserve
 from scripts.server.java import find_java
 from tests.e2e.support import Inference, as_version, listening_addresses, rewrite
 from tests.pictures import SAMPLE_NAME
@@ -91,7 +91,7 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def walk(root: Path, port: int) -> Walk:
-    temporary = torchserve.make_temporary()
+    temporary = Path(tempfile.mkdtemp(prefix="densenet-"))
     environment = os.environ | {
         "JAVA_HOME": str(find_java().parent.parent),
         "TMPDIR": str(temporary),

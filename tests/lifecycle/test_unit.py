@@ -19,6 +19,7 @@ from scripts import paths, properties
 from scripts.errors import ServingError
 from scripts.server import torchserve
 from scripts.server.ports import ports_from
+from scripts.server.processes import Identity
 from scripts.server.torchserve import Server
 from tests.e2e.support import command_here, one_worker, same_signals, wait_until_it_listens
 from tests.ports import free_port_range
@@ -128,7 +129,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[Server, Gateway]]:
     settings = GatewaySettings(run_dir, "nobody", port=first + 5)
     with subprocess.Popen([sys.executable, "-m", "web", settings.to_json()], cwd=paths.ROOT) as process:
         try:
-            gateway = Gateway(process.pid, psutil.Process(process.pid).create_time(), settings.url)
+            gateway = Gateway(Identity.of(process.pid), settings.url)
             gateway.save(run_dir)
             wait_until_it_listens(server)
             yield server, gateway
@@ -154,7 +155,7 @@ def test_a_second_signal_ends_it_at_once(pair: tuple[Server, Gateway]) -> None:
     with same_signals(), ThreadPoolExecutor(2) as pool:
         asked = pool.submit(requests.get, f"{gateway.url}/healthz", timeout=END_SECONDS)
         told = pool.submit(tell_twice, signal.getsignal(signal.SIGTERM))
-        with pytest.raises(ServingError, match="some requests were cut off"):
+        with pytest.raises(ServingError, match="Both ended before the last answer"):
             supervise(server, gateway, DRAIN_DELAY, END_SECONDS)
         told.result()
         with pytest.raises(requests.ConnectionError):

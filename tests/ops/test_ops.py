@@ -10,6 +10,7 @@ from scripts.server.ports import DEFAULT_ADDRESSES
 from tests.ops.material import (
     DASHBOARD,
     MADE_BY_PROMETHEUS,
+    MADE_BY_THE_GATEWAY,
     OPS,
     RECORDED,
     RULES,
@@ -40,10 +41,11 @@ def test_every_alert_is_tested_firing_and_silent() -> None:
 
 
 def test_prometheus_reads_the_address_the_server_listens_on() -> None:
-    [scrape] = yaml.safe_load((OPS / "prometheus.yml").read_text())["scrape_configs"]
+    scrape, of_gateway = yaml.safe_load((OPS / "prometheus.yml").read_text())["scrape_configs"]
     address = properties.read(paths.SERVER_CONFIG)["metrics_address"]
     assert address == DEFAULT_ADDRESSES["metrics_address"]
     assert scrape["static_configs"] == [{"targets": [address.removeprefix("http://")]}]
+    assert of_gateway["static_configs"] == [{"targets": ["127.0.0.1:8000"]}]
 
 
 def test_the_dashboard_is_one_grafana_can_import() -> None:
@@ -69,7 +71,7 @@ def test_everything_named_is_declared() -> None:
             suffixes = ("_bucket", "_count", "_sum") if kind == "histogram" else ("",)
             declared |= {metric["name"] + suffix for metric in metrics for suffix in suffixes}
     named = set().union(*map(metrics_in, expressions()))
-    assert named <= declared | RECORDED | MADE_BY_PROMETHEUS
+    assert named <= declared | RECORDED | MADE_BY_PROMETHEUS | MADE_BY_THE_GATEWAY
     assert {"classifier_images_total", "QueueTime_bucket", "Requests5XX"} <= named
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 
 from scripts import properties
 from scripts.client.endpoint import KEY_FILE, Endpoint
-from scripts.server import report, start, torchserve
+from scripts.server import processes, report, start, torchserve
+from scripts.server.processes import Identity, Part
 from scripts.server.torchserve import Server
 from tests import certificates
 from tests.certificates import Pair
@@ -42,6 +42,17 @@ def endpoint(local: LocalServer, tmp_path: Path) -> Endpoint:
     return Endpoint(local.url, local.url, local.url, tmp_path)
 
 
+def start_part(part: Part, run_dir: Path) -> Identity:
+    """Start a process in the place of a part of a server. Until it runs, its environment may still look empty."""
+    reading, writing = os.pipe()
+    program = "print(flush=True); import time; time.sleep(60)"
+    identity = processes.spawn(part, run_dir, [sys.executable, "-c", program], cwd=run_dir, output=writing)
+    assert os.read(reading, 1) == b"\n"
+    for end in (reading, writing):
+        os.close(end)
+    return identity
+
+
 @pytest.fixture
 def taken() -> Iterator[int]:
     """A port on which another program listens."""
@@ -63,7 +74,7 @@ def running(process: subprocess.Popen[bytes], endpoint: Endpoint) -> Server:
     """A server as far as its state file says: its process is another program, its APIs are the local server's."""
     temporary = endpoint.folder / "temporary"
     temporary.mkdir()
-    made = Server(process.pid, psutil.Process(process.pid).create_time(), temporary, endpoint)
+    made = Server(Identity.of(process.pid), temporary, endpoint)
     made.save()
     return made
 
@@ -90,7 +101,7 @@ def small_densenet() -> Iterator[None]:
 @pytest.fixture
 def answering(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Server:
     """What a start returns: a server without a process, which gives every photo the same answer."""
-    made = Server(os.getpid(), 0.0, endpoint.folder / "temporary", endpoint)
+    made = Server(Identity.of(os.getpid()), endpoint.folder / "temporary", endpoint)
     properties.write(made.settings, "Made by a test.", {"enable_model_api": "true"})
     for module in (start, report):
         monkeypatch.setattr(module, "Client", lambda _: as_client({"efficientnet_lite0": "m.mar"}))
@@ -111,7 +122,7 @@ def store(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def own_signals() -> Iterator[None]:
     """Give the test run its own signal handlers back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

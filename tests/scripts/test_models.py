@@ -11,6 +11,7 @@ from rich.console import Console
 from scripts import models
 from scripts.client.endpoint import STATE_FILE, Endpoint
 from scripts.errors import ApiError, CommandError
+from scripts.server import heap
 from tests.local_server import LocalServer, as_json
 from tests.scripts.archives.archive_files import write_archive
 
@@ -20,6 +21,7 @@ def version(number: str = "1.0", ready: int = 1) -> dict[str, Any]:
         "modelName": "m",
         "modelVersion": number,
         "modelUrl": "m.mar",
+        "minWorkers": 1,
         "workers": [{"status": "READY"}] * ready + [{"status": "LOADING"}],
         "batchSize": 8,
     }
@@ -135,6 +137,15 @@ def test_scale(run_dir: Path, served: LocalServer, workers: int, said: str, caps
     models.scale("m", workers, run_dir=run_dir)
     assert changes(served) == ["PUT /models/m"]
     assert said in capsys.readouterr().err
+
+
+def test_a_scale_that_the_memory_has_no_room_for(
+    run_dir: Path, served: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heap, "memory", lambda: 2_000_000_000)
+    with pytest.raises(CommandError, match="TorchServe with 9 workers takes 3370 MB"):
+        models.scale("m", 8, run_dir=run_dir)  # two versions have a worker each
+    assert changes(served) == []
 
 
 def test_default(run_dir: Path, served: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:

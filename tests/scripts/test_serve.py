@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,12 +33,17 @@ def test_a_running_server_keeps_its_settings(
     assert ("keeps the settings it was started with" in capsys.readouterr().err) == fixed
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_in_the_foreground_a_signal_stops_the_server(
     answering: Server, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     stopped: list[tuple[Server, float]] = []
-    monkeypatch.setattr(serve, "stop_gently", lambda *arguments: stopped.append(arguments))
+
+    def stop_gently(*arguments: Any) -> bool:
+        stopped.append(arguments)
+        return True
+
+    monkeypatch.setattr(serve, "stop_gently", stop_gently)
 
     def process(_: Server) -> bool:
         signal.raise_signal(number)

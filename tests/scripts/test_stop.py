@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import typer
 
 from scripts.client.endpoint import Endpoint
 from scripts.errors import CommandError
 from scripts.server import drain as module
+from scripts.server import processes
+from scripts.server.processes import Identity
 from scripts.server.torchserve import Server
 from scripts.stop import stop
+from tests.scripts.conftest import start_part
 from web.gateway import Gateway
 
 
@@ -16,7 +21,7 @@ from web.gateway import Gateway
 def stopped(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> list[Server]:
     """The servers that were stopped; one is there, and its process runs."""
     ended: list[Server] = []
-    monkeypatch.setattr(Server, "read", lambda _: Server(7, 0.0, endpoint.folder, endpoint))
+    monkeypatch.setattr(Server, "read", lambda _: Server(Identity(7, ""), endpoint.folder, endpoint))
     monkeypatch.setattr(Server, "process", lambda _: True)
     monkeypatch.setattr(Server, "stop", lambda self: ended.append(self))
     return ended
@@ -36,24 +41,33 @@ def test_what_a_server_left_that_ended_by_itself_goes(
     assert "No server is running." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("in_time", [True, False])
+@pytest.mark.parametrize(
+    ("queued", "said"),
+    [
+        (None, ""),
+        (0, "After 5 s workers were still at work: what was not answered is cut off."),
+        (3, "After 5 s 3 requests waited for a worker, and workers were still at work"),
+    ],
+)
 def test_a_running_server_is_drained_first(
     stopped: list[Server],
     endpoint: Endpoint,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    in_time: bool,
+    queued: int | None,
+    said: str,
 ) -> None:
-    def drain(drained: Endpoint, seconds: float) -> bool:
+    def drain(drained: Endpoint, seconds: float) -> int | None:
         assert (drained, seconds, stopped) == (endpoint, 5, [])
-        return in_time
+        return queued
 
     monkeypatch.setattr(module, "drain", drain)
-    stop(endpoint.folder, timeout=5)
-    said = capsys.readouterr().err
+    with nullcontext() if queued is None else pytest.raises(typer.Exit):
+        stop(endpoint.folder, timeout=5)
+    captured = capsys.readouterr().err
     assert len(stopped) == 1
-    assert "Stopped (pid 7)." in said
-    assert ("not answered within 5 s: they are cut off" in said) != in_time
+    assert "Stopped (pid 7)." in captured
+    assert said in captured
 
 
 def test_a_server_that_does_not_answer_is_stopped_all_the_same(
@@ -63,20 +77,64 @@ def test_a_server_that_does_not_answer_is_stopped_all_the_same(
         raise CommandError("No answer.")
 
     monkeypatch.setattr(module, "drain", drain)
-    stop(endpoint.folder)
+    with pytest.raises(typer.Exit):
+        stop(endpoint.folder)
     assert len(stopped) == 1
     assert "No answer. Requests that it has accepted are cut off." in capsys.readouterr().err
 
 
-def test_the_gateway_is_stopped_before_the_server_it_asks(
-    stopped: list[Server], endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stop_gateway(_: Gateway, run_dir: Path) -> None:
-        assert (run_dir, stopped) == (endpoint.folder, [])
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    running = Gateway(Identity(8, ""), "http://127.0.0.1:8000")
+    monkeypatch.setattr(Gateway, "find", lambda _: running)
+    return running
 
-    monkeypatch.setattr(Gateway, "find", lambda _: Gateway(8, 0.0, "http://127.0.0.1:8000"))
+
+def test_the_gateway_is_stopped_before_the_server_it_asks(
+    stopped: list[Server],
+    endpoint: Endpoint,
+    gateway: Gateway,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop_gateway(_: Gateway, run_dir: Path, timeout: float, at_once: object) -> None:
+        assert (run_dir, timeout, at_once, stopped) == (endpoint.folder, 7, None, [])
+
     monkeypatch.setattr(Gateway, "stop", stop_gateway)
-    monkeypatch.setattr(module, "drain", lambda *_: True)
-    stop(endpoint.folder)
+    monkeypatch.setattr(module, "drain", lambda *_: None)
+    stop(endpoint.folder, timeout=7)
     assert len(stopped) == 1
-    assert "Stopped the gateway (pid 8)." in capsys.readouterr().err
+    assert f"Stopped the gateway (pid {gateway.pid})." in capsys.readouterr().err
+
+
+def test_what_the_gateway_could_not_answer_is_counted(
+    stopped: list[Server],
+    endpoint: Endpoint,
+    gateway: Gateway,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Gateway, "stop", lambda *_: 20)
+    with pytest.raises(typer.Exit) as caught:
+        stop(endpoint.folder, timeout=5)
+    assert caught.value.exit_code == 1
+    assert len(stopped) == 1
+    said = capsys.readouterr().err
+    assert "Requests that were cut off: 20." in said
+    assert f"Stopped the gateway (pid {gateway.pid})." in said
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"pid": 1, "created": 2.0}'])
+def test_a_damaged_record_does_not_keep_it_from_ending_what_runs(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    lost = [start_part(part, run_dir) for part in processes.VARIABLES]
+    for name in ("server.json", "gateway.json"):
+        (run_dir / name).write_text(text)
+    stop(run_dir)
+    assert [one.find() for one in lost] == [None, None]
+    said = capsys.readouterr().err
+    assert f"{run_dir} has no record of its TorchServe (pid {lost[0].pid}), which still ran: ended." in said
+    assert not run_dir.exists()

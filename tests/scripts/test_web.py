@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_the_foreground_is_for_a_unit_of_its_own(tmp_path: Path, running: Server
 
 
 def test_a_taken_port_starts_no_unit(tmp_path: Path, taken: int) -> None:
-    with pytest.raises(CommandError, match=f"Port {taken} is taken by another program"):
+    with pytest.raises(CommandError, match=f"Port {taken} is taken by .* .pid {os.getpid()}."):
         command.web(foreground=True, port=taken, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

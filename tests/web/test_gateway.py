@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from scripts.errors import ServingError
+from scripts.server.processes import Identity
 from tests.local_server import LocalServer, as_json
 from web import gateway
 from web.gateway import STATE_FILE, Gateway, is_ready, wait_until_ready
@@ -23,7 +25,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def gateway_of(process: subprocess.Popen[bytes], url: str = "http://127.0.0.1:1") -> Gateway:
-    return Gateway(process.pid, psutil.Process(process.pid).create_time(), url)
+    return Gateway(Identity.of(process.pid), url)
 
 
 def test_a_running_gateway_is_found_and_stopped(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
@@ -31,8 +33,8 @@ def test_a_running_gateway_is_found_and_stopped(tmp_path: Path, sleeper: subproc
     running.save(tmp_path)
     assert Gateway.find(tmp_path) == running
 
-    running.stop(tmp_path)
-    assert not psutil.pid_exists(sleeper.pid)
+    assert running.stop(tmp_path) is None
+    assert sleeper.wait() == -signal.SIGTERM
     assert Gateway.find(tmp_path) is None
     assert not (tmp_path / STATE_FILE).exists()
 
@@ -42,7 +44,7 @@ def test_none_was_started(tmp_path: Path) -> None:
 
 
 def test_another_process_with_its_pid_is_left_alone(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
-    former = Gateway(sleeper.pid, 1.0, "http://127.0.0.1:1")
+    former = Gateway(Identity(sleeper.pid, "another boot/1"), "http://127.0.0.1:1")
     former.save(tmp_path)
     assert Gateway.find(tmp_path) is None
 
@@ -53,7 +55,7 @@ def test_another_process_with_its_pid_is_left_alone(tmp_path: Path, sleeper: sub
 @pytest.mark.parametrize("text", ["", "{", '{"pid": 1}', "[]"])
 def test_a_damaged_state_file(tmp_path: Path, text: str) -> None:
     (tmp_path / STATE_FILE).write_text(text)
-    with pytest.raises(ServingError, match=r"gateway.json is damaged: end the gateway by hand"):
+    with pytest.raises(ServingError, match=r"gateway.json is damaged, or of another version: densenet stop"):
         Gateway.find(tmp_path)
 
 
@@ -67,7 +69,7 @@ def test_ready_is_what_readyz_says(local: LocalServer, nobody: str, sleeper: sub
 def test_a_gateway_that_ends_says_why(tmp_path: Path, nobody: str) -> None:
     (tmp_path / gateway.CONSOLE_FILE).write_text("ImportError: no such thing\n")
     with pytest.raises(ServingError, match="The gateway ended while starting:\nImportError: no such thing"):
-        wait_until_ready(Gateway(1, 0.0, nobody), tmp_path, lambda _: None)
+        wait_until_ready(Gateway(Identity(1, "another boot/1"), nobody), tmp_path, lambda _: None)
 
 
 def test_a_gateway_that_is_never_ready(
@@ -80,6 +82,6 @@ def test_a_gateway_that_is_never_ready(
 
 def test_a_port_that_is_taken(tmp_path: Path, local: LocalServer) -> None:
     port = int(local.url.rpartition(":")[2])
-    with pytest.raises(ServingError, match=f"Port {port} is taken by another program"):
+    with pytest.raises(ServingError, match=f"Port {port} is taken by .* .pid {os.getpid()}.: .* another --port"):
         gateway.start(GatewaySettings(tmp_path, "densenet121", port=port))
     assert not (tmp_path / STATE_FILE).exists()

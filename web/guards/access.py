@@ -14,7 +14,7 @@ from web.keys import ApiKeys
 from web.limits import clients
 from web.limits.rate import RateLimit
 
-OPEN_PATHS = ("/healthz", "/readyz")
+OPEN_PATHS = ("/healthz", "/readyz", "/metrics")
 # These make TorchServe work. The rest are pages and their files.
 COUNTED_METHODS = ("POST", "PUT")
 NO_KEY = "An API key is needed: send it as Authorization: Bearer KEY."

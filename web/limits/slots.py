@@ -21,7 +21,7 @@ class Slots:
 
     def __init__(self, most: int, share: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
-        self._share = share
+        self.share = share
         self._clock = clock
         self._taken: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
@@ -74,7 +74,7 @@ class Slots:
 
     def _next(self) -> str | None:
         """Return the client whose turn it is: of those with the fewest places, the one that has waited longest."""
-        entitled = [client for client in self._waiting if self._taken[client] < self._share or self._alone(client)]
+        entitled = [client for client in self._waiting if self._taken[client] < self.share or self._alone(client)]
         return min(entitled, key=lambda client: self._taken[client], default=None)
 
     def _alone(self, client: str) -> bool:

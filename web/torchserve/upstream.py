@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import logging
 from collections.abc import Mapping
+=======
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+>>>>>>> state
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
+import psutil
 
 from scripts.client import tls
 from scripts.client.endpoint import Endpoint, Scope
@@ -22,12 +30,14 @@ from web.torchserve.tokens import AsyncTokenCache
 logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 64
-FAIR_SHARE = 1
 # A worker may take as long as responseTimeout in model-config.yaml, 60 s.
 ANSWER_SECONDS = 65
 CONNECT_SECONDS = 5
 READY_SECONDS = 5
 IDLE_SECONDS = 60
+# A worker that died is ready again after some seconds, in which photos wait for it.
+LOOK_SECONDS = 10
+WITHOUT_SECONDS = 30
 
 NOT_RUNNING = "TorchServe does not answer: try again in a while, or start it with densenet web."
 NO_ACCESS = (
@@ -35,14 +45,32 @@ NO_ACCESS = (
     "the gateway's log holds the reason."
 )
 REFUSED = "TorchServe refuses the gateway's token: restart both with densenet stop and densenet web."
+NO_WORKERS = f"No worker was ready for {WITHOUT_SECONDS} s: try again later; densenet models list shows the workers."
 TOO_SLOW = f"TorchServe did not answer within {ANSWER_SECONDS} s: send the photo again."
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many workers of a model are ready, and how many there should be."""
+
+    ready: int
+    wanted: int
+
+    @classmethod
+    def of(cls, versions: Iterable[Mapping[str, Any]]) -> Self:
+        """Count them in TorchServe's description of the version that answers. A dead one may still be called READY."""
+        versions = list(versions)
+        workers = [worker for version in versions for worker in version["workers"]]
+        ready = sum(worker["status"] == "READY" and psutil.pid_exists(worker.get("pid", 1)) for worker in workers)
+        return cls(ready, sum(version.get("minWorkers", len(version["workers"])) for version in versions))
 
 
 class Upstream:
     """One model of one TorchServe, over connections that stay open.
 
-    At most `in_flight` images are with TorchServe at a time, and at most `fair_share` of one client while others wait.
-    `transport` replaces the network in tests.
+    At most `in_flight` images are with TorchServe at a time. Of one client, while others wait, they are half as many as
+    there are workers, since one hostile photo may keep a worker busy for two seconds. `transport` replaces the network
+    in tests.
     """
 
     def __init__(
@@ -51,12 +79,16 @@ class Upstream:
         model: str,
         in_flight: int = IN_FLIGHT,
         transport: httpx.AsyncBaseTransport | None = None,
-        fair_share: int = FAIR_SHARE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model = model
         self._endpoint = endpoint
         self._tokens = AsyncTokenCache(endpoint)
-        self._slots = Slots(in_flight, fair_share)
+        self._slots = Slots(in_flight, share=1)
+        self._clock = clock
+        self._looked = clock()
+        self._none_since: float | None = None
+        self._looking: asyncio.Task[Workers] | None = None
         self._deaths = Deaths()
         self._client = httpx.AsyncClient(
             transport=transport,
@@ -83,13 +115,21 @@ class Upstream:
         """Return TorchServe's description of the served version, with its model card under `customizedMetadata`."""
         return await self._ask_management("?customized=true")
 
-    async def ready(self) -> bool:
-        """Say whether a worker of the model is READY. TorchServe's own /ping says Healthy long before."""
+    async def workers(self) -> Workers:
+        """Count the model's workers. TorchServe's own /ping says Healthy without any."""
+        self._looked = self._clock()
         answer = await self._ask_management()
-        workers = (worker for version in answer.content for worker in version["workers"]) if answer.ok else ()
-        return any(worker["status"] == "READY" for worker in workers)
+        found = Workers.of(answer.content if answer.ok else ())
+        if found.ready:
+            self._none_since = None
+            self._slots.share = max(1, found.ready // 2)
+        elif self._none_since is None:
+            self._none_since = self._looked
+        return found
 
     async def aclose(self) -> None:
+        if self._looking:
+            self._looking.cancel()
         await self._client.aclose()
 
     async def _ask_management(self, query: str = "") -> Answer:
@@ -103,6 +143,8 @@ class Upstream:
 
     async def _infer(self, verb: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         url = f"{self._endpoint.inference}/{verb}/{self.model}"
+        if await self._has_none_for_long():
+            return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NO_WORKERS)
         async with self._slots(clients.current.get()):
             others = self._slots.taken - 1
             answer = await self._post(url, body, headers)
@@ -111,6 +153,18 @@ class Upstream:
             if answer is None or (answer.worker_died and self._deaths.may_try_again(others)):
                 answer = await self._post(url, body, headers)
         return answer or Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
+
+    async def _has_none_for_long(self) -> bool:
+        """Say whether no worker was ready for a while: TorchServe queues a photo for them, and never answers it.
+
+        While photos come, the workers are counted now and then, since they may die, come back and be scaled.
+        """
+        now = self._clock()
+        if self._none_since is not None and now - self._none_since > WITHOUT_SECONDS:
+            return not (await self.workers()).ready
+        if now - self._looked > LOOK_SECONDS and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self.workers())
+        return False
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | None:
         """Return None if the connection broke before there was an answer."""

@@ -86,7 +86,7 @@ def test_draining_first_replaces_the_token(
     local.on("GET /models", as_json({"models": [{"modelName": "m", "modelUrl": "m.mar"}]}))
     local.on("GET /models/m/all", as_json([described(0)]))
     works(monkeypatch, itertools.repeat(0.0))
-    assert drain(endpoint, 5)
+    assert drain(endpoint, 5) is None
     assert (local.asked[0].path, local.asked[0].query) == ("/token", "type=inference")
     assert endpoint.token("inference") == "nobody knows it"
 

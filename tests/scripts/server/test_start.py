@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import psutil
 import pytest
 
 from scripts import paths, properties
@@ -18,6 +17,7 @@ from scripts.archives.spec import ModelSpec
 from scripts.errors import CommandError, NoWeights
 from scripts.files import digest_file, digest_line, sha256_of
 from scripts.server import readiness, start, torchserve
+from scripts.server.processes import Identity
 from scripts.server.torchserve import Server
 from scripts.server.upgrade import Upgrade
 from tests.ports import free_port_range
@@ -179,9 +179,9 @@ def test_a_start_reads_each_archive_once(
         hashed[Path(file.name).name] += 1
         return file_digest(file, name)  # type: ignore[arg-type]
 
-    def launch(_config: Path, run_dir: Path, _temporary: Path) -> psutil.Process:
+    def launch(_config: Path, run_dir: Path, *_: object) -> Identity:
         write_keys(run_dir)
-        return psutil.Process(process.pid)
+        return Identity.of(process.pid)
 
     file_digest = hashlib.file_digest
     monkeypatch.setattr(zipfile, "ZipFile", CountingZipFile)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -16,7 +17,8 @@ from scripts import paths, properties
 from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint
 from scripts.errors import CommandError
 from scripts.server import processes, torchserve
-from scripts.server.torchserve import Server, make_temporary
+from scripts.server.processes import Identity
+from scripts.server.torchserve import Server
 from tests.ports import free_port_range
 
 
@@ -26,27 +28,12 @@ def test_a_taken_port_starts_nothing(taken: int, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_temporary_folder_has_room_for_a_sockets_name() -> None:
-    folder = make_temporary()
-    folder.rmdir()
-    assert len(str(folder)) <= torchserve.LONGEST_TEMPORARY
-
-
-def test_a_long_temporary_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    deep = tmp_path / ("x" * 90)
-    deep.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    with pytest.raises(CommandError, match="too long for a worker's socket: set TMPDIR"):
-        make_temporary()
-    assert list(deep.iterdir()) == []
-
-
 def test_a_start_removes_what_a_server_left_that_ended_by_itself(
-    running: Server, process: subprocess.Popen[bytes], fake_torchserve: Callable[[bool], None]
+    running: Server, process: subprocess.Popen[bytes], fake_java: Callable[[str], None]
 ) -> None:
     process.kill()
     process.wait()
-    fake_torchserve(True)
+    fake_java(WAITS)
     folder = running.endpoint.folder
     started = torchserve.start(folder, folder, [], paths.SERVER_CONFIG, free_port_range())
     started.stop()
@@ -65,8 +52,17 @@ def test_no_server(tmp_path: Path) -> None:
 def test_a_later_process_of_the_same_number_is_not_the_server(running: Server) -> None:
     state_file = running.endpoint.folder / STATE_FILE
     state = json.loads(state_file.read_text())
-    state_file.write_text(json.dumps(state | {"created": state["created"] - 60}))
+    state_file.write_text(json.dumps(state | {"start": f"{state['start']}0"}))
     assert Server.find(running.endpoint.folder) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"pid": 1, "created": 2.0, "temporary": "/tmp/x"}', '{"endpoint": {}}']
+)
+def test_a_record_that_is_damaged_or_of_an_older_version(tmp_path: Path, text: str) -> None:
+    (tmp_path / STATE_FILE).write_text(text)
+    with pytest.raises(CommandError, match=r"server.json is damaged.*: densenet stop ends what runs there"):
+        Server.find(tmp_path)
 
 
 def test_a_state_file_whose_process_is_gone(running: Server, process: subprocess.Popen[bytes]) -> None:
@@ -90,7 +86,7 @@ def test_a_server_that_does_not_listen_is_killed(endpoint: Endpoint, monkeypatch
     with subprocess.Popen([sys.executable, "-c", deaf], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        Server(process.pid, psutil.Process(process.pid).create_time(), endpoint.folder / "none", endpoint).stop()
+        Server(Identity.of(process.pid), endpoint.folder / "none", endpoint).stop()
         assert process.wait() == -9
 
 
@@ -104,50 +100,52 @@ def test_a_kill_asks_nobody_and_leaves_nothing(endpoint: Endpoint) -> None:
         process.stdout.readline()
         started = psutil.Process(process.pid)
         [child] = started.children()
-        Server(process.pid, started.create_time(), temporary, endpoint).kill()
+        Server(Identity.of(process.pid), temporary, endpoint).kill()
         assert not started.is_running()
         assert not child.is_running()
     assert not temporary.exists()
     assert not (endpoint.folder / KEY_FILE).exists()
 
 
-FAKE_TORCHSERVE = """#!{python}
-import os, pathlib, subprocess, sys
-print("started", *sys.argv[1:], os.environ.get("PYTHONPATH"))
-process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-process.returncode = 0
-{write}pathlib.Path(os.environ["TMPDIR"], ".model_server.pid").write_text(str(process.pid))
-{kill}process.kill()
-"""
+# Programs in the place of Java.
+SAYS = 'import os, sys; print(*sys.argv[1:], os.environ.get("PYTHONPATH"), flush=True)'
+WAITS = f"{SAYS}; import time; time.sleep(60)"
+ENDS_AT_ONCE = "import sys; sys.exit('Could not reserve enough space for object heap')"
 
 
 @pytest.fixture
-def fake_torchserve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool], None]:
-    """Put a small program in the place of torchserve, which leaves a process and its number, or fails."""
+def fake_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Put a small program in the place of Java."""
 
-    def make(works: bool) -> None:
-        text = FAKE_TORCHSERVE.format(python=sys.executable, write="" if works else "#", kill="#" if works else "")
-        program = tmp_path / "bin" / "torchserve"
-        program.parent.mkdir()
-        program.write_text(text)
-        program.chmod(0o755)
-        monkeypatch.setattr(torchserve, "sys", SimpleNamespace(executable=str(program.with_name("python"))))
-        monkeypatch.setattr(torchserve, "find_java", lambda: Path("/java/bin/java"))
+    def make(program: str) -> None:
+        java = tmp_path / "bin" / "java"
+        java.parent.mkdir()
+        java.write_text(f"#!{sys.executable}\n{program}\n")
+        java.chmod(0o755)
+        monkeypatch.setattr(torchserve, "find_java", lambda: java)
         monkeypatch.setenv("PYTHONPATH", "/repository")
 
     return make
 
 
-def test_start(fake_torchserve: Callable[[bool], None], tmp_path: Path) -> None:
-    fake_torchserve(True)
+def start(run_dir: Path) -> Server:
+    return torchserve.start(run_dir, run_dir.parent, [], paths.SERVER_CONFIG, free_port_range())
+
+
+def test_start(fake_java: Callable[[str], None], tmp_path: Path) -> None:
+    fake_java(WAITS)
     run_dir = tmp_path / "run"
     first = free_port_range()
     started = torchserve.start(run_dir, tmp_path, [], paths.SERVER_CONFIG, first)
     try:
         assert Server.find(run_dir) == started
         assert started.endpoint.inference == f"http://127.0.0.1:{first}"
+        wait_for_text(run_dir / "logs" / "console.log")
         said = (run_dir / "logs" / "console.log").read_text()
-        assert f"--start --ncs --ts-config {run_dir}/config.properties --log-config {paths.LOG_CONFIG} None" in said
+        assert f"-Dlog4j.configurationFile={paths.LOG_CONFIG.as_uri()} " in said
+        assert said.count("log4j") == 2
+        assert f"-Djava.io.tmpdir={started.temporary} " in said
+        assert f"-f {run_dir}/config.properties -s {tmp_path} -ncs None" in said
         written = properties.read(run_dir / "config.properties")
         assert written["model_store"] == str(tmp_path)
         assert written["default_workers_per_model"] == str(default_workers())
@@ -158,13 +156,62 @@ def test_start(fake_torchserve: Callable[[bool], None], tmp_path: Path) -> None:
     assert Server.find(run_dir) is None
 
 
-def test_a_torchserve_that_fails(
-    fake_torchserve: Callable[[bool], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def wait_for_text(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.read_text().endswith("\n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_models_are_unpacked_in_the_run_folder(fake_java: Callable[[str], None], tmp_path: Path) -> None:
+    fake_java(WAITS)
+    started = start(tmp_path / "run")
+    assert started.temporary.parent == tmp_path / "run"
+    started.kill()
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.properties", "logs"]
+
+
+def test_a_java_that_ends_at_once_has_ended(fake_java: Callable[[str], None], tmp_path: Path) -> None:
+    fake_java(ENDS_AT_ONCE)
+    started = start(tmp_path / "run")
+    psutil.wait_procs([psutil.Process(started.pid)])
+    assert started.process() is None
+    started.kill()
+    assert "Could not reserve enough space" in (started.logs / "console.log").read_text()
+
+
+def test_a_java_that_cannot_be_started(fake_java: Callable[[str], None], tmp_path: Path) -> None:
+    fake_java(WAITS)
+    (tmp_path / "bin" / "java").chmod(0o644)
+    with pytest.raises(CommandError, match=r"bin/java cannot be started \(Permission denied\): install Java"):
+        start(tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.properties", "logs"]
+
+
+def test_a_record_that_cannot_be_written_leaves_no_process(
+    fake_java: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_torchserve(False)
-    temporary = Path(tempfile.mkdtemp(prefix="ds-"))
-    monkeypatch.setattr(torchserve, "make_temporary", lambda: temporary)
-    with pytest.raises(CommandError, match="TorchServe did not start: started --start"):
-        torchserve.start(tmp_path / "run", tmp_path, [], paths.SERVER_CONFIG, free_port_range())
-    assert not (tmp_path / "run" / STATE_FILE).exists()
-    assert not temporary.exists()
+    def full(_: Server) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    fake_java(WAITS)
+    monkeypatch.setattr(Server, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        start(tmp_path / "run")
+    assert processes.started_for("TorchServe", tmp_path / "run") == []
+
+
+def test_a_server_whose_folder_was_removed_is_named(fake_java: Callable[[str], None], tmp_path: Path) -> None:
+    fake_java(WAITS)
+    run_dir = tmp_path / "run"
+    started = start(run_dir)
+    wait_for_text(started.logs / "console.log")
+    shutil.rmtree(run_dir)
+    try:
+        with pytest.raises(
+            CommandError, match=rf"TorchServe \(pid {started.pid}\) was started with {run_dir} and still"
+        ):
+            torchserve.check_no_lost_server(run_dir)
+    finally:
+        started.kill()
+    torchserve.check_no_lost_server(run_dir)

@@ -7,7 +7,7 @@ import pytest
 
 from scripts.client.endpoint import Endpoint
 from scripts.errors import ApiError, CommandError
-from scripts.server import drain
+from scripts.server import drain, heap
 from scripts.server import upgrade as module
 from scripts.server.upgrade import UPGRADES_FILE, Upgrade, rollback, upgrade, without_replaced
 from tests.scripts.archives.archive_files import write_archive
@@ -40,6 +40,9 @@ class FakeServer:
             "workers": [],
             "jobQueueStatus": {"pendingRequests": self.queued.get(version, 0)},
         }
+
+    def models(self) -> dict[str, str]:
+        return {"m": ONE}
 
     def versions(self, model: str) -> list[dict[str, Any]]:
         return [self._described(version) for version in self.files] if model == "m" else []
@@ -157,8 +160,23 @@ def test_back_and_forth(server: FakeServer, endpoint: Endpoint) -> None:
 
     assert rollback(endpoint, None, 1, lambda _: None) is True
     assert (server.default, server.files) == ("1.0", {"1.0": ONE})
+    with pytest.raises(
+        CommandError, match=f"m was rolled back already, from {TWO} to {ONE}. .*: densenet models upgrade {TWO}"
+    ):
+        rollback(endpoint, "m", 1, lambda _: None)
+    assert (server.default, server.files) == ("1.0", {"1.0": ONE})
+    assert upgrade(endpoint, TWO, 1, lambda _: None) is True
     assert rollback(endpoint, "m", 1, lambda _: None) is True
-    assert (server.default, server.files) == ("2.0", {"2.0": TWO})
+    assert server.default == "1.0"
+
+
+def test_an_upgrade_that_the_memory_has_no_room_for_registers_nothing(
+    server: FakeServer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heap, "memory", lambda: 1_000_000_000)
+    with pytest.raises(CommandError, match="TorchServe with 4 workers takes 1620 MB"):
+        upgrade(endpoint, TWO, 1, lambda _: None)
+    assert server.done == []
 
 
 def test_back_to_a_version_that_was_never_taken_away(server: FakeServer, endpoint: Endpoint) -> None:

@@ -4,8 +4,9 @@ import threading
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from tests.web.conftest import CAT, TorchServe, check_error, client_of, files, loads
+from tests.web.conftest import CAT, GATEWAY, TorchServe, check_error, client_of, files, loads
 from web.app import create_app
 from web.settings import GatewaySettings
 from web.torchserve.upstream import Upstream
@@ -15,11 +16,29 @@ pytestmark = pytest.mark.anyio
 
 async def test_health(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
     assert loads(await front.get("/healthz")) == {"status": "Healthy"}
-    assert loads(await front.get("/readyz")) == {"status": "Ready", "model": "densenet121"}
+    assert loads(await front.get("/readyz")) == {
+        "status": "Ready",
+        "model": "densenet121",
+        "workers": 1,
+        "wanted": 2,
+    }
 
     torchserve.described = []
     check_error(await front.get("/readyz"), 503, "No worker of densenet121 is ready.")
     assert loads(await front.get("/healthz")) == {"status": "Healthy"}
+
+
+async def test_prometheus_on_this_machine_counts_the_workers(front: httpx.AsyncClient) -> None:
+    response = await front.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'gateway_workers_ready{model_name="densenet121"} 1\n' in response.text
+    assert 'gateway_workers_wanted{model_name="densenet121"} 2\n' in response.text
+
+
+async def test_metrics_are_not_for_others(app: FastAPI) -> None:
+    transport = httpx.ASGITransport(app, client=("192.0.2.1", 5))
+    async with httpx.AsyncClient(transport=transport, base_url=GATEWAY) as stranger:
+        check_error(await stranger.get("/metrics"), 403, "Metrics are for this machine alone.")
 
 
 async def test_before_its_end_it_is_not_ready_and_still_answers(upstream: Upstream, settings: GatewaySettings) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from pathlib import Path
 
@@ -15,7 +16,20 @@ from tests.scripts.conftest import write_keys
 from tests.web.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
 from web.torchserve import deaths
 from web.torchserve.answer import Answer
+<<<<<<< HEAD
 from web.torchserve.upstream import NO_ACCESS, NOT_RUNNING, REFUSED, TOO_SLOW, Upstream
+=======
+from web.torchserve.upstream import (
+    LOOK_SECONDS,
+    NO_WORKERS,
+    NOT_RUNNING,
+    REFUSED,
+    TOO_SLOW,
+    WITHOUT_SECONDS,
+    Upstream,
+    Workers,
+)
+>>>>>>> state
 
 pytestmark = pytest.mark.anyio
 
@@ -158,7 +172,7 @@ async def test_a_server_that_is_not_there(endpoint: Endpoint, nobody: str) -> No
     answer = await upstream.predict(b"cat", {})
 
     assert (answer.status, answer.content["message"]) == (503, NOT_RUNNING)
-    assert not await upstream.ready()
+    assert not (await upstream.workers()).ready
     await upstream.aclose()
 
 
@@ -167,9 +181,14 @@ async def test_a_server_that_was_stopped_has_no_tokens(
 ) -> None:
     endpoint.key_file.unlink()
 
+<<<<<<< HEAD
     assert (await upstream.predict(b"cat", {})).content["message"] == NO_ACCESS
     assert not await upstream.ready()
     assert str(endpoint.key_file) in caplog.text
+=======
+    assert (await upstream.predict(b"cat", {})).content["message"] == NOT_RUNNING
+    assert not (await upstream.workers()).ready
+>>>>>>> state
 
 
 async def test_a_proxy_of_the_environment_is_not_used(
@@ -255,21 +274,23 @@ async def test_so_many_images_are_in_flight_and_no_more(endpoint: Endpoint) -> N
 
 
 @pytest.mark.parametrize(
-    ("described", "ready"),
+    ("described", "workers"),
     [
-        ([{"workers": [{"status": "READY"}]}], True),
-        ([{"workers": [{"status": "LOADING"}, {"status": "READY"}]}], True),
-        ([{"workers": [{"status": "LOADING"}]}], False),
-        ([{"workers": []}], False),
-        ([], False),
+        ([{"workers": [{"status": "READY"}]}], Workers(1, 1)),
+        ([{"workers": [{"status": "LOADING"}, {"status": "READY"}]}], Workers(1, 2)),
+        ([{"workers": [{"status": "READY", "pid": os.getpid()}], "minWorkers": 4}], Workers(1, 4)),
+        ([{"workers": [{"status": "READY", "pid": 2**22 + 1}, {"status": "READY", "pid": -1}]}], Workers(0, 2)),
+        ([{"workers": [{"status": "LOADING"}]}], Workers(0, 1)),
+        ([{"workers": []}], Workers(0, 0)),
+        ([], Workers(0, 0)),
     ],
 )
-async def test_ready_is_a_worker_that_is(
-    upstream: Upstream, torchserve: TorchServe, described: list[object], ready: bool
+async def test_workers_that_are_ready_and_alive(
+    upstream: Upstream, torchserve: TorchServe, described: list[object], workers: Workers
 ) -> None:
     torchserve.described = described
 
-    assert await upstream.ready() is ready
+    assert await upstream.workers() == workers
     (asked,) = torchserve.asked
     assert str(asked.url) == f"http://management/models/{MODEL}"
     assert asked.headers["Authorization"] == "Bearer man"
@@ -279,4 +300,37 @@ async def test_ready_is_a_worker_that_is(
 async def test_not_ready(upstream: Upstream, torchserve: TorchServe, reply: httpx.Response | Exception) -> None:
     torchserve.replies = [reply]
 
-    assert not await upstream.ready()
+    assert not (await upstream.workers()).ready
+
+
+def workers(ready: int, wanted: int = 4) -> list[object]:
+    return [{"workers": [{"status": "READY" if i < ready else "UNLOADING"} for i in range(wanted)]}]
+
+
+async def test_workers_that_do_not_come_back_cost_a_photo_no_minute(endpoint: Endpoint, torchserve: TorchServe) -> None:
+    now = 0.0
+    upstream = Upstream(endpoint, MODEL, transport=httpx.MockTransport(torchserve), clock=lambda: now)
+    torchserve.described = workers(0)
+    await upstream.workers()
+    now = WITHOUT_SECONDS
+    assert (await upstream.predict(b"cat", {})).ok  # they may be on their way: it waits for them
+    now += 1
+    refused = await upstream.predict(b"cat", {})
+    assert (refused.status, refused.content["message"]) == (503, NO_WORKERS)
+    torchserve.described = workers(1)
+    assert (await upstream.predict(b"cat", {})).ok
+    await upstream.aclose()
+
+
+async def test_while_photos_come_the_workers_are_counted_again(endpoint: Endpoint, torchserve: TorchServe) -> None:
+    now = 0.0
+    upstream = Upstream(endpoint, MODEL, transport=httpx.MockTransport(torchserve), clock=lambda: now)
+    torchserve.described = workers(4)
+    await upstream.predict(b"cat", {})
+    assert upstream._slots.share == 1
+    now = LOOK_SECONDS + 1.0
+    await upstream.predict(b"cat", {})
+    assert upstream._looking
+    assert await upstream._looking == Workers(4, 4)
+    assert upstream._slots.share == 2
+    await upstream.aclose()
