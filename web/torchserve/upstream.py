@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-import logging
-from collections.abc import Mapping
-=======
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
->>>>>>> state
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self

@@ -16,11 +16,9 @@ from tests.scripts.conftest import write_keys
 from tests.web.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
 from web.torchserve import deaths
 from web.torchserve.answer import Answer
-<<<<<<< HEAD
-from web.torchserve.upstream import NO_ACCESS, NOT_RUNNING, REFUSED, TOO_SLOW, Upstream
-=======
 from web.torchserve.upstream import (
     LOOK_SECONDS,
+    NO_ACCESS,
     NO_WORKERS,
     NOT_RUNNING,
     REFUSED,
@@ -29,7 +27,6 @@ from web.torchserve.upstream import (
     Upstream,
     Workers,
 )
->>>>>>> state
 
 pytestmark = pytest.mark.anyio
 
@@ -181,14 +178,9 @@ async def test_a_server_that_was_stopped_has_no_tokens(
 ) -> None:
     endpoint.key_file.unlink()
 
-<<<<<<< HEAD
     assert (await upstream.predict(b"cat", {})).content["message"] == NO_ACCESS
-    assert not await upstream.ready()
-    assert str(endpoint.key_file) in caplog.text
-=======
-    assert (await upstream.predict(b"cat", {})).content["message"] == NOT_RUNNING
     assert not (await upstream.workers()).ready
->>>>>>> state
+    assert str(endpoint.key_file) in caplog.text
 
 
 async def test_a_proxy_of_the_environment_is_not_used(
