@@ -9,6 +9,7 @@ from pathlib import Path
 
 import requests
 
+from densenet_client import proxy_trouble
 from scripts.errors import CommandError
 from scripts.photo_files import SUFFIXES, LeftOut
 
@@ -70,4 +71,5 @@ def _fetch(url: str) -> bytes:
                     raise CommandError(f"{url} is larger than {MAX_BYTES:,} bytes, which no server here accepts.")
             return content
     except requests.RequestException as error:
-        raise CommandError(f"{url} could not be fetched ({error.__class__.__name__}): check the address.") from error
+        reason = proxy_trouble(error) or type(error).__name__
+        raise CommandError(f"{url} could not be fetched ({reason}): check the address.") from error

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import httpx
 
-from scripts.client import tls
+from scripts.client import transport as connections
 from scripts.client.endpoint import Endpoint, Scope
 from scripts.errors import ServingError
 from web.limits import clients
@@ -51,14 +50,13 @@ class Upstream:
         self._tokens = AsyncTokenCache(endpoint)
         self._slots = Slots(in_flight, fair_share)
         self._deaths = Deaths()
-        self._client = httpx.AsyncClient(
+        self._client = connections.async_client(
+            endpoint.certificate,
             transport=transport,
-            verify=tls.pinned(Path(endpoint.certificate)) if endpoint.certificate else True,
             limits=httpx.Limits(
                 max_connections=None, max_keepalive_connections=in_flight, keepalive_expiry=IDLE_SECONDS
             ),
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            trust_env=False,  # a proxy that the environment names is not for this machine
         )
 
     async def predict(self, image: bytes, parameters: Mapping[str, Any]) -> Answer:
