@@ -13,7 +13,7 @@ from rich.status import Status
 from scripts import paths
 from scripts.client.http import Client
 from scripts.client.served import default_model
-from scripts.console import console_script, err, note, print_facts, relative, run, warn
+from scripts.console import console_script, err, note, print_facts, relative, run, run_dir_flag, shell, warn
 from scripts.errors import CommandError
 from scripts.options import FixedModels, ModelStore, RunDir, Timeout
 from scripts.server.exposure import is_loopback
@@ -137,13 +137,12 @@ def warn_if_open(host: str, keys: ApiKeys) -> None:
 
 
 def report(started: gateway.Gateway, run_dir: Path) -> None:
-    flag = "" if run_dir == paths.RUN_DIR else f" --run-dir {run_dir}"
     facts = {
         "page": f"{started.url}/",
         "predict": f"{started.url}/predict",
         "docs": f"{started.url}/docs",
-        "try": f"curl -F file=@{relative(paths.SAMPLE_PHOTO)} {started.url}/predict",
-        "stop": f"{console_script()} stop{flag}",
+        "try": shell("curl", "-F", f"file=@{relative(paths.SAMPLE_PHOTO)}", f"{started.url}/predict"),
+        "stop": f"{console_script()} stop{run_dir_flag(run_dir)}",
     }
     print_facts(facts)
 

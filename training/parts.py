@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.console import note, run
+from scripts.console import note, run, shell
 from scripts.errors import CommandError
 from scripts.files import digest_file, digest_line, sha256_of
 
@@ -23,7 +23,8 @@ def parts(
         raise CommandError(f"There is no file {file}: name the one to split.")
     made = split(file, int(size * MEBIBYTE))
     name = file.name
-    note(f"Wrote {len(made)} part(s). To join them: cat {name}.part-* > {name} && sha256sum -c {name}.sha256")
+    word = shell(name)
+    note(f"Wrote {len(made)} part(s). To join them: cat {word}.part-* > {word} && sha256sum -c {word}.sha256")
 
 
 def split(path: Path, size: int) -> list[Path]:

@@ -107,9 +107,7 @@ def test_a_server_elsewhere_is_asked_through_the_proxy(
 @pytest.mark.parametrize(
     ("hostile", "reason"), [("proxy", "Connection refused"), ("socks", r"SOCKS needs pip install 'requests\[socks\]'")]
 )
-def test_a_proxy_that_cannot_be_used_is_a_sentence(
-    hostile: str, reason: str, request: pytest.FixtureRequest
-) -> None:
+def test_a_proxy_that_cannot_be_used_is_a_sentence(hostile: str, reason: str, request: pytest.FixtureRequest) -> None:
     request.getfixturevalue(hostile)
     with pytest.raises(Unreachable, match=rf"photos.example could not be asked \(the proxy .*: {reason}\): correct"):
         Stranger("http://photos.example").classify(b"photo")
