@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,13 @@ from scripts.archives.mar import Archive
 from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
 from scripts.errors import CommandError
 from scripts.files import check_space, private_file
-from scripts.server import processes
+from scripts.server import environment, processes
+from scripts.server.environment import make_temporary
 from scripts.server.java import find_java
 from scripts.server.memory import check_memory
 from scripts.server.ports import DEFAULT_ADDRESSES, check_port_is_free
 from scripts.server.settings import settings_of
 
-# A Unix socket's path has at most 108 bytes, and TorchServe puts its workers' sockets in the temporary folder.
-LONGEST_TEMPORARY = 80
 LOG_BYTES = 20_000_000  # room for the first hours; scripts/log4j2.xml bounds the rest
 
 
@@ -119,7 +118,7 @@ def start(
     properties.write(
         effective, f"Made by densenet serve from {config.resolve()}: change that file, not this one.", values
     )
-    temporary = make_temporary()
+    temporary = make_temporary(run_dir)
     try:
         needed = sum(archive.unpacked_size for archive in archives)
         check_space(temporary, needed, "Unpacking the archives", "set TMPDIR to another folder")
@@ -137,6 +136,7 @@ def prepare(run_dir: Path) -> Path:
     if left := Server.read(run_dir):
         left.stop()  # it ended by itself, and its unpacked models are still there
     run_dir.mkdir(parents=True, exist_ok=True)
+    close_to_others(run_dir)
     logs = run_dir / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir()
@@ -144,18 +144,21 @@ def prepare(run_dir: Path) -> Path:
     return run_dir.resolve()
 
 
+def close_to_others(folder: Path) -> None:
+    """Let nobody else write into a folder of ours: who can may name the process that `stop` ends."""
+    found = folder.stat()
+    if found.st_uid == os.geteuid():
+        folder.chmod(stat.S_IMODE(found.st_mode) & ~0o022)
+
+
 def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:
-    environment = os.environ | {
+    variables = environment.of_torchserve() | {
         "JAVA_HOME": str(find_java().parent.parent),
         "TMPDIR": str(temporary),  # holds TorchServe's pid file
         "TEMP": str(temporary),  # holds the workers' sockets and the unpacked archives
         "LOG_LOCATION": str(run_dir / "logs"),
         "METRICS_LOCATION": str(run_dir / "logs"),
     }
-    # PYTHONPATH comes before the archive on the workers' path: with the repository on it they would run the
-    # repository's handler. TS_CONFIG_FILE wins over --ts-config: another server's settings, perhaps without tokens.
-    for name in ("PYTHONPATH", "TS_CONFIG_FILE"):
-        environment.pop(name, None)
     torchserve = Path(sys.executable).parent / "torchserve"
     command: list[str | Path] = [
         torchserve,
@@ -165,12 +168,14 @@ def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:
         config,
         "--log-config",
         paths.LOG_CONFIG,
+        "--model-store",  # from the file, the program would take it with Java's escapes
+        properties.read(config)["model_store"],
     ]
     with private_file(run_dir / "logs" / "console.log") as console:
         subprocess.run(
             command,
             cwd=run_dir,
-            env=environment,
+            env=variables,
             stdout=console,
             stderr=console,
             start_new_session=True,
@@ -179,13 +184,7 @@ def launch(config: Path, run_dir: Path, temporary: Path) -> psutil.Process:
         )
     pid_file = temporary / ".model_server.pid"
     if not pid_file.exists():
-        raise CommandError(f"TorchServe did not start: {(run_dir / 'logs' / 'console.log').read_text().strip()}")
+        raise CommandError(
+            f"TorchServe did not start: {(run_dir / 'logs' / 'console.log').read_text(errors='replace').strip()}"
+        )
     return psutil.Process(int(pid_file.read_text()))
-
-
-def make_temporary() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="densenet-"))
-    if len(str(folder)) > LONGEST_TEMPORARY:
-        folder.rmdir()
-        raise CommandError(f"The path {folder} is too long for a worker's socket: set TMPDIR to a shorter one.")
-    return folder

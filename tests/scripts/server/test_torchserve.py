@@ -16,7 +16,7 @@ from scripts import paths, properties
 from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint
 from scripts.errors import CommandError
 from scripts.server import processes, torchserve
-from scripts.server.torchserve import Server, make_temporary
+from scripts.server.torchserve import Server
 from tests.ports import free_port_range
 
 
@@ -24,21 +24,6 @@ def test_a_taken_port_starts_nothing(taken: int, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="taken"):
         torchserve.start(tmp_path / "run", tmp_path, [], paths.SERVER_CONFIG, taken)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_temporary_folder_has_room_for_a_sockets_name() -> None:
-    folder = make_temporary()
-    folder.rmdir()
-    assert len(str(folder)) <= torchserve.LONGEST_TEMPORARY
-
-
-def test_a_long_temporary_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    deep = tmp_path / ("x" * 90)
-    deep.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    with pytest.raises(CommandError, match="too long for a worker's socket: set TMPDIR"):
-        make_temporary()
-    assert list(deep.iterdir()) == []
 
 
 def test_a_start_removes_what_a_server_left_that_ended_by_itself(
@@ -147,7 +132,10 @@ def test_start(fake_torchserve: Callable[[bool], None], tmp_path: Path) -> None:
         assert Server.find(run_dir) == started
         assert started.endpoint.inference == f"http://127.0.0.1:{first}"
         said = (run_dir / "logs" / "console.log").read_text()
-        assert f"--start --ncs --ts-config {run_dir}/config.properties --log-config {paths.LOG_CONFIG} None" in said
+        started_with = (
+            f"--ts-config {run_dir}/config.properties --log-config {paths.LOG_CONFIG} --model-store {tmp_path}"
+        )
+        assert f"started --start --ncs {started_with} None" in said
         written = properties.read(run_dir / "config.properties")
         assert written["model_store"] == str(tmp_path)
         assert written["default_workers_per_model"] == str(default_workers())
@@ -158,12 +146,19 @@ def test_start(fake_torchserve: Callable[[bool], None], tmp_path: Path) -> None:
     assert Server.find(run_dir) is None
 
 
+def test_a_run_folder_that_others_could_write_into_is_closed(tmp_path: Path) -> None:
+    (run_dir := tmp_path / "run").mkdir()
+    run_dir.chmod(0o777)
+    torchserve.prepare(run_dir)
+    assert run_dir.stat().st_mode & 0o777 == 0o755
+
+
 def test_a_torchserve_that_fails(
     fake_torchserve: Callable[[bool], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_torchserve(False)
     temporary = Path(tempfile.mkdtemp(prefix="ds-"))
-    monkeypatch.setattr(torchserve, "make_temporary", lambda: temporary)
+    monkeypatch.setattr(torchserve, "make_temporary", lambda _: temporary)
     with pytest.raises(CommandError, match="TorchServe did not start: started --start"):
         torchserve.start(tmp_path / "run", tmp_path, [], paths.SERVER_CONFIG, free_port_range())
     assert not (tmp_path / "run" / STATE_FILE).exists()
