@@ -21,12 +21,14 @@ from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
 from scripts.errors import CommandError
 from scripts.files import check_space, private_file
 from scripts.server import environment, processes
-from scripts.server.environment import make_temporary
 from scripts.server.java import find_java
 from scripts.server.memory import check_memory
 from scripts.server.ports import DEFAULT_ADDRESSES, check_port_is_free
 from scripts.server.settings import settings_of
+from scripts.temporary import SOCKET_BYTES, make_temporary
 
+# TorchServe puts its workers' sockets there.
+LONGEST_TEMPORARY = SOCKET_BYTES - len("/.ts.sock.9000.stdout")
 LOG_BYTES = 20_000_000  # room for the first hours; scripts/log4j2.xml bounds the rest
 
 
@@ -118,7 +120,7 @@ def start(
     properties.write(
         effective, f"Made by densenet serve from {config.resolve()}: change that file, not this one.", values
     )
-    temporary = make_temporary(run_dir)
+    temporary = make_temporary("densenet-", LONGEST_TEMPORARY, last=run_dir, runs_code=True)
     try:
         needed = sum(archive.unpacked_size for archive in archives)
         check_space(temporary, needed, "Unpacking the archives", "set TMPDIR to another folder")
