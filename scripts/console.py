@@ -22,8 +22,13 @@ from scripts import paths
 from scripts.errors import CommandError, ServingError
 from scripts.files import as_text
 
-# Errors of the file system that no command can foresee everywhere it writes.
-NOT_OURS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+# Errors of the system that no command can foresee everywhere it reads and writes, and what to do.
+NOT_OURS = {
+    **dict.fromkeys((errno.EDQUOT, errno.ENOSPC), "make room, or choose another folder"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "make it one that you may read and write, or choose another"),
+    errno.EROFS: "choose a folder that can be written, or make this one so",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise ulimit -n, or end other programs"),
+}
 
 # The control characters C0, C1 and DEL, except the line breaks and tabs that our own messages hold.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -104,6 +109,10 @@ def run(app: typer.Typer | Callable[..., Any]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale may lack letters of an answer
             stream.reconfigure(errors="backslashreplace")
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        sys.exit(fail(CommandError("The current folder was removed: cd to another.")))
     if not isinstance(app, typer.Typer):
         function, app = app, typer.Typer(add_completion=False)
         app.command()(function)
@@ -114,9 +123,5 @@ def run(app: typer.Typer | Callable[..., Any]) -> None:
     except OSError as error:
         if error.errno not in NOT_OURS:
             raise
-        where = f" at {error.filename}" if error.filename else ""
-        sys.exit(
-            fail(
-                CommandError(f"Nothing can be written{where} ({error.strerror}): make room, or choose another folder.")
-            )
-        )
+        where = error.filename or "A file"
+        sys.exit(fail(CommandError(f"{where} cannot be used ({error.strerror}): {NOT_OURS[error.errno]}.")))

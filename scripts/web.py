@@ -61,9 +61,11 @@ def web(
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
     check_installed()
     from web.guards.hosts import host_name
+    from web.http.connections import check_room
     from web.limits.rate import parse_rate
 
     parse_rate(rate)
+    check_room()
     settings = GatewaySettings(
         run_dir.resolve(),
         model,
