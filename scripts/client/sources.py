@@ -40,8 +40,10 @@ def _matching(pattern: str, left_out: LeftOut) -> Iterator[str]:
     """Yield the photos that a pattern names, each once: `**` follows a link in circles."""
     seen = set()
     for name in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207
+        if os.path.exists(name) and not os.path.isfile(name):  # noqa: PTH110, PTH113
+            continue
         folder, _, file = name.rpartition(os.sep)
-        if (place := (os.path.realpath(folder), file)) in seen or os.path.isdir(name):  # noqa: PTH112
+        if (place := (os.path.realpath(folder), file)) in seen:
             continue
         seen.add(place)
         if is_photo(name):
