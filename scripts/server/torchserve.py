@@ -29,6 +29,8 @@ from scripts.temporary import SOCKET_BYTES, make_temporary
 
 # TorchServe puts its workers' sockets there.
 LONGEST_TEMPORARY = SOCKET_BYTES - len("/.ts.sock.9000.stdout")
+# The JVM loads the code for Unix sockets from there.
+WITHOUT_CODE = "workers listen on TCP ports from 9000 up, which have to be free, unless TMPDIR names another folder"
 LOG_BYTES = 20_000_000  # room for the first hours; scripts/log4j2.xml bounds the rest
 
 
@@ -120,7 +122,7 @@ def start(
     properties.write(
         effective, f"Made by densenet serve from {config.resolve()}: change that file, not this one.", values
     )
-    temporary = make_temporary("densenet-", LONGEST_TEMPORARY, last=run_dir, runs_code=True)
+    temporary = make_temporary("densenet-", LONGEST_TEMPORARY, last=run_dir, without_code=WITHOUT_CODE)
     try:
         needed = sum(archive.unpacked_size for archive in archives)
         check_space(temporary, needed, "Unpacking the archives", "set TMPDIR to another folder")

@@ -12,6 +12,7 @@ from scripts.errors import CommandError
 from scripts.temporary import make_temporary
 
 LONGEST = 180
+WITHOUT = "its code cannot be loaded"
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_sockets_are_where_tmpdir_says(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = make_temporary("p-", LONGEST, runs_code=True)
+    folder = make_temporary("p-", LONGEST, without_code=WITHOUT)
     assert folder.parent == named
     assert folder.stat().st_mode & 0o777 == 0o700
     assert capsys.readouterr().err == ""
@@ -51,7 +52,7 @@ def too_long(folder: Path, patch: pytest.MonkeyPatch) -> None:
     [
         (missing, "is no folder"),
         (not_writable, "is not writable"),
-        (noexec, "is mounted noexec, and native code is loaded from it"),
+        (noexec, "is mounted noexec"),
         (too_long, "is too long for a socket's path"),
     ],
 )
@@ -63,7 +64,7 @@ def test_a_folder_that_will_not_do_is_passed_over_and_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     harm(named, monkeypatch)
-    folder = make_temporary("p-", LONGEST, runs_code=True)
+    folder = make_temporary("p-", LONGEST, without_code=WITHOUT)
     folder.rmdir()
     assert folder.parent == Path("/tmp")  # noqa: S108
     assert f"Temporary files are in /tmp: {os.environ['TMPDIR']} {wrong}" in capsys.readouterr().err
@@ -73,6 +74,16 @@ def test_the_last_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.delenv("TMPDIR", raising=False)
     monkeypatch.setattr(os, "access", lambda path, _: path == tmp_path)
     assert make_temporary("p-", LONGEST, last=tmp_path).parent == tmp_path
+
+
+def test_only_folders_that_run_no_code(
+    named: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_NOEXEC))
+    assert make_temporary("p-", LONGEST).parent == named
+    assert capsys.readouterr().err == ""
+    assert make_temporary("p-", LONGEST, without_code=WITHOUT).parent == named
+    assert capsys.readouterr().err == f"{named} is mounted noexec: {WITHOUT}.\n"
 
 
 def test_no_folder_that_will_do() -> None:
