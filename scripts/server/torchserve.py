@@ -122,7 +122,7 @@ def start(
     properties.write(
         effective, f"Made by densenet serve from {config.resolve()}: change that file, not this one.", values
     )
-    temporary = make_temporary("densenet-", LONGEST_TEMPORARY, last=run_dir, without_code=WITHOUT_CODE)
+    temporary = folder_for_sockets(run_dir)
     try:
         needed = sum(archive.unpacked_size for archive in archives)
         check_space(temporary, needed, "Unpacking the archives", "set TMPDIR to another folder")
@@ -146,6 +146,11 @@ def prepare(run_dir: Path) -> Path:
     logs.mkdir()
     check_space(run_dir, LOG_BYTES, "The log", "choose another --run-dir")
     return run_dir.resolve()
+
+
+def folder_for_sockets(run_dir: Path) -> Path:
+    """Make the folder of a server's sockets and unpacked models. Raises CommandError."""
+    return make_temporary("densenet-", LONGEST_TEMPORARY, last=run_dir, without_code=WITHOUT_CODE)
 
 
 def close_to_others(folder: Path) -> None:

@@ -26,8 +26,17 @@ from tests.ports import free_port_range
 
 SECONDS = 120
 # What a checkout holds of what a start needs.
-SOURCES = ("handler", "scripts", "web", "docs/coffee.jpg", "config.properties", "index_to_name.json")
-SOURCES += ("densenet_client.py", "densenet_command.py", "pyproject.toml")
+SOURCES = (
+    "handler",
+    "scripts",
+    "web",
+    "docs/coffee.jpg",
+    "config.properties",
+    "index_to_name.json",
+    "densenet_client.py",
+    "densenet_command.py",
+    "pyproject.toml",
+)
 DEAD = "127.0.0.1:9"  # nothing answers at the port for discarding
 PROXIES = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), f"http://{DEAD}")
 PROXIES |= dict.fromkeys(("ALL_PROXY", "all_proxy"), f"socks5://{DEAD}") | {"NO_PROXY": "", "no_proxy": ""}

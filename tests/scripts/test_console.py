@@ -140,7 +140,7 @@ def test_letters_that_the_terminal_lacks_are_escaped(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stdout", stream)
     assert run(monkeypatch, lambda: print("größe")) == 0
     stream.flush()
-    assert stream.buffer.getvalue() == b"gr\\xf6\\xdfe\n"  # type: ignore[attr-defined]
+    assert stream.buffer.getvalue() == b"gr\\xf6\\xdfe\n"
 
 
 def test_a_current_folder_that_was_removed(

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from scripts import photo_files
 from scripts.photo_files import LeftOut, photos_in, photos_in_tar
 
 RAW = os.fsdecode(b"caf\xe9.jpg")
@@ -83,7 +82,7 @@ def test_a_folder_that_cannot_be_listed_is_named(photos: Path, monkeypatch: pyte
             raise PermissionError
         return scandir(path)
 
-    monkeypatch.setattr(photo_files.os, "scandir", refusing)
+    monkeypatch.setattr(os, "scandir", refusing)
     assert found(photos) == ["b.jpg", "locked"]
 
 

@@ -158,7 +158,7 @@ def test_a_torchserve_that_fails(
 ) -> None:
     fake_torchserve(False)
     temporary = Path(tempfile.mkdtemp(prefix="ds-"))
-    monkeypatch.setattr(torchserve, "make_temporary", lambda _: temporary)
+    monkeypatch.setattr(torchserve, "folder_for_sockets", lambda _: temporary)
     with pytest.raises(CommandError, match="TorchServe did not start: started --start"):
         torchserve.start(tmp_path / "run", tmp_path, [], paths.SERVER_CONFIG, free_port_range())
     assert not (tmp_path / "run" / STATE_FILE).exists()
