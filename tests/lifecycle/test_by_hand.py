@@ -91,7 +91,7 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def walk(root: Path, port: int) -> Walk:
-    temporary = torchserve.folder_for_sockets(tmp_path)
+    temporary = torchserve.folder_for_sockets(root)
     environment = os.environ | {
         "JAVA_HOME": str(find_java().parent.parent),
         "TMPDIR": str(temporary),
