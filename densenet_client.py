@@ -16,14 +16,20 @@ This file imports `requests` and nothing of this project, so that you may copy i
 from __future__ import annotations
 
 import base64
+import ipaddress
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidProxyURL, InvalidSchema, ProxyError
+from urllib3.exceptions import MaxRetryError
 from urllib3.util import Retry
 
 Photo = str | Path | bytes
@@ -102,7 +108,8 @@ class Client:
     With an inference `token` it is TorchServe, which serves `model`. Keep keys and tokens out of programs: read them
     from the environment.
 
-    For a certificate that no public authority signed, set REQUESTS_CA_BUNDLE to the file of its own authority.
+    For a certificate that no public authority signed, set REQUESTS_CA_BUNDLE to the file of its own authority. A proxy
+    that the environment names is used for every server but one of this machine; ~/.netrc is never read.
     """
 
     def __init__(
@@ -165,9 +172,14 @@ class Client:
             raise Unreachable(f"{self._url} did not answer within {self._timeout:.0f} s: try again later.") from error
         except requests.exceptions.SSLError as error:
             raise Unreachable(_tls_failure(self._url, error)) from error
-        except requests.ConnectionError as error:
-            raise Unreachable(f"No server answers at {self._url}: check the address, and that it runs.") from error
         except requests.RequestException as error:
+            if trouble := proxy_trouble(error):
+                raise Unreachable(
+                    f"{self._url} could not be asked ({trouble}): correct that variable, or add the server's host to "
+                    "NO_PROXY."
+                ) from error
+            if isinstance(error, requests.ConnectionError):
+                raise Unreachable(f"No server answers at {self._url}: check the address, and that it runs.") from error
             raise Unreachable(
                 f"The request to {self._url} failed ({error}): check the address, and try again."
             ) from error
@@ -175,10 +187,40 @@ class Client:
     @property
     def _session(self) -> requests.Session:
         if not hasattr(self._sessions, "session"):
-            self._sessions.session = requests.Session()
-            self._sessions.session.mount(self._url, HTTPAdapter(max_retries=RETRIES))
+            self._sessions.session = _open_session(self._url)
         kept: requests.Session = self._sessions.session
         return kept
+
+
+def _open_session(url: str) -> requests.Session:
+    session = requests.Session()
+    session.auth = lambda request: request  # or requests would put an entry of ~/.netrc in the place of our secret
+    if _is_loopback(urlsplit(url).hostname or ""):
+        session.trust_env = False  # no proxy reaches this machine's own address
+        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+    session.mount(url, HTTPAdapter(max_retries=RETRIES))
+    return session
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def proxy_trouble(error: requests.RequestException) -> str | None:
+    """Say what is wrong with the environment's proxy, if that is why a request failed."""
+    match error:
+        case InvalidSchema() if "SOCKS" in str(error):
+            seen = "SOCKS needs pip install 'requests[socks]'"
+        case ProxyError(args=[MaxRetryError(reason=urllib3.exceptions.ProxyError(original_error=cause))]):
+            seen = str(cause).rpartition("] ")[2]  # of "...: [Errno 111] Connection refused" the last words
+        case ProxyError() | InvalidProxyURL():
+            seen = "it is not one"
+        case _:
+            return None
+    return f"the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used: {seen}"
 
 
 Record = TypeVar("Record", Answer, Prediction, Explanation)

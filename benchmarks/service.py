@@ -21,6 +21,7 @@ from benchmarks.load import Target
 from benchmarks.material import Material
 from benchmarks.measure import Tree
 from scripts import paths
+from scripts.client import transport
 from scripts.errors import CommandError
 
 Form = Literal["raw", "multipart", "json"]
@@ -91,7 +92,9 @@ def wait_for_answer(running: Running, target: Callable[[], Target]) -> str:
             raise CommandError(f"It ended while starting: {tail(running.log)}")
         try:
             ready = target()
-            response = requests.post(ready.url, ready.body.read_bytes(), headers=ready.headers, timeout=START_SECONDS)
+            with transport.session() as session:
+                body = ready.body.read_bytes()
+                response = session.post(ready.url, body, headers=ready.headers, timeout=START_SECONDS)
             if response.status_code == requests.codes.ok:
                 return response.reason
             last = f"status {response.status_code}: {response.text[:200]}"

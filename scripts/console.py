@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -15,13 +18,23 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from scripts import paths
 from scripts.errors import CommandError, ServingError
+from scripts.files import as_text
 
-# Errors of the file system that no command can foresee everywhere it writes.
-NOT_OURS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+# Errors of the system that no command can foresee everywhere it reads and writes, and what to do.
+NOT_OURS = {
+    **dict.fromkeys((errno.EDQUOT, errno.ENOSPC), "make room, or choose another folder"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "make it one that you may read and write, or choose another"),
+    errno.EROFS: "choose a folder that can be written, or make this one so",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise ulimit -n, or end other programs"),
+}
 
 # The control characters C0, C1 and DEL, except the line breaks and tabs that our own messages hold.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+# The same, and the halves of characters that stand for bytes of a file's name that are not UTF-8.
+UNPRINTABLE = re.compile(f"{CONTROL.pattern}|[\\ud800-\\udfff]")
 
 out = Console()
 err = Console(stderr=True)
@@ -36,18 +49,32 @@ def plain(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Write control characters as \\x1b and the like."""
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """Write control characters as \\x1b and the like, and so the bytes of a file's name that are not UTF-8."""
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", as_text(text))
 
 
 def json_line(value: Any) -> str:
-    """Write a value as JSON on one line, readable in any language, with no control character in it."""
-    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+    """Write a value as JSON on one line, readable in any language, with no control character in it.
+
+    A byte of a file's name that is not UTF-8 is \\udcXX: json.loads returns the name that Python opens.
+    """
+    line = json.dumps(value, ensure_ascii=not out.encoding.startswith("utf"))
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
+
+
+def shell(*words: str | Path) -> str:
+    """Write words of a command for a reader to paste into a shell."""
+    return shlex.join(visible(str(word)) for word in words)
 
 
 def console_script() -> str:
     """Name the `densenet` command as the reader's shell finds it."""
-    return "densenet" if shutil.which("densenet") else relative(Path(sys.executable).with_name("densenet"))
+    return shell("densenet" if shutil.which("densenet") else relative(Path(sys.executable).with_name("densenet")))
+
+
+def run_dir_flag(run_dir: Path) -> str:
+    """Return what a command needs to find the server of a run folder: nothing for the default one."""
+    return "" if run_dir == paths.RUN_DIR else f" --run-dir {shell(run_dir)}"
 
 
 def relative(path: Path) -> str:
@@ -78,6 +105,14 @@ def fail(error: ServingError) -> int:
 
 def run(app: typer.Typer | Callable[..., Any]) -> None:
     """Run a Typer app, or one function as a command of its own, and exit with its status."""
+    os.umask(os.umask(0o022) | 0o022)  # whatever the caller's is, nobody else may write into what is made here
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale may lack letters of an answer
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        sys.exit(fail(CommandError("The current folder was removed: cd to another.")))
     if not isinstance(app, typer.Typer):
         function, app = app, typer.Typer(add_completion=False)
         app.command()(function)
@@ -88,9 +123,5 @@ def run(app: typer.Typer | Callable[..., Any]) -> None:
     except OSError as error:
         if error.errno not in NOT_OURS:
             raise
-        where = f" at {error.filename}" if error.filename else ""
-        sys.exit(
-            fail(
-                CommandError(f"Nothing can be written{where} ({error.strerror}): make room, or choose another folder.")
-            )
-        )
+        where = error.filename or "A file"
+        sys.exit(fail(CommandError(f"{where} cannot be used ({error.strerror}): {NOT_OURS[error.errno]}.")))

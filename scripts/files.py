@@ -16,6 +16,11 @@ from scripts.errors import CommandError
 MEGABYTE = 1_000_000
 
 
+def as_text(name: str) -> str:
+    """Return a file's name as text that any program can take: bytes that are not UTF-8 become \\xe9 and the like."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file in 64 lowercase hexadecimal digits."""
     with path.open("rb") as file:

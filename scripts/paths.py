@@ -32,7 +32,12 @@ def home_folder() -> Path:
     """
     if DATA == ROOT:
         return ROOT
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / NAME
+    if named := os.environ.get("XDG_DATA_HOME"):
+        return Path(named) / NAME
+    try:
+        return Path.home() / ".local" / "share" / NAME
+    except RuntimeError:  # as in a container whose user has no entry in /etc/passwd
+        sys.exit("Error: This user has no home folder: set HOME, or XDG_DATA_HOME to the folder for models and logs.")
 
 
 DATA = data_folder()

@@ -14,7 +14,7 @@ from rich.status import Status
 from scripts import paths, properties
 from scripts.client.http import Client
 from scripts.client.served import default_model
-from scripts.console import console_script, err, note, print_facts, relative, run, warn
+from scripts.console import console_script, err, note, print_facts, relative, run, run_dir_flag, shell, warn
 from scripts.errors import ApiError, CommandError
 from scripts.options import FixedModels, ModelStore, RunDir, Timeout
 from scripts.server.exposure import is_loopback
@@ -63,9 +63,11 @@ def web(
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
     check_installed()
     from web.guards.hosts import host_name
+    from web.http.connections import check_room
     from web.limits.rate import parse_rate
 
     parse_rate(rate)
+    check_room()
     settings = GatewaySettings(
         run_dir.resolve(),
         model,
@@ -157,13 +159,12 @@ def warn_if_open(host: str, keys: ApiKeys) -> None:
 
 
 def report(started: gateway.Gateway, run_dir: Path) -> None:
-    flag = "" if run_dir == paths.RUN_DIR else f" --run-dir {run_dir}"
     facts = {
         "page": f"{started.url}/",
         "predict": f"{started.url}/predict",
         "docs": f"{started.url}/docs",
-        "try": f"curl -F file=@{relative(paths.SAMPLE_PHOTO)} {started.url}/predict",
-        "stop": f"{console_script()} stop{flag}",
+        "try": shell("curl", "-F", f"file=@{relative(paths.SAMPLE_PHOTO)}", f"{started.url}/predict"),
+        "stop": f"{console_script()} stop{run_dir_flag(run_dir)}",
     }
     print_facts(facts)
 

@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from scripts.errors import CommandError
-from scripts.photo_files import SUFFIXES
+from scripts.console import warn
+from scripts.errors import CommandError, reason_of
+from scripts.photo_files import LeftOut, expected, photos_in, photos_in_tar
 
 HELD_OUT_SHARE = 32  # one photo of so many calibrates instead of training
 
@@ -17,7 +18,7 @@ def read_photos(sources: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the bytes of every photo, one source after the other, each sorted by name.
 
     A source is a folder, searched with all that is in it, or a .tar file. Raises CommandError where one is neither,
-    is damaged, or holds no photo.
+    or holds no photo. What cannot be read is left out, and said.
     """
     for source in sources:
         if source.is_dir():
@@ -29,25 +30,52 @@ def read_photos(sources: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
 
 
 def _from_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = list(photos_in(str(folder), LeftOut()))
     if not files:
-        raise CommandError(f"The folder {folder} holds no photo: expected files ending in {_expected()}.")
-    for path in files:
-        yield str(path.relative_to(folder)), path.read_bytes()
+        raise CommandError(f"The folder {folder} holds no photo: expected files ending in {expected()}.")
+    unread = LeftOut()
+    for name in files:
+        try:
+            yield str(Path(name).relative_to(folder)), Path(name).read_bytes()
+        except OSError as error:
+            unread.add(f"{name} ({reason_of(error)})")
+    if unread.count:
+        warn(f"Left out of {folder}, since they cannot be read: {unread.names}.")
 
 
 def _from_tar(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(path) as tar:
-            members = [member for member in tar if member.isfile() and _is_photo(member.name)]
+            members, damage = _members(tar)
             if not members:
-                raise CommandError(f"{path} holds no photo: expected files ending in {_expected()}.")
+                raise CommandError(f"{path} holds no photo{damage}: expected files ending in {expected()}.")
+            if damage:
+                warn(f"{path} is damaged or cut short{damage}: only the {len(members):,} photos before are used.")
             for member in sorted(members, key=lambda one: one.name):
-                file = tar.extractfile(member)
-                if file is not None:  # None is for folders and devices
-                    yield member.name, file.read()
+                if (data := _data(tar, member)) is not None:
+                    yield member.name, data
     except tarfile.TarError as error:
         raise CommandError(f"{path} is no .tar file, or is cut short ({error}): make or fetch it again.") from error
+
+
+def _data(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
+    """Read a member; None is for the one in which a .tar is cut short."""
+    try:
+        file = tar.extractfile(member)
+        return file.read() if file else None
+    except (tarfile.TarError, EOFError):
+        return None
+
+
+def _members(tar: tarfile.TarFile) -> tuple[list[tarfile.TarInfo], str]:
+    """List the photos, and say in brackets where the list breaks off, if it does."""
+    members: list[tarfile.TarInfo] = []
+    try:
+        for member in photos_in_tar(tar):
+            members.append(member)  # noqa: PERF402 - those before an error count too
+    except (tarfile.TarError, EOFError) as error:
+        return members, f" ({error})"
+    return members, ""
 
 
 def is_held_out(name: str) -> bool:
@@ -67,11 +95,3 @@ def read_labelled(source: Path) -> Iterator[tuple[int, bytes]]:
                 f"{name} in {source} does not name a class: files must be named by class index, 0281.jpg."
             )
         yield int(stem), data
-
-
-def _is_photo(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
-
-
-def _expected() -> str:
-    return ", ".join(sorted(SUFFIXES))

@@ -17,6 +17,7 @@ import psutil
 import requests
 
 from scripts import paths
+from scripts.client import transport
 from scripts.errors import ServingError
 from scripts.files import atomic_write, private_file
 from scripts.server import processes
@@ -153,7 +154,8 @@ def wait_until_ready(gateway: Gateway, run_dir: Path, progress: Callable[[str], 
 
 def is_ready(gateway: Gateway) -> bool:
     try:
-        return requests.get(f"{gateway.url}/readyz", timeout=ASK_SECONDS).ok
+        with transport.session() as session:
+            return session.get(f"{gateway.url}/readyz", timeout=ASK_SECONDS).ok
     except (requests.ConnectionError, requests.Timeout):
         return False  # it does not listen yet
 

@@ -8,25 +8,32 @@ import secrets
 import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import psutil
 
+from scripts import paths
 from scripts.errors import CommandError, reason_of
+from scripts.temporary import SOCKET_BYTES, make_temporary
 
 PREFIX = "densenet-bulk-"
 # Beside the archive it holds little: chunks are numbers, and photos and rows never enter it. Ray's least is 75 MB.
 STORE_BYTES = 100_000_000
+# Ray puts its sockets there.
+LONGEST_FOLDER = SOCKET_BYTES - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 CLIENT = "ray://"
 CONNECT_SECONDS = 10
 
 
 @contextmanager
 def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bool) -> Iterator[None]:
-    """Connect to a cluster, or start Ray here on loopback without telemetry, and end it afterwards."""
+    """Connect to a cluster, or start Ray here on loopback without telemetry, and end it afterwards.
+
+    Ray's workers look for modules in the folder that is the current one at this moment, before any other: that is
+    made the folder of our packages, since a person's own may hold a handler.py or a scripts.py.
+    """
     settings = {"RAY_USAGE_STATS_ENABLED": "0"}
     if address is None:
         # Its name speaks of other systems: it makes Ray take 127.0.0.1 for its address, and so listen there alone.
@@ -43,7 +50,8 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
         with _quiet():
             there = find(address)
             try:
-                ray.init(address=there, **common)
+                with chdir(paths.ROOT):
+                    ray.init(address=there, **common)
             except (OSError, RuntimeError) as error:  # ConnectionError and what Ray makes of its own
                 raise CommandError(f"The Ray cluster at {there} cannot be used ({reason_of(error)}).") from error
             try:
@@ -52,15 +60,16 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
                 ray.shutdown()
         return
     with folder() as own, _quiet():
-        ray.init(
-            address="local",  # whatever RAY_ADDRESS says
-            num_cpus=workers,
-            num_gpus=0,
-            object_store_memory=STORE_BYTES + archive_bytes,
-            include_dashboard=dashboard,
-            _temp_dir=str(own),
-            **common,
-        )
+        with chdir(paths.ROOT):
+            ray.init(
+                address="local",  # whatever RAY_ADDRESS says
+                num_cpus=workers,
+                num_gpus=0,
+                object_store_memory=STORE_BYTES + archive_bytes,
+                include_dashboard=dashboard,
+                _temp_dir=str(own),
+                **common,
+            )
         try:
             yield
         finally:
@@ -87,12 +96,11 @@ def find(address: str) -> str:
 @contextmanager
 def folder() -> Iterator[Path]:
     """Give Ray a folder of its own. One whose process was killed is removed by the next."""
-    parent = Path(tempfile.gettempdir())
-    for left in parent.glob(f"{PREFIX}*-*"):
+    own = make_temporary(f"{PREFIX}{os.getpid()}-", LONGEST_FOLDER)
+    for left in own.parent.glob(f"{PREFIX}*-*"):
         pid = left.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
-    own = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     try:
         yield own
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from scripts.errors import CommandError
+from scripts.photo_files import is_lost, is_photo
+from scripts.photo_files import walk as walk_here
 
 LOCAL = fs.LocalFileSystem()
 UNFINISHED = ".unfinished"
@@ -92,8 +95,29 @@ def _is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def open_file(name: str) -> pa.NativeFile:
+    """Open a file to read at any place. Raises OSError."""
+    file_system, path = locate(name)
+    if file_system is LOCAL and Path(path).is_dir():
+        os.listdir(path)  # noqa: PTH208 - raises what keeps it from being listed
+    return file_system.open_input_file(raw(path))
+
+
+def raw(path: str) -> bytes:
+    """Return the bytes of a path: pyarrow takes only those for a name that is not UTF-8."""
+    return path.encode(errors="surrogateescape")
+
+
+def holds_photo(name: str) -> bool:
+    """Tell whether a file that `walk` found is a photo, or stands for photos that cannot be listed."""
+    return is_photo(name.partition("?")[0]) if is_uri(name) else is_photo(name) or is_lost(name)
+
+
 def walk(name: str) -> Iterator[str]:
     """Yield the files in a folder and its folders, sorted in each; the listing of one folder is in memory at a time."""
+    if not is_uri(name):
+        yield from walk_here(name)
+        return
     file_system, top = locate(name)
     waiting = [top]
     while waiting:

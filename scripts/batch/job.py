@@ -14,7 +14,7 @@ from scripts.batch import manifest, photos
 from scripts.batch.filesystems import absolute, join, locate, write_whole
 from scripts.errors import CommandError, reason_of
 from scripts.files import sha256_of
-from scripts.photo_files import SUFFIXES, LeftOut
+from scripts.photo_files import LeftOut, expected
 
 # Readers of Parquet folders pass over names that begin with an underscore.
 FOLDER = "_job"
@@ -81,7 +81,7 @@ class Job:
         """
         try:
             return self._begin_or_resume(progress)
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
             raise CommandError(
                 f"{self.output} cannot be used ({reason_of(error)}): choose another output folder."
             ) from error
@@ -97,8 +97,8 @@ class Job:
         left_out = LeftOut()
         total = manifest.write(self.manifest, photos.find(self.source, self.column, left_out))
         if not total:
-            expected = ".parquet files with rows" if self.column else f"files ending in {', '.join(sorted(SUFFIXES))}"
-            raise CommandError(f"{self.source} holds no photo: expected {expected}.")
+            wanted = ".parquet files with rows" if self.column else f"files ending in {expected()}"
+            raise CommandError(f"{self.source} holds no photo: expected {wanted}.")
         if left_out.count:
             progress(f"{left_out} Name such photos in a .txt file to classify them too.")
         begun = type(self)(**asdict(self) | {"total": total, "chunk": manifest.chunk_size(total)})

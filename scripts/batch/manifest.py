@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scripts.batch.filesystems import locate, patiently
+from scripts.batch.filesystems import locate, patiently, raw
 from scripts.batch.photos import Photo
 
 # Rows of a group in the manifest, and the most of a chunk: 2,048 photos are a minute of one core's work, and ten
@@ -20,8 +21,8 @@ CHUNKS = 256  # at least, of photos enough for them: no core idles for long at t
 
 SCHEMA = pa.schema(
     [
-        ("path", pa.string()),
-        ("file", pa.string()),
+        ("path", pa.binary()),  # a file's name need not be UTF-8
+        ("file", pa.binary()),
         ("offset", pa.int64()),
         ("size", pa.int64()),
     ]
@@ -42,10 +43,18 @@ def write(name: str, photos: Iterable[Photo]) -> int:
     total, waiting = 0, iter(photos)
     with file_system.open_output_stream(path) as stream, pq.ParquetWriter(stream, SCHEMA) as writer:
         while group := list(islice(waiting, GROUP)):
-            columns = [[getattr(photo, field) for photo in group] for field in SCHEMA.names]
+            columns = [[_raw(getattr(photo, field)) for photo in group] for field in SCHEMA.names]
             writer.write_table(pa.table(columns, schema=SCHEMA), row_group_size=GROUP)
             total += len(group)
     return total
+
+
+def _raw(value: str | int | None) -> bytes | int | None:
+    return raw(value) if isinstance(value, str) else value
+
+
+def _text(value: Any) -> Any:
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
 
 
 def chunk_size(total: int) -> int:
@@ -74,7 +83,10 @@ class Manifest:
         number, start = divmod(chunk.first, GROUP)
         if number != self._number:
             self._number, self._group = number, patiently(lambda: self._read(number))
-        return [Photo(**row) for row in self._group.slice(start, chunk.count).to_pylist()]
+        return [
+            Photo(**{name: _text(value) for name, value in row.items()})
+            for row in self._group.slice(start, chunk.count).to_pylist()
+        ]
 
     def _read(self, number: int) -> pa.Table:
         with self._file_system.open_input_file(self._path) as file:

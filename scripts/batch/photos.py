@@ -17,12 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from scripts.batch.filesystems import absolute, locate, suffix, walk
-from scripts.errors import CommandError
-from scripts.photo_files import SUFFIXES, LeftOut
+from scripts.batch.filesystems import absolute, holds_photo, locate, open_file, raw, suffix, walk
+from scripts.errors import CommandError, reason_of
+from scripts.photo_files import LeftOut, photos_in_tar
 
 # The names that data sets give the column of photos or of their paths, the first found counts.
 COLUMNS = ("image", "jpg", "bytes", "path", "file", "uri", "url")
+SHARDS = {".tar", ".parquet"}
+DAMAGE = (OSError, pa.ArrowInvalid, tarfile.TarError)
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ def find(source: str, column: str | None, left_out: LeftOut) -> Iterator[Photo]:
     name = absolute(source)
     file_system, path = locate(name)
     try:
-        kind = file_system.get_file_info(path).type
+        kind = file_system.get_file_info(raw(path)).type
         if kind == fs.FileType.NotFound:
             raise CommandError(f"There is no {source}: check the path.")
         yield from _in_folder(name, column, left_out) if kind == fs.FileType.Directory else _in_file(name, column)
-    except (OSError, pa.ArrowInvalid, tarfile.TarError, UnicodeDecodeError) as error:
-        raise CommandError(f"The photos of {source} cannot be listed ({error}): repair it, or leave it out.") from error
+    except DAMAGE as error:
+        raise CommandError(
+            f"The photos of {source} cannot be listed ({reason_of(error)}): repair it, or leave it out."
+        ) from error
 
 
 def _in_folder(folder: str, column: str | None, left_out: LeftOut) -> Iterator[Photo]:
@@ -60,13 +64,34 @@ def _in_folder(folder: str, column: str | None, left_out: LeftOut) -> Iterator[P
         kind = suffix(file)
         if column is not None:
             if kind == ".parquet":
-                yield from _in_parquet(file, column)
-        elif kind in SUFFIXES:
+                yield from _or_damage(file, _in_parquet(file, column))
+        elif holds_photo(file):
             yield Photo(file)
         elif kind == ".tar":
-            yield from _in_tar(file)
+            yield from _or_damage(file, _in_tar(file))
         elif kind != ".parquet":  # which may be this job's own output, in the folder that it classifies
             left_out.add(file)
+
+
+def _or_damage(file: str, photos: Iterator[Photo], alone: bool = False) -> Iterator[Photo]:
+    """Yield the photos of a shard; where it is damaged, the shard itself, for a row that says so.
+
+    Raises what is wrong with one that is the whole source and has not a photo.
+    """
+    found = False
+    try:
+        for photo in photos:
+            found = True
+            yield photo
+    except DAMAGE:
+        if alone and not found:
+            raise
+        yield Photo(file)
+
+
+def is_damaged(photo: Photo) -> bool:
+    """Tell whether a photo stands for those of a shard that could not be listed."""
+    return photo.file is None and suffix(photo.path) in SHARDS
 
 
 def _in_file(file: str, column: str | None) -> Iterator[Photo]:
@@ -74,7 +99,7 @@ def _in_file(file: str, column: str | None) -> Iterator[Photo]:
         case ".parquet":
             yield from _in_parquet(file, column)
         case ".tar":
-            yield from _in_tar(file)
+            yield from _or_damage(file, _in_tar(file), alone=True)
         case ".txt" | ".list":
             yield from _in_list(file)
         case _:
@@ -83,7 +108,7 @@ def _in_file(file: str, column: str | None) -> Iterator[Photo]:
 
 def _in_list(file: str) -> Iterator[Photo]:
     file_system, path = locate(file)
-    with file_system.open_input_stream(path) as stream:
+    with file_system.open_input_stream(raw(path)) as stream:
         for line in _lines(stream):
             if line.strip():
                 yield Photo(absolute(line.strip()))
@@ -93,21 +118,18 @@ def _lines(stream: pa.NativeFile) -> Iterator[str]:
     rest = b""
     while chunk := stream.read(1 << 20):
         *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line.decode() for line in lines)
-    yield rest.decode()
+        yield from (line.decode(errors="surrogateescape") for line in lines)
+    yield rest.decode(errors="surrogateescape")
 
 
 def _in_tar(file: str) -> Iterator[Photo]:
-    file_system, path = locate(file)
-    with file_system.open_input_file(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-        for member in tar:
-            if member.isreg() and suffix(member.name) in SUFFIXES:
-                yield Photo(f"{file}/{member.name}", file, member.offset_data, member.size)
+    with open_file(file) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+        for member in photos_in_tar(tar):
+            yield Photo(f"{file}/{member.name}", file, member.offset_data, member.size)
 
 
 def _in_parquet(file: str, column: str | None) -> Iterator[Photo]:
-    file_system, path = locate(file)
-    with file_system.open_input_file(path) as stream:
+    with open_file(file) as stream:
         parquet = pq.ParquetFile(stream)
         name = _column(file, parquet.schema_arrow, column)
         if not pa.types.is_string(kind := parquet.schema_arrow.field(name).type) and not pa.types.is_large_string(kind):

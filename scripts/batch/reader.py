@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scripts.batch.filesystems import locate, patiently, suffix
-from scripts.batch.photos import Photo, photo_column
-from scripts.errors import CommandError
+from scripts.batch.filesystems import open_file, patiently, suffix
+from scripts.batch.photos import Photo, is_damaged, photo_column
+from scripts.errors import CommandError, reason_of
 
 # More than max_image_bytes in handler/model-config.yaml: the handler refuses what is cut off here.
 MOST_BYTES = 33_554_432
@@ -51,18 +51,23 @@ class Reader:
             yield waiting.popleft().result()
 
     def read(self, photo: Photo) -> bytes | Unreadable:
+        if is_damaged(photo):
+            return Unreadable(
+                502, "The shard is damaged or cut short: photos of it are missing, so repair or leave it out."
+            )
         try:
             return patiently(lambda: self._read(photo))
         except FileNotFoundError:
             return Unreadable(404, "The photo is not there: check the path.")
         except (OSError, CommandError, pa.ArrowInvalid) as error:
-            return Unreadable(502, f"The photo cannot be read ({error}): check its permissions and the store.")
+            return Unreadable(
+                502, f"The photo cannot be read ({reason_of(error)}): check its permissions and the store."
+            )
 
     def _read(self, photo: Photo) -> bytes | Unreadable:
         if photo.file is not None and suffix(photo.file) == ".parquet":
             return self._cell(photo.file, photo.offset, photo.size)
-        file_system, path = locate(photo.file or photo.path)
-        with file_system.open_input_file(path) as file:
+        with open_file(photo.file or photo.path) as file:
             size = photo.size if photo.file else file.size()
             content: bytes = file.read_at(min(size, MOST_BYTES), photo.offset)
             return content
@@ -71,8 +76,7 @@ class Reader:
         """Read one row of a column. The row group is kept, since the next photo is most likely its next row."""
         with self._lock:
             if self._place != (file, group):
-                file_system, path = locate(file)
-                with file_system.open_input_file(path) as stream:
+                with open_file(file) as stream:
                     parquet = pq.ParquetFile(stream)
                     name = photo_column(parquet.schema_arrow, self._column)
                     self._rows = parquet.read_row_group(group, columns=[name]).column(0)

@@ -12,6 +12,7 @@ from scripts.batch.model import Model
 from scripts.batch.parts import Done
 from scripts.batch.photos import Photo
 from scripts.batch.reader import Reader, Unreadable
+from scripts.files import as_text
 
 # What one inference takes at once: in one thread more do not go faster (benchmarks/ceiling.py), and wait in memory.
 BATCH = 8
@@ -62,7 +63,7 @@ class Worker:
         names = ("class_id", "class_name", "probability", "recognized", "predictions")
         return {
             "id": number,
-            "path": photo.path,
+            "path": as_text(photo.path),
             **{name: answer.get(name) for name in names},
             "error_code": answer.get("code"),
             "error_message": answer.get("message"),

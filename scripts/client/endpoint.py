@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from scripts import paths, properties
-from scripts.client.tls import PinnedCertificate
+from scripts.client import transport
 from scripts.errors import CommandError
 
 Scope = Literal["inference", "management"]
@@ -20,6 +19,7 @@ Scope = Literal["inference", "management"]
 STATE_FILE = "server.json"
 KEY_FILE = "key_file.json"
 TIMEOUT_SECONDS = 10
+RESTART = "restart the server with densenet stop and densenet serve."
 # The default addresses of TorchServe 0.12's gRPC.
 GRPC_HOST = "127.0.0.1"
 GRPC_PORTS: dict[Scope, str] = {"inference": "7070", "management": "7071"}
@@ -106,16 +106,6 @@ class Endpoint:
         """Ask TorchServe for a new token, so that it refuses the current one. Raises CommandError."""
         self._renew(scope, self._keys(scope)[2])
 
-    def session(self) -> requests.Session:
-        """Open a session that trusts this server's certificate and no other. Raises CommandError."""
-        session = requests.Session()
-        session.mount("https://", self.adapter())
-        return session
-
-    def adapter(self, **options: Any) -> HTTPAdapter:
-        """Return the transport adapter for this server's address. Raises CommandError."""
-        return PinnedCertificate(Path(self.certificate), **options) if self.certificate else HTTPAdapter(**options)
-
     def _keys(self, scope: Scope) -> tuple[str, datetime, str]:
         """Read the token of a scope, the time it expires and the key that renews it. Raises CommandError."""
         try:
@@ -135,11 +125,9 @@ class Endpoint:
         url = f"{self.management}/token"
         headers = {"Authorization": f"Bearer {api_key}"}
         try:
-            with self.session() as session:
+            with transport.session(self.certificate) as session:
                 response = session.get(url, params={"type": scope}, headers=headers, timeout=TIMEOUT_SECONDS)
-            response.raise_for_status()
         except requests.RequestException as error:
-            raise CommandError(
-                f"The {scope} token has expired and {url} gave no new one: is the server still running? "
-                "Restart it with densenet stop and densenet serve."
-            ) from error
+            raise CommandError(f"{url} did not answer, which gives new tokens: {RESTART}") from error
+        if not response.ok:
+            raise CommandError(f"{url} answered {response.status_code} and gave no new {scope} token: {RESTART}")

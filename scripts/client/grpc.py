@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
+from scripts.client import transport
 from scripts.client.endpoint import Endpoint, Scope
 from scripts.client.http import TIMEOUT_SECONDS, TOO_LARGE
 from scripts.client.patience import NO_WORKER, patiently
@@ -21,7 +20,6 @@ from scripts.client.protos.torchserve_pb2 import (
     PredictionResponse,
     PredictionsRequest,
 )
-from scripts.client.tls import der_of
 from scripts.client.tokens import REFUSED_KEY, TokenCache, refused_token
 from scripts.errors import ApiError, CommandError
 
@@ -48,7 +46,9 @@ class GrpcClient:
     def __init__(self, endpoint: Endpoint, token: str | None = None) -> None:
         self._tokens = TokenCache(endpoint, token)
         self._addresses: dict[Scope, str] = {scope: endpoint.grpc(scope) for scope in SERVICES}
-        self._channels = {scope: _channel(address, endpoint) for scope, address in self._addresses.items()}
+        self._channels = {
+            scope: transport.channel(address, endpoint.certificate) for scope, address in self._addresses.items()
+        }
 
     def predict(self, model: str, image: bytes, parameters: Mapping[str, Any] | None = None, version: str = "") -> Any:
         """Classify one image; returns the decoded JSON answer. Raises ApiError or CommandError.
@@ -97,14 +97,6 @@ class GrpcClient:
                 raise _error_of(error, self._addresses[scope], timeout) from error
 
         return self._tokens.call(scope, ask)
-
-
-def _channel(address: str, endpoint: Endpoint) -> grpc.Channel:
-    """Open a channel that trusts this server's certificate and no other; gRPC also checks that it names the address."""
-    if not endpoint.certificate:
-        return grpc.insecure_channel(address)
-    certificate = ssl.DER_cert_to_PEM_cert(der_of(Path(endpoint.certificate))).encode()
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(certificate))
 
 
 def _error_of(error: grpc.RpcError, address: str, timeout: float) -> CommandError:

@@ -9,6 +9,7 @@ from typing import Any
 
 import requests
 
+from scripts.client import transport
 from scripts.client.endpoint import Endpoint, Scope
 from scripts.client.patience import patient_retry
 from scripts.client.tokens import REFUSED_KEY, TokenCache, refused_token
@@ -116,8 +117,10 @@ class Client:
     @property
     def _session(self) -> requests.Session:
         if not hasattr(self._sessions, "session"):
-            session = self._endpoint.session()
-            session.mount(self._endpoint.inference + PREDICTIONS, self._endpoint.adapter(max_retries=patient_retry()))
+            certificate = self._endpoint.certificate
+            session = transport.session(certificate)
+            patient = transport.adapter(certificate, max_retries=patient_retry())
+            session.mount(self._endpoint.inference + PREDICTIONS, patient)
             self._sessions.session = session
         kept: requests.Session = self._sessions.session
         return kept

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import requests
 
+from densenet_client import proxy_trouble
 from scripts.errors import CommandError
-from scripts.photo_files import SUFFIXES, LeftOut
+from scripts.photo_files import LeftOut, expected, is_photo, photos_in
 
 STDIN = "-"
 TIMEOUT_SECONDS = 30
@@ -27,18 +29,27 @@ def expand(names: Iterable[str], left_out: LeftOut) -> Iterator[str]:
     fails with an error in its own row.
     """
     for name in names:
-        path = Path(name)
-        if name == STDIN or is_url(name) or path.is_file():
+        if name == STDIN or is_url(name) or os.path.isfile(name):  # noqa: PTH113 - which no error leaves
             yield name
             continue
-        candidates = path.rglob("*") if path.is_dir() else map(Path, glob.iglob(name, recursive=True))  # noqa: PTH207
-        found = []
-        for file in sorted(str(file) for file in candidates if file.is_file()):
-            if Path(file).suffix.lower() in SUFFIXES:
-                found.append(file)
-            else:
-                left_out.add(file)
-        yield from found or [name]
+        is_folder = os.path.isdir(name)  # noqa: PTH112
+        yield from list(photos_in(name, left_out) if is_folder else _matching(name, left_out)) or [name]
+
+
+def _matching(pattern: str, left_out: LeftOut) -> Iterator[str]:
+    """Yield the photos that a pattern names, each once: `**` follows a link in circles."""
+    seen = set()
+    for name in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207
+        if os.path.exists(name) and not os.path.isfile(name):  # noqa: PTH110, PTH113
+            continue
+        folder, _, file = name.rpartition(os.sep)
+        if (place := (os.path.realpath(folder), file)) in seen:
+            continue
+        seen.add(place)
+        if is_photo(name):
+            yield name
+        else:
+            left_out.add(name)
 
 
 def is_url(name: str) -> bool:
@@ -51,9 +62,10 @@ def read(name: str) -> bytes:
         return sys.stdin.buffer.read()
     if is_url(name):
         return _fetch(name)
-    if Path(name).is_dir():
-        raise CommandError(f"The folder {name} holds no image: expected files ending in {', '.join(sorted(SUFFIXES))}.")
     try:
+        if os.path.isdir(name):  # noqa: PTH112
+            os.listdir(name)  # noqa: PTH208 - raises what keeps it from being listed
+            raise CommandError(f"The folder {name} holds no image: expected files ending in {expected()}.")
         return Path(name).read_bytes()
     except OSError as error:
         raise CommandError(f"{name} cannot be read ({error.strerror}): check the path.") from error
@@ -70,4 +82,5 @@ def _fetch(url: str) -> bytes:
                     raise CommandError(f"{url} is larger than {MAX_BYTES:,} bytes, which no server here accepts.")
             return content
     except requests.RequestException as error:
-        raise CommandError(f"{url} could not be fetched ({error.__class__.__name__}): check the address.") from error
+        reason = proxy_trouble(error) or type(error).__name__
+        raise CommandError(f"{url} could not be fetched ({reason}): check the address.") from error

@@ -50,4 +50,4 @@ class TokenCache:
 
 
 def refused_token(address: str) -> str:
-    return f"{address} refused the token: it has expired or belongs to another server. Get a new one: densenet token."
+    return f"{address} refused the token that was sent: densenet token prints one that it takes now."

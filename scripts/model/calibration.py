@@ -16,8 +16,9 @@ from handler.errors import RequestError
 from handler.images import decode
 from handler.preprocessing import preprocess
 from handler.settings import Settings
-from scripts.errors import CommandError
-from scripts.photo_files import SUFFIXES
+from scripts.console import warn
+from scripts.errors import CommandError, reason_of
+from scripts.photo_files import LeftOut, photos_in
 
 # EfficientNet-Lite0 calibrated on 50, 100 and 300 photos agrees with f32 on 95, 97 and 97 % of others (docs/int8.md).
 CALIBRATION_PHOTOS = 300
@@ -68,13 +69,20 @@ def from_folder(folder: Path, spec: Preprocessing) -> Photos:
     """Read photos from a folder and its subfolders, at most MOST_PHOTOS of them, preprocessed as in serving.
 
     Half of them, but at most CALIBRATION_PHOTOS, are for calibration. The choice depends on the names alone.
-    Raises CommandError if a photo cannot be read, or if fewer than LEAST_PHOTOS different ones are there.
+    What cannot be read is left out, and said. Raises CommandError if fewer than LEAST_PHOTOS different ones are left.
     """
     if not folder.is_dir():
         raise CommandError(f"There is no folder {folder}: name one that holds photos with --calibrate.")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    files = list(map(Path, photos_in(str(folder), LeftOut())))
     order = np.random.default_rng(SEED).permutation(len(files))[:MOST_PHOTOS]
-    pixels = [_read(files[index], spec) for index in order]
+    pixels, unread = [], LeftOut()
+    for index in order:
+        try:
+            pixels.append(preprocess(decode(files[index].read_bytes(), Settings(), spec.resize), spec))
+        except (OSError, RequestError) as error:
+            unread.add(f"{files[index]} ({reason_of(error)})")
+    if unread.count:
+        warn(f"Not calibrated on, since they cannot be read: {unread.names}.")
     different = list({one.tobytes(): one for one in pixels}.values())
     if len(different) < LEAST_PHOTOS:
         raise CommandError(
@@ -97,15 +105,6 @@ def from_packages(spec: Preprocessing) -> Photos:
         _crops(images[-HELD_BACK:], spec, SEED + 1),
         f"crops of {len(PACKAGED)} photos that scikit-image and scikit-learn ship",
     )
-
-
-def _read(file: Path, spec: Preprocessing) -> NDArray[np.uint8]:
-    try:
-        return preprocess(decode(file.read_bytes(), Settings(), spec.resize), spec)
-    except OSError as error:
-        raise CommandError(f"{file} cannot be read ({error.strerror}): make it readable, or remove it.") from error
-    except RequestError as error:
-        raise CommandError(f"{file} cannot be used for calibration: {error} Or remove it from the folder.") from error
 
 
 def _packaged(package: str, name: str) -> Path:

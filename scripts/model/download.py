@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from densenet_client import proxy_trouble
 from scripts.console import err
 from scripts.errors import DownloadError
 from scripts.files import atomic_write
@@ -102,6 +103,8 @@ def _reason(error: requests.RequestException) -> str:
         return "the server did not answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke off before the end"
+    if trouble := proxy_trouble(error):
+        return trouble
     if isinstance(error, requests.ConnectionError):
         return "the server could not be reached"
     return str(error)

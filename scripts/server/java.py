@@ -38,7 +38,7 @@ def find_java() -> Path:
 def major_version(java: Path) -> int:
     """Return 21 for Java 21.0.8, 8 for Java 1.8, and 0 if the program does not run."""
     try:
-        text = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20).stderr
+        text = subprocess.run([java, "-version"], capture_output=True, text=True, errors="replace", timeout=20).stderr
     except (OSError, subprocess.TimeoutExpired):
         return 0
     match = re.search(r'version "(?:1\.)?(\d+)', text)

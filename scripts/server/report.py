@@ -9,7 +9,7 @@ from typing import Any
 
 from scripts import paths
 from scripts.client.http import Client
-from scripts.console import console_script, print_facts, relative
+from scripts.console import console_script, print_facts, relative, run_dir_flag, shell
 from scripts.errors import ApiError, CommandError
 from scripts.model import notice
 from scripts.options import MODEL, STAND_IN
@@ -32,12 +32,13 @@ def classify_sample(client: Client) -> tuple[str, Any]:
 
 def report(running: Server, name: str, answer: Any) -> None:
     """Print the answer to the sample photo, the addresses, and the commands that come next."""
-    endpoint, folder = running.endpoint, running.endpoint.folder
-    flag = "" if folder == paths.RUN_DIR else f" --run-dir {folder}"
+    endpoint = running.endpoint
+    flag = run_dir_flag(endpoint.folder)
     densenet = console_script()
     photo = relative(paths.SAMPLE_PHOTO)
     url = f"{endpoint.inference}/predictions/{name}"
-    curl = f"curl --cacert {relative(Path(endpoint.certificate))}" if endpoint.certificate else "curl"
+    trusted = ("--cacert", relative(Path(endpoint.certificate))) if endpoint.certificate else ()
+    curl = shell("curl", *trusted, "-H", "@-", "-T", photo, url)
     facts = {
         "answer": in_words(photo, answer),
         "predictions": url,
@@ -45,7 +46,7 @@ def report(running: Server, name: str, answer: Any) -> None:
         "metrics": f"{endpoint.metrics}/metrics",
         "tokens": f"{relative(endpoint.key_file)}; {densenet} token{flag} prints a valid one",
         "logs": relative(running.logs),
-        "try": f"{densenet} token --header{flag} | {curl} -H @- -T {photo} {url}",
+        "try": f"{densenet} token --header{flag} | {curl}",
         "stop": f"{densenet} stop{flag}",
     }
     if name == STAND_IN:

@@ -2,7 +2,7 @@
 
 It is in the run folder: systemd and others clear /tmp of what is ten days old, and a worker whose model is gone never
 starts again. Only where a Unix socket cannot be in the run folder, since the path has more than 107 bytes or the file
-system has no sockets, the sockets are in a folder under TMPDIR, which links to the models.
+system has no sockets or is mounted noexec, the sockets are in a temporary folder, which links to the models.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import fcntl
 import os
 import shutil
 import socket
-import tempfile
 from pathlib import Path
 
-from scripts.errors import CommandError
+from scripts.temporary import SOCKET_BYTES, is_noexec, make_temporary
 
 NAME = "unpacked"
 MODELS = "models"  # TorchServe's name for the folder with the unpacked models
 LONGEST_SOCKET = ".ts.sock.65535"
+LONGEST_FOLDER = SOCKET_BYTES - len("/" + LONGEST_SOCKET)
+# The JVM loads the code for Unix sockets from there.
+WITHOUT_CODE = "workers listen on TCP ports from 9000 up, which have to be free, unless TMPDIR names another folder"
 
 
 def make(run_dir: Path) -> Path:
@@ -26,16 +28,9 @@ def make(run_dir: Path) -> Path:
     remove(run_dir / NAME, run_dir)
     folder = run_dir / NAME
     folder.mkdir(mode=0o700)
-    if has_sockets(folder):
+    if has_sockets(folder) and not is_noexec(folder):
         return folder
-    short = Path(tempfile.mkdtemp(prefix="densenet-"))
-    if not has_sockets(short):
-        shutil.rmtree(short)
-        shutil.rmtree(folder)
-        raise CommandError(
-            f"A worker's socket can be neither in {folder} nor in {short}: its path may have 107 bytes. "
-            "Choose a shorter --run-dir, or set TMPDIR to a shorter path."
-        )
+    short = make_temporary("densenet-", LONGEST_FOLDER, last=run_dir, without_code=WITHOUT_CODE)
     (short / MODELS).symlink_to(folder)
     return short
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from scripts.client.tls import der_of, read_pem
+from scripts.console import shell
 from scripts.errors import CommandError
 
 ADDRESSES = ("inference_address", "management_address", "metrics_address")
@@ -48,7 +49,7 @@ def check_pair(certificate: Path, key: Path) -> None:
     if PLAIN_KEY not in read_pem(key):
         raise CommandError(
             f"{key} holds no plain private key in PKCS #8, the form that TorchServe reads: "
-            f"openssl pkcs8 -topk8 -nocrypt -in {key.name} -out {key.stem}-pkcs8.pem makes one."
+            f"openssl pkcs8 -topk8 -nocrypt -in {shell(key.name)} -out {shell(f'{key.stem}-pkcs8.pem')} makes one."
         )
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from scripts.archives.mar import Archive
 from scripts.client.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
 from scripts.errors import CommandError
 from scripts.files import atomic_write, check_space, private_file
-from scripts.server import jvm, processes, scratch
+from scripts.server import environment, jvm, processes, scratch
 from scripts.server.java import find_java
 from scripts.server.memory import check_memory
 from scripts.server.ports import check_ports
@@ -159,25 +160,29 @@ def prepare(run_dir: Path) -> Path:
     if left := Server.read(run_dir):
         left.stop()  # it ended by itself, and its unpacked models are still there
     run_dir.mkdir(parents=True, exist_ok=True)
+    close_to_others(run_dir)
     logs = run_dir / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir()
     return run_dir.resolve()
 
 
+def close_to_others(folder: Path) -> None:
+    """Let nobody else write into a folder of ours: who can may name the process that `stop` ends."""
+    found = folder.stat()
+    if found.st_uid == os.geteuid():
+        folder.chmod(stat.S_IMODE(found.st_mode) & ~0o022)
+
+
 def launch(
     config: Path, run_dir: Path, temporary: Path, values: Mapping[str, str], dies_with_parent: bool = False
 ) -> Identity:
     """Start Java. Raises CommandError."""
-    environment = os.environ | {
+    variables = environment.of_torchserve() | {
         "TMPDIR": str(temporary),
         "LOG_LOCATION": str(run_dir / "logs"),
         "METRICS_LOCATION": str(run_dir / "logs"),
     }
-    # PYTHONPATH comes before the archive on the workers' path: with the repository on it they would run the
-    # repository's handler. TS_CONFIG_FILE wins over -f: another server's settings, perhaps without tokens.
-    for name in ("PYTHONPATH", "TS_CONFIG_FILE"):
-        environment.pop(name, None)
     java = find_java()
     held = scratch.hold(temporary)
     try:
@@ -188,7 +193,7 @@ def launch(
                 jvm.command_line(java, config, temporary, values),
                 cwd=run_dir,
                 output=console,
-                environment=environment,
+                environment=variables,
                 dies_with_parent=dies_with_parent,
                 pass_fds=[held],
             )

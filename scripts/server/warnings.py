@@ -9,7 +9,7 @@ from pathlib import Path
 from scripts import paths, properties
 from scripts.archives.build_command import BuildCommand
 from scripts.client.http import Client
-from scripts.console import warn
+from scripts.console import shell, warn
 from scripts.errors import CommandError
 from scripts.files import digest_file
 from scripts.server import exposure
@@ -31,8 +31,8 @@ def warn_if_unpinned(archives: Iterable[Path]) -> None:
     """Warn about archives without a digest: they are from elsewhere, or older than digests."""
     for path in archives:
         if not digest_file(path).exists():
-            name = path.name
-            warn(f"{name} is served unchecked: in {path.parent}, sha256sum {name} > {name}.sha256 pins it.")
+            pin = f"{shell('sha256sum', path.name)} > {shell(digest_file(path).name)}"
+            warn(f"{path.name} is served unchecked: in {path.parent}, {pin} pins it.")
 
 
 def warn_if_not_loaded(client: Client, archives: Iterable[Path]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -11,7 +13,7 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scripts.batch import photos
+from scripts.batch import manifest, photos
 from scripts.batch.filesystems import locate
 from scripts.batch.photos import Photo
 from scripts.batch.reader import Reader, Unreadable
@@ -121,3 +123,52 @@ def test_a_source_that_cannot_be_listed_is_a_sentence(
     pq.write_table(pa.table({"label": [1]}), tmp_path / "labels.parquet")
     with pytest.raises(CommandError, match=message):
         find(source if "://" in source else tmp_path / source, column)
+
+
+def test_a_shard_that_is_cut_short_gets_a_row_and_the_others_go_on(tmp_path: Path) -> None:
+    make_tar(tmp_path / "a.tar", {"one.jpg": bytes(600), "two.jpg": bytes(600)})
+    (tmp_path / "a.tar").write_bytes((tmp_path / "a.tar").read_bytes()[: 1536 + 100])
+    (tmp_path / "b.tar").write_bytes(b"no tar" * 100)
+    make_tar(tmp_path / "c.tar", {"three.jpg": b"3"})
+    found = contents(tmp_path)
+    assert list(found) == ["one.jpg", "a.tar", "b.tar", "three.jpg"]
+    assert [found["one.jpg"], found["three.jpg"]] == [bytes(600), b"3"]
+    assert found["a.tar"] == found["b.tar"]
+    assert isinstance(found["a.tar"], Unreadable)
+    assert found["a.tar"].message.startswith("The shard is damaged or cut short")
+
+
+RAW = os.fsdecode(b"caf\xe9.jpg")
+
+
+def test_names_that_are_not_utf_8_are_listed_kept_and_read(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"2024\xe9")
+    folder.mkdir()
+    (folder / RAW).write_bytes(b"1")
+    make_tar(folder / "shard.tar", {RAW: b"2"})
+    (tmp_path / "list.txt").write_bytes(os.fsencode(folder / RAW))
+    [found, inside] = find(folder)
+    assert find(tmp_path / "list.txt") == [found]
+    manifest.write(str(tmp_path / "photos.parquet"), [found, inside])
+    kept = manifest.Manifest(str(tmp_path / "photos.parquet")).photos(manifest.Chunk(0, 2))
+    assert kept == [found, inside]
+    assert list(Reader(None).read_all(kept)) == [b"1", b"2"]
+
+
+def test_entries_that_cannot_be_read_get_a_row_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "locked").mkdir()
+    listdir = os.listdir
+
+    def refusing(path: str) -> list[str]:
+        if path.endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return listdir(path)
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: refusing(path) and scandir(path))
+    monkeypatch.setattr(os, "listdir", refusing)
+    found = contents(tmp_path)
+    assert found["gone.jpg"] == Unreadable(404, "The photo is not there: check the path.")
+    assert isinstance(found["locked"], Unreadable)
+    assert "(Permission denied)" in found["locked"].message

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,6 +121,24 @@ def test_names_from_elsewhere_do_nothing_to_the_terminal(
     ]
     assert write(iter(rows)) == 1
     assert not CONTROL.search(capsys.readouterr().out.replace("\r\n", "\n"))
+
+
+@pytest.mark.parametrize(
+    ("write", "said"), [(write_table, "caf\\xe9.jpg"), (write_csv, "caf\\xe9.jpg"), (write_json, "caf\\udce9.jpg")]
+)
+def test_a_name_that_is_not_utf_8_has_its_row(
+    write: Callable[[Iterator[Row]], int], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    rows: list[Row] = [
+        {"image": name, "error": {"message": f"{name} cannot be read."}},
+        {"image": "z.jpg", **CAT, "recognized": True},
+    ]
+    assert write(iter(rows)) == 1
+    out = capsys.readouterr().out
+    assert out.encode()  # strictly
+    assert said in out
+    assert "z.jpg" in out
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from scripts import console
+from scripts import console, paths
 from scripts.errors import CommandError, NoWeights
 
 BRACKETS = 'must map "0" to a pair [class id, class name], not [/] or [bold]'
@@ -68,10 +70,17 @@ def test_an_error_is_one_sentence_and_status_1(
     [
         (
             OSError(errno.ENOSPC, "No space left on device"),
-            "Nothing can be written (No space left on device): make room",
+            "A file cannot be used (No space left on device): make room",
         ),
-        (PermissionError(errno.EACCES, "Permission denied", "/a"), "Nothing can be written at /a (Permission denied)"),
-        (OSError(errno.EROFS, "Read-only file system", "/b"), "Nothing can be written at /b (Read-only file system)"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/a"),
+            "/a cannot be used (Permission denied): make it one",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", "/b"), "/b cannot be used (Read-only file system): choose"),
+        (
+            OSError(errno.EMFILE, "Too many open files", "/c"),
+            "/c cannot be used (Too many open files): raise ulimit -n",
+        ),
     ],
 )
 def test_what_the_file_system_refuses_is_no_bug(
@@ -112,3 +121,48 @@ def test_paths_are_shown_from_where_the_reader_stands(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert console.relative(tmp_path / "a" / "b") == "a/b"
     assert console.relative(Path("/elsewhere")) == "/elsewhere"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0, 0o644), (0o077, 0o600)])
+def test_nobody_else_may_write_into_what_a_command_makes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        assert run(monkeypatch, lambda: (tmp_path / "made").touch()) == 0
+    finally:
+        os.umask(before)
+    assert (tmp_path / "made").stat().st_mode & 0o777 == mode
+
+
+def test_letters_that_the_terminal_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert run(monkeypatch, lambda: print("größe")) == 0
+    stream.flush()
+    assert stream.buffer.getvalue() == b"gr\\xf6\\xdfe\n"
+
+
+def test_a_current_folder_that_was_removed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run(monkeypatch, lambda: None) == 1
+    assert capsys.readouterr().err == "Error: The current folder was removed: cd to another.\n"
+    monkeypatch.chdir(tmp_path)
+
+
+def test_commands_can_be_pasted_into_a_shell() -> None:
+    assert console.shell("curl", "-F", "file=@my photos/größe.jpg") == "curl -F 'file=@my photos/größe.jpg'"
+    assert console.run_dir_flag(Path("/my run")) == " --run-dir '/my run'"
+    assert console.run_dir_flag(paths.RUN_DIR) == ""
+
+
+def test_bytes_of_a_name_that_are_not_utf_8_can_be_printed_and_opened_again() -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    assert console.visible(name) == "caf\\xe9.jpg"
+    line = console.json_line({"image": name})
+    assert line.isascii()
+    assert json.loads(line) == {"image": name}

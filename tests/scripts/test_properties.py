@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,34 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     properties.write(tmp_path / "config.properties", "Made by a test.", values)
     assert (tmp_path / "config.properties").read_text().startswith("# Made by a test.\n")
     assert properties.read(tmp_path / "config.properties") == values
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("/home/josé/my größe", r"/home/jos\u00e9/my gr\u00f6\u00dfe"),
+        ("/photos 📷", r"/photos \ud83d\udcf7"),
+        (r"C:\new", r"C:\\new"),
+        ("two\nlines", r"two\u000alines"),
+    ],
+)
+def test_java_reads_ascii_alone(tmp_path: Path, value: str, written: str) -> None:
+    properties.write(tmp_path / "p", "Made in größe.", {"model_store": value, "vmargs": value.replace("\n", " ")})
+    assert f"\nmodel_store={written}\n" in (tmp_path / "p").read_text()
+    assert properties.read(tmp_path / "p")["model_store"] == value
+    assert properties.read(tmp_path / "p")["vmargs"] == value.replace("\n", " ")
+
+
+def test_a_folder_that_java_cannot_name_is_refused(tmp_path: Path) -> None:
+    name = os.fsdecode(b"/caf\xe9")
+    with pytest.raises(CommandError, match=r"model_store=/caf\\xe9 is not UTF-8, .*: rename that folder"):
+        properties.write(tmp_path / "p", "", {"model_store": name})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_settings_written_by_hand(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "p").write_bytes("model_store=/home/josé\n".encode(encoding))
+    assert properties.read(tmp_path / "p") == {"model_store": "/home/josé"}
 
 
 def test_comments_blank_lines_and_spaces(tmp_path: Path) -> None:

@@ -67,3 +67,17 @@ def test_labels_are_the_names_and_another_name_is_refused(tmp_path: Path) -> Non
     (tmp_path / "cat.jpg").write_bytes(b"cat")
     with pytest.raises(CommandError, match=r"cat\.jpg in .* does not name a class"):
         list(read_labelled(tmp_path))
+
+
+def test_what_cannot_be_read_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(bytes(600))
+    (tmp_path / "photos" / "b.jpg").write_bytes(bytes(600))
+    cut = pack(tmp_path / "photos", tmp_path / "cut.tar")  # b, then a
+    cut.write_bytes(cut.read_bytes()[: 1536 + 600])
+    (tmp_path / "photos" / "gone.jpg").symlink_to("nowhere")
+    assert [name for name, _ in read_photos([tmp_path / "photos", cut])] == ["a.jpg", "b.jpg", "b.jpg"]
+    said = capsys.readouterr().err
+    assert f"Left out of {tmp_path}/photos, since they cannot be read" in said
+    assert "gone.jpg (No such file or directory)" in said
+    assert "cut.tar is damaged or cut short (unexpected end of data)" in said

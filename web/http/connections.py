@@ -6,8 +6,11 @@ import resource
 from collections.abc import Mapping
 from typing import Protocol
 
+from scripts.errors import ServingError
+
 # File descriptors for the connections to TorchServe, the log, the listening socket and the interpreter.
 SPARE_FILES = 256
+FEWEST = 64
 
 
 class Connection(Protocol):
@@ -71,6 +74,16 @@ class Connections:
                 connection.close()
                 return True
         return False
+
+
+def check_room() -> None:
+    """Raise ServingError if this process may not open files for FEWEST connections: a browser alone takes several."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < SPARE_FILES + FEWEST:
+        raise ServingError(
+            f"The gateway needs {SPARE_FILES + FEWEST} open files and may have {hard}: raise the hard limit "
+            "(ulimit -Hn, LimitNOFILE of systemd)."
+        )
 
 
 def room_for(connections: int) -> int:

@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Self
 
 import httpx
 import psutil
 
-from scripts.client import tls
+from scripts.client import transport as connections
 from scripts.client.endpoint import Endpoint, Scope
 from scripts.errors import ServingError
 from web.limits import clients
@@ -86,14 +85,13 @@ class Upstream:
         self._none_since: float | None = None
         self._looking: asyncio.Task[Workers] | None = None
         self._deaths = Deaths()
-        self._client = httpx.AsyncClient(
+        self._client = connections.async_client(
+            endpoint.certificate,
             transport=transport,
-            verify=tls.pinned(Path(endpoint.certificate)) if endpoint.certificate else True,
             limits=httpx.Limits(
                 max_connections=None, max_keepalive_connections=in_flight, keepalive_expiry=IDLE_SECONDS
             ),
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            trust_env=False,  # a proxy that the environment names is not for this machine
         )
 
     async def predict(self, image: bytes, parameters: Mapping[str, Any]) -> Answer:

@@ -161,7 +161,7 @@ def test_a_worker_that_died_is_waited_for(client: GrpcClient, fake: FakeServer) 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("PERMISSION_DENIED", "refused the token: it has expired"),
+        ("PERMISSION_DENIED", "refused the token that was sent"),
         ("CANCELLED", "larger than the server's max_request_size"),
         ("UNKNOWN", r"answered UNKNOWN and no more \(no details\): its logs say why"),
     ],

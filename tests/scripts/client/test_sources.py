@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,6 +53,14 @@ def test_files_that_are_left_out_are_told(folder: Path, names: list[str], left_o
     list(sources.expand([str(folder / name) for name in names], told))
     assert told.first == [str(folder / name) for name in left_out]
     assert told.count == len(left_out)
+
+
+def test_a_folder_and_its_pattern_give_the_same_photos_through_links_and_loops(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(".")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    pattern = [name.rpartition("/")[2] for name in expand(folder, "**/*.*")]
+    assert sorted(pattern) == sorted(name.rpartition("/")[2] for name in expand(folder, "."))
 
 
 @pytest.mark.parametrize("name", ["*.gif", "empty", "album [1]/missing.jpg"])

@@ -62,11 +62,15 @@ def test_too_few_different_photos(tmp_path: Path, files: int, different: int) ->
 
 
 @pytest.mark.usefixtures("few")
-def test_a_photo_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_photos_that_cannot_be_read_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_photos(tmp_path, 5)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(CommandError, match=r"broken\.jpg cannot be used for calibration: .+ remove it"):
-        from_folder(tmp_path, SPEC)
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    photos = from_folder(tmp_path, SPEC)
+    assert photos.source == f"5 photos of {tmp_path.name}"
+    said = capsys.readouterr().err
+    assert "broken.jpg (The image is damaged" in said
+    assert "gone.jpg (No such file or directory)" in said
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -93,5 +93,5 @@ def test_draining_first_replaces_the_token(
 
 def test_a_server_that_does_not_answer_cannot_be_drained(endpoint: Endpoint, local: LocalServer) -> None:
     local.on("GET /token", as_json({}, 500))
-    with pytest.raises(CommandError, match="gave no new one"):
+    with pytest.raises(CommandError, match="answered 500 and gave no new inference token"):
         drain(endpoint, 5)

@@ -215,3 +215,10 @@ def test_a_server_whose_folder_was_removed_is_named(fake_java: Callable[[str], N
     finally:
         started.kill()
     torchserve.check_no_lost_server(run_dir)
+
+
+def test_a_run_folder_that_others_could_write_into_is_closed(tmp_path: Path) -> None:
+    (run_dir := tmp_path / "run").mkdir()
+    run_dir.chmod(0o777)
+    torchserve.prepare(run_dir)
+    assert run_dir.stat().st_mode & 0o777 == 0o755

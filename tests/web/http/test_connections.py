@@ -5,8 +5,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from scripts.errors import ServingError
 from tests.web.http.conftest import GET, Server, rest
-from web.http.connections import Connections, room_for
+from web.http.connections import Connections, check_room, room_for
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +53,15 @@ def test_descriptors_for_the_connections(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(resource, "getrlimit", lambda _: (20000, 20000))
     assert room_for(1024) == 1024
     assert len(set_to) == 2
+
+
+def test_a_limit_that_leaves_hardly_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
+    with pytest.raises(ServingError, match=r"needs 320 open files and may have 256: raise the hard limit"):
+        check_room()
+    for hard in (320, resource.RLIM_INFINITY):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, hard=hard: (64, hard))
+        check_room()
 
 
 class Fake:
