@@ -30,7 +30,11 @@ def make(run_dir: Path) -> Path:
     folder.mkdir(mode=0o700)
     if has_sockets(folder) and not is_noexec(folder):
         return folder
-    short = make_temporary("densenet-", LONGEST_FOLDER, last=run_dir, without_code=WITHOUT_CODE)
+    try:
+        short = make_temporary("densenet-", LONGEST_FOLDER, last=run_dir, without_code=WITHOUT_CODE)
+    except BaseException:
+        folder.rmdir()
+        raise
     (short / MODELS).symlink_to(folder)
     return short
 

@@ -50,7 +50,7 @@ MOST_ADDED = 2 * 4 * LARGE[0] * LARGE[1]
 def seen(stand_in_archive: Path, cat: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the program prints."""
     three, photos = tmp_path_factory.mktemp("three"), tmp_path_factory.mktemp("photos")
-    for i, content in enumerate((cat, b"{}", pictures.encode(pictures.photo("coffee"), "PNG"))):
+    for i, content in enumerate((cat, b"no photo", pictures.encode(pictures.photo("coffee"), "PNG"))):
         (three / f"{i}").write_bytes(content)
     small, large = (pictures.encode(Image.new("RGB", size, "green")) for size in ((64, 48), LARGE))
     for i in range(32):

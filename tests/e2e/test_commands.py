@@ -172,7 +172,7 @@ def test_a_refused_token(classify: Any, album: Path) -> None:
     done = classify("--token", "wrong", album / "cat.jpg")
 
     assert done.returncode == 1
-    assert "Get a new one: densenet token" in rows(done)[0]["error"]["message"]
+    assert "refused the token that was sent: densenet token prints one" in rows(done)[0]["error"]["message"]
 
 
 def test_a_server_that_is_down(run_dir: Path, album: Path, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_the_card_of_the_model(gateway: Gateway) -> None:
 def test_another_name_for_this_machine_is_refused(gateway: Gateway, cat: bytes) -> None:
     refused = predict(gateway, cat, headers={"Host": "stranger.example"})
 
-    check_error(refused.json(), 400, "The gateway does not answer under this name")
+    check_error(refused.json(), 400, "densenet web --allowed-host NAME adds one")
     for named in ("photos.example", "pictures.example:8000"):
         assert content_of(predict(gateway, cat, headers={"Host": named}))["class_name"] in FITTING["chelsea"]
 
