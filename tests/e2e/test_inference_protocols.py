@@ -144,7 +144,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], str, str]] = {
     ),
     "top_k of 0": (lambda: files([b"x"]), {"parameters": {"top_k": 0}}, "400", "top_k must be a whole number"),
     "a sequence": (lambda: files([b"x"]), {"sequence_id": 1}, "400", "Unknown parameter sequence_end"),
-    "a compressed body": (lambda: files([b"x"]), {"request_compression_algorithm": "gzip"}, "400", "JSON"),
+    "no photo in a compressed body": (lambda: files([b"x"]), {"request_compression_algorithm": "gzip"}, "415", "JPEG"),
     "an unknown output": (
         lambda: files([b"x"]),
         {"outputs": [InferRequestedOutput("logits")]},
