@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from tests.built import INT8_VERSION
 from tests.e2e.management import Models, assert_refused, with_name
 from tests.e2e.support import Inference, content_of, rewrite
 from tests.pictures import SAMPLE_NAME
+
+REFUSAL = "an int8 archive cannot become f32: set auto in model-config.yaml"
 
 
 @pytest.fixture
@@ -50,7 +53,9 @@ def test_one_that_shall_compute_in_f32_is_not_served(
     path = rewrite(int8_archive, model_store / "exact.mar", exact)
     try:
         assert_refused(models("register", path), "Failed to start workers for model exact")
-        log = (running.logs / "model_log.log").read_text()
-        assert "an int8 archive cannot become f32: set auto in model-config.yaml" in log
+        deadline = time.monotonic() + 20  # a worker's last lines reach the log after its end
+        while REFUSAL not in (log := (running.logs / "model_log.log").read_text()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert REFUSAL in log
     finally:
         path.unlink()
