@@ -153,6 +153,7 @@ def train(one: Trainer, session: Session, clock: Clock, labelled: Path | None) -
     weights = sum(len(part.reshape(-1)) for part in one.parameters.values())
     member = crew.start(session.ranks, weights, session.work)
     session.folder.mkdir(parents=True, exist_ok=True)
+    seen = finish.sample(session.sources) if labelled else []
     with interruptible() as signals, (session.folder / LOG).open("a") as log:
         note(f"{len(one.photos)} photos, {member.ranks} process(es), from view {one.views:,} of {one.recipe.views:,}.")
         member.agree()  # the others have read the checkpoint
@@ -170,7 +171,7 @@ def train(one: Trainer, session: Session, clock: Clock, labelled: Path | None) -
                 checkpoints.save(session.folder, *one.state(before + clock.seconds))
             if labelled and one.views - measured >= clock.between_measurements:
                 measured = one.views
-                top1, top5 = finish.measure(one.average, one.photos, labelled)
+                top1, top5 = finish.measure(one.average, seen, labelled)
                 show(log, {"views": one.views, "top1": round(top1, 4), "top5": round(top5, 4)})
                 since, views = time.monotonic(), one.views
         else:

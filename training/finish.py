@@ -10,13 +10,11 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
 
 from handler.cores import available_cores
 from handler.errors import RequestError
-from handler.preprocessing import preprocess
 from scripts import paths
 from scripts.console import err, note, run, warn
 from scripts.errors import CommandError
@@ -24,7 +22,6 @@ from scripts.model.weights import EMBEDDED_FILE
 from training import card, checkpoints, serving, student
 from training.calibration import fit_temperature, one_hot
 from training.files import is_held_out, read_labelled, read_photos
-from training.photos import Photos
 from training.recipe import FREE, STAGES
 from training.teacher import Teacher
 from training.trainer import has_bf16
@@ -82,23 +79,22 @@ def finish(
     note(f"Wrote {output} ({output.stat().st_size / 1e6:.1f} MB, step {saved.step}, temperature {temperature:.3f}).")
 
 
-def measure(average: dict[str, Tensor], photos: Photos, labelled: Path) -> tuple[float, float]:
-    """Top-1 and top-5 of a training's averaged weights, on photos named by class index."""
+def sample(photos: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    """The serving pixels of SAMPLE photos that train, spread over all sources, for `measure`."""
+    names = [name for name, _ in read_photos(photos) if not is_held_out(name)]
+    return list(ServingPixels("Reading a sample", photos, set(names[:: max(1, len(names) // SAMPLE)])))
+
+
+def measure(average: dict[str, Tensor], seen: Sequence[NDArray[np.uint8]], labelled: Path) -> tuple[float, float]:
+    """Top-1 and top-5 of a training's averaged weights, with statistics of `seen`, on photos named by class index."""
     candidate = student.build(len(average["network.classifier.bias"]))
     student.load(candidate, checkpoints.part(average, "network"), "the training's average")
-    step = max(1, len(photos) // SAMPLE)
-    stored = (photos.get(index) for index in range(0, len(photos), step))
-    pixels = [preprocess(Image.fromarray(np.ascontiguousarray(upright(*one))), student.SPEC) for one in stored]
     model = student.served(candidate)
     with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16(CPU)):
-        estimate_statistics(model, pixels)
+        estimate_statistics(model, seen)
         logits, targets = answer_labels(model, labelled)
     best = logits.topk(5, dim=1).indices == targets.argmax(dim=1, keepdim=True)
     return float(best[:, 0].float().mean()), float(best.any(dim=1).float().mean())
-
-
-def upright(pixels: NDArray[np.uint8], is_transposed: bool) -> NDArray[np.uint8]:
-    return pixels.transpose(1, 0, 2) if is_transposed else pixels
 
 
 def prepare(

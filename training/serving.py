@@ -15,7 +15,7 @@ from handler.images import decode
 from handler.preprocessing import preprocess
 from handler.settings import Settings
 
-BATCH = 64
+BATCH = 16  # images; a DenseNet-121 that estimates statistics keeps much of each
 SETTINGS = Settings()
 
 
