@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
-from handler.formats import heic
+
 from handler.images import decode, examine
 from tests.handler.heic import SIDE, grid, heic_of, size, tile
 from tests.handler.hostile import box
