@@ -140,7 +140,9 @@ def _refusal(error: Exception, settings: Settings) -> RequestError:
             f"file, as {ACCEPTED}."
         )
     said = " ".join(str(error).split())[:200] or type(error).__name__
-    return BadRequest(f"The image could not be decoded ({said}): send the whole file, or save it again.")
+    return BadRequest(
+        f"The image could not be decoded ({said}): send the whole file; if it is whole, save it again or smaller."
+    )
 
 
 def _orientation(image: Image.Image) -> int:

@@ -36,6 +36,14 @@ def graphs_loaded_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def decoders_started_once() -> Iterator[None]:
+    """Starting their processes takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "Decoder", cache(classifier.Decoder))
+        yield
+
+
 @pytest.fixture(scope="session")
 def exact_densenet(densenet_folder: Path) -> Callable[[EngineName], Engine]:
     """DenseNet-121 in f32 in an engine of one's choice. Loading one takes seconds: each is loaded once."""
