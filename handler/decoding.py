@@ -156,5 +156,4 @@ class Decoder:
 def _outcome(image: _Image | Pixels | RequestError) -> Pixels | RequestError:
     if not isinstance(image, _Image):
         return image
-    assert image.outcome is not None
-    return image.outcome
+    return ServiceUnavailable(LATE) if image.outcome is None else image.outcome

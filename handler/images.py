@@ -20,7 +20,7 @@ from handler.settings import Settings
 from handler.signatures import SIGNATURES, format_of
 
 try:
-    import pillow_heif
+    import pillow_heif as pillow_heif
 except ImportError:  # the archive runs without it, and then refuses HEIC
     pillow_heif = None
 else:

@@ -77,7 +77,7 @@ def _has_all_scans(data: bytes) -> bool:
     return len(whole) == colors
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+def _segments(data: bytes | bytearray) -> Iterator[tuple[int, int]]:
     """Yield each segment's marker, and where its length is."""
     position = 2
     while found := MARKER.search(data, position):

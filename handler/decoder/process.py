@@ -1,4 +1,4 @@
-"""One decoder process as the worker sees it: asked about one file at a time, and gone with a file that it cannot take."""
+"""One decoder process as the worker sees it: it is asked about one file at a time, and may end with it."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Process:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", PROGRAM, chosen, *path],
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 env=ENVIRONMENT | {name: os.environ[name] for name in KEPT if name in os.environ},
                 cwd="/",
             )

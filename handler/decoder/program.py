@@ -7,7 +7,6 @@ starts the next one.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal

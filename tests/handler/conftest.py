@@ -11,6 +11,7 @@ import torch
 from handler import classifier
 from handler.classifier import ImageClassifier
 from handler.cores import Threads
+from handler.decoding import Decoder
 from handler.engines import torch as torch_engine
 from handler.engines.engine import Engine
 from handler.engines.load import load_engine
@@ -40,7 +41,7 @@ def graphs_loaded_once() -> Iterator[None]:
 def decoders_started_once() -> Iterator[None]:
     """Starting their processes takes longer than most tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classifier, "Decoder", cache(classifier.Decoder))
+        patch.setattr(classifier, "Decoder", cache(Decoder))
         yield
 
 

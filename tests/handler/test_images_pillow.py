@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-
 from handler.images import File, decode
 from tests.fuzz.corpus import FORMATS, in_mode
 from tests.handler.images import RESIZE, SETTINGS

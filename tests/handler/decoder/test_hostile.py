@@ -1,4 +1,4 @@
-"""No file of at most 20 MB costs more than its limits of time and memory, or another photo (tests/handler/hostile.py)."""
+"""No file of tests/handler/hostile.py costs more than its limits of time and memory, or another photo."""
 
 from __future__ import annotations
 
