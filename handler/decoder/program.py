@@ -1,8 +1,7 @@
 """What a decoder process runs: it reads one file after another from its socket and answers each, until the worker ends.
 
-`seconds` of CPU time after it was begun, a file's decoding is ended together with the process, by the kernel and in
-the middle of any codec. So is what needs more memory and does not stand its refusal. handler/decoder/process.py
-starts the next one.
+The kernel ends the process in the middle of any codec once a file has taken its CPU time. An allocation past the limit
+of memory fails, and the codec says so or ends the process. handler/decoding.py then starts another.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import warnings
 from http import HTTPStatus
 from typing import Any, BinaryIO
 
-# Pillow imports a format when it first meets one, which is too late here. So are the lazy imports of these.
+# Pillow imports a format when it first meets one, and parts of others still later, when this process can open no file.
 from PIL import (  # noqa: F401
     AvifImagePlugin,
     BmpImagePlugin,
