@@ -245,6 +245,13 @@ def test_the_images_of_a_request_share_a_budget_of_pixels(ask: Ask) -> None:
     assert list(context.statuses.values()) == [200, 200, 200]
 
 
+def test_each_row_says_what_its_images_took_to_decode(ask: Ask) -> None:
+    _, context = ask([instances(RED, GREEN), {"body": b"text"}, {}])
+    seconds = [float(context.response_headers[i]["X-Decode-Seconds"]) for i in range(3)]
+    assert seconds[0] > 0
+    assert seconds[2] == 0
+
+
 def test_an_image_for_which_no_time_is_left_is_refused_in_its_place(
     ask: Ask, handler: ImageClassifier, metrics: FakeMetrics
 ) -> None:
