@@ -74,6 +74,7 @@ from types import SimpleNamespace
 class Context(SimpleNamespace):
     def get_all_request_header(self, index): return {}
     def set_response_content_type(self, index, value): pass
+    def set_response_header(self, index, key, value): pass
     def set_response_status(self, code, phrase, idx): self.code = code
 
 context = Context(
