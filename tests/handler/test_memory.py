@@ -10,6 +10,8 @@ import pytest
 
 from scripts import paths
 
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Only Linux limits a process's private memory.")
+
 # What a process can allocate after its limit: a large block, a small one, the large one again.
 LIMITED = """
 import json, sys
@@ -26,7 +28,7 @@ print(json.dumps(done))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux limits a process's private memory.")
+@LINUX
 @pytest.mark.parametrize(("headroom", "large"), [(50_000_000, False), (400_000_000, True), (0, True)])
 def test_past_its_limit_an_allocation_fails_and_the_next_one_does_not(headroom: int, large: bool) -> None:
     command = [sys.executable, "-c", LIMITED, str(headroom)]
