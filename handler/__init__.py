@@ -8,12 +8,14 @@
     classifier                                                      composes the rest
     protocols                                                       how each address is asked and answers
     decoding, requests                                              a batch's images; a row's images and operation
+    decoder                                                         processes in which images are decoded
     images, memory, operations                                      bytes to RGB; predict and explain
-    payload, responses, explanations, preprocessing, formats, engines, unended
+    payload, responses, explanations, preprocessing, engines, unended
     cores, parameters, metrics
     settings, labels, encodings, documents
     card
     errors, context, signatures
 
-Pictures and engines know nothing of requests: `decoding` is where the two meet.
+Pictures and engines know nothing of requests: `decoding` is where the two meet. What decodes a stranger's bytes,
+`decoder.program`, runs in processes of its own.
 """

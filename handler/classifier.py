@@ -17,7 +17,7 @@ from handler import memory
 from handler.card import ModelCard
 from handler.context import Context
 from handler.cores import threads_per_worker
-from handler.decoding import Decoder, Pixels
+from handler.decoding import Decoded, Decoder, Pixels
 from handler.engines.load import load_engine
 from handler.errors import ArchiveError, NotANumber, RequestError
 from handler.explanations import Head
@@ -37,6 +37,9 @@ NO_NUMBER = (
     "The model's answer to this photo is NaN or infinite: send another photo, and if all are answered so, build the "
     "archive again."
 )
+
+# CPU time that the images of a request took to decode: a gateway can count what each client costs.
+DECODE_SECONDS = "X-Decode-Seconds"
 
 logger = logging.getLogger("handler.classifier")  # TorchServe imports this file as `classifier`
 
@@ -72,6 +75,7 @@ class ImageClassifier:
         threads = threads_per_worker(self.settings, config, folder)
         self.decoder = Decoder(self.settings, self.card.preprocessing, threads.batch)
         self.engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
+        self.decoder.wait_until_ready()
         self._warm_up(int(context.system_properties.get("batch_size") or 1))
         _take_json_undecoded()
         memory.limit_growth(self.settings.memory_headroom)
@@ -83,21 +87,21 @@ class ImageClassifier:
         if asks_for_card(rows, headers):
             return [self.describe_handle()]
         requests = [self._read(*row) for row in zip(rows, headers, strict=True)]
-        pixels = self.preprocess(requests)
+        pixels, seconds = self.preprocess(requests)
         outcomes = self.inference(pixels, features=any(request.needs_features for request in requests))
         responses = self.postprocess(requests, outcomes)
-        return _send(responses, context)
+        return _send(responses, seconds, context)
 
     def describe_handle(self) -> dict[str, Any]:
         """Answer `GET /models/NAME?customized=true`: the model card, the engine that runs, and a request's limits."""
         limits = {name: getattr(self.settings, name) for name in ("max_images", "max_image_bytes")}
         return self.card.to_dict() | {"running": self.engine.description, "limits": limits}
 
-    def preprocess(self, requests: list[Request]) -> list[Pixels | RequestError]:
-        """Decode the images of all requests, one after another; a bad image gives its error."""
+    def preprocess(self, requests: list[Request]) -> Decoded:
+        """Decode the images of all requests; a bad image gives its error."""
         images = [request.images for request in requests]
         if not any(images):
-            return []
+            return Decoded([], [0.0] * len(requests))
         with self.metrics.timed(DECODE):
             return self.decoder.decode(images)
 
@@ -139,9 +143,10 @@ class ImageClassifier:
             self.engine.infer(np.zeros((rows, side, side, 3), np.uint8))
 
 
-def _send(responses: list[Response], context: Context) -> list[bytes]:
+def _send(responses: list[Response], seconds: list[float], context: Context) -> list[bytes]:
     for i, response in enumerate(responses):
         context.set_response_content_type(i, response.content_type)
+        context.set_response_header(i, DECODE_SECONDS, f"{seconds[i]:.4f}")
         for name, value in response.headers.items():
             context.set_response_header(i, name, value)
         context.set_response_status(code=int(response.status), phrase=response.status.phrase, idx=i)

@@ -1,9 +1,12 @@
-"""Decode the bytes of one image file to RGB, or say why that cannot be done."""
+"""Decode the bytes of one image file to RGB, or say why that cannot be done.
+
+What a file may cost is not looked for in its structure: where files come from strangers, this runs in a process with
+limits of its own (handler/decoder/).
+"""
 
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Callable
 from functools import partial
 
@@ -13,35 +16,35 @@ from PIL import Image, UnidentifiedImageError
 from handler import unended
 from handler.encodings import unwrap
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
-from handler.formats import avif, bmp, gif, heic, jpeg, png, tiff, webp
-from handler.formats.orientation import orientation, upright
-from handler.formats.picture import MAX_SIDE, File, Picture, cut_short
 from handler.settings import Settings
-from handler.signatures import Format, format_of
+from handler.signatures import SIGNATURES, format_of
+
+try:
+    import pillow_heif as pillow_heif
+except ImportError:  # the archive runs without it, and then refuses HEIC
+    pillow_heif = None
+else:
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 # Pillow reads dozens of formats, some by running other programs (EPS). Only these are tried.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", *(("HEIF",) if heic.pillow_heif else ()))
+FORMATS = tuple(name for name in SIGNATURES if name != "HEIF" or pillow_heif)
 ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
+NO_HEIC = "This server cannot read HEIC, since its Python has no pillow-heif: send the photo as JPEG."
 
-# What checks the structure of each format.
-READERS: dict[Format, Callable[[File], Picture]] = {
-    "JPEG": jpeg.read,
-    "PNG": png.read,
-    "GIF": gif.read,
-    "BMP": bmp.read,
-    "TIFF": tiff.read,
-    "WEBP": webp.read,
-    "HEIF": heic.read,
-    "AVIF": avif.read,
+# The most pixels of a side that JPEG and GIF can store; a row costs memory of its own, and one column has millions.
+MAX_SIDE = 65_535
+
+# EXIF 2.32, tag 0x0112: how a stored picture has to be turned to be upright.
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
-
-# Bytes that decoding one image may take, whatever its format and colors: a picture of 50 megapixels as Pillow holds
-# it, four bytes a pixel, and its copy turned upright or as RGB take 400 MB.
-MAX_MEMORY = 500_000_000
-
-# Undoing a PNG's filters takes up to 8 ms a megabyte. A real photo with more makes a file over max_image_bytes, as PNG
-# hardly packs a photo to less than a half.
-MAX_UNPACKED = 250_000_000
 
 # A JPEG decoded at a part of its size keeps at least so many times the length that it will be resized to, so that
 # the resize, and not the decoder's coarser filter, decides what is left of the detail (docs/decisions.md).
@@ -50,19 +53,40 @@ HEADROOM = 2
 # Pixels that are converted to RGB at a time, if that takes copies.
 BAND = 1_000_000
 
+File = bytes | bytearray
+
 
 def decode(data: File, settings: Settings, resize: int) -> Image.Image:
-    """Examine one file and decode it: `examine`, then `render`."""
-    return render(examine(data, settings), settings, resize)
+    """Decode one file to an upright 8-bit RGB image; an animation gives its first frame.
 
+    `resize` is the length in pixels that the shorter side will be brought to. With `jpeg_decode: scaled` a JPEG
+    is decoded at 1/2, 1/4 or 1/8 of its size, if its shorter side then still has HEADROOM times that length.
 
-def examine(data: File, settings: Settings) -> Picture:
-    """Check the structure and the claims of one file; nothing is decoded.
-
-    Raises BadRequest if the file is empty, damaged or unlike any real one, UnsupportedMediaType if it is not an
-    image of an accepted format, and PayloadTooLarge past `max_image_bytes`, `max_image_pixels`, MAX_SIDE,
-    MAX_MEMORY or MAX_UNPACKED.
+    Raises BadRequest if the file is empty or cannot be decoded, UnsupportedMediaType if it is not an image of an
+    accepted format, and PayloadTooLarge past `max_image_bytes`, `max_image_pixels`, MAX_SIDE or the memory there is.
     """
+    data, kind = _recognize(data, settings)
+    load = partial(_load, kind, settings, resize)
+    try:
+        image = unended.decode(data, load) if kind == "JPEG" and not unended.has_end(data) else load(data)
+        turned = _orientation(image)
+        rgb = _to_rgb(image)
+        return rgb.transpose(UPRIGHT[turned]) if turned in UPRIGHT else rgb
+    except Exception as error:
+        raise _refusal(error, settings) from error
+
+
+def sides(data: File, settings: Settings) -> tuple[int, int]:
+    """Read width and height from a file's header. Raises what `decode` raises of a header."""
+    data, kind = _recognize(data, settings)
+    try:
+        return _open(data, kind, settings).size
+    except Exception as error:
+        raise _refusal(error, settings) from error
+
+
+def _recognize(data: File, settings: Settings) -> tuple[File, str]:
+    """Unwrap a file and name the format of its first bytes."""
     data = unwrap(data)
     if not data:
         raise BadRequest("The image is empty (0 bytes): send the bytes of a photo.")
@@ -70,79 +94,64 @@ def examine(data: File, settings: Settings) -> Picture:
         raise PayloadTooLarge(
             f"The image has {len(data):,} bytes and the limit is {settings.max_image_bytes:,}: send a smaller file."
         )
-    picture = _read(data)
-    sides = f"The image has {picture.width:,} x {picture.height:,} pixels"
-    if picture.pixels > settings.max_image_pixels:
-        raise PayloadTooLarge(f"{sides} and the limit is {settings.max_image_pixels:,} in all: send a smaller picture.")
-    if max(picture.width, picture.height) > MAX_SIDE:
-        raise PayloadTooLarge(f"{sides} and the limit of a side is {MAX_SIDE:,}: send a smaller picture.")
-    if picture.memory > MAX_MEMORY:
-        raise PayloadTooLarge(
-            f"{sides}, which take {picture.memory:,} bytes to decode in this kind of {picture.format}, and the limit "
-            f"is {MAX_MEMORY:,}: send a smaller picture."
-        )
-    if picture.unpacked > MAX_UNPACKED:
-        raise PayloadTooLarge(
-            f"{sides}, which take {picture.unpacked:,} bytes unpacked, and the limit is {MAX_UNPACKED:,}: send it with "
-            "8 bits a channel, or smaller."
-        )
-    return picture
-
-
-def _read(data: File) -> Picture:
     kind = format_of(data)
     if kind is None:
         raise UnsupportedMediaType(f"This is not an image of an accepted format: send {ACCEPTED}.")
-    try:
-        return READERS[kind](data)
-    except (ValueError, IndexError, OverflowError, struct.error) as error:  # it ends early, or points behind its end
-        raise cut_short(str(error)) from error
+    if kind not in FORMATS:
+        raise UnsupportedMediaType(NO_HEIC)
+    return data, kind
 
 
-def render(picture: Picture, settings: Settings, resize: int) -> Image.Image:
-    """Decode one file to an upright 8-bit RGB image; an animation gives its first frame.
-
-    `resize` is the length in pixels that the shorter side will be brought to. With `jpeg_decode: scaled` a JPEG
-    is decoded at 1/2, 1/4 or 1/8 of its size, if its shorter side then still has HEADROOM times that length.
-
-    Raises BadRequest if the file is damaged, and PayloadTooLarge if the worker has no memory left for it.
-    """
-    try:
-        load = partial(_load, picture, settings, resize)
-        if picture.format != "JPEG" or unended.has_end(picture.data):
-            image = load(picture.data)
-        else:
-            image = unended.decode(picture.data, load)
-        # libavif has read the orientation of an AVIF; libheif turns a HEIC itself; of other formats Pillow sees no
-        # metadata.
-        turned = orientation(image.info.get("exif")) if picture.format == "AVIF" else picture.orientation
-        image = _to_rgb(image)
-        return upright(image, turned)
-    except RequestError:
-        raise
-    except UnidentifiedImageError as error:
-        raise BadRequest(
-            f"The image starts like a picture but is damaged, cut short or of an unknown kind: send the whole "
-            f"file, as {ACCEPTED}."
-        ) from error
-    except MemoryError as error:
-        raise PayloadTooLarge(
-            f"The server has no memory left for {picture.width:,} x {picture.height:,} pixels: send a smaller picture."
-        ) from error
-    # Pillow's decoders meet hostile bytes with whatever exception comes (OSError, SyntaxError, struct.error,
-    # IndexError, ...). Whichever it is, the file is at fault and the other images of the batch are not.
-    except Exception as error:
-        raise cut_short(str(error)) from error
+def _open(data: File, kind: str, settings: Settings) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=[kind])
+    said = f"The image has {image.width:,} x {image.height:,} pixels"
+    if image.width * image.height > settings.max_image_pixels:
+        raise PayloadTooLarge(f"{said} and the limit is {settings.max_image_pixels:,} in all: send a smaller picture.")
+    if max(image.size) > MAX_SIDE:
+        raise PayloadTooLarge(f"{said} and the limit of a side is {MAX_SIDE:,}: send a smaller picture.")
+    return image
 
 
-def _load(picture: Picture, settings: Settings, resize: int, data: File) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=[picture.format])
-    if image.width * image.height > picture.pixels:
-        raise cut_short("a picture larger than its header says")
+def _load(kind: str, settings: Settings, resize: int, data: File) -> Image.Image:
+    image = _open(data, kind, settings)
     if settings.jpeg_decode == "scaled":
         _scale_down(image, HEADROOM * resize)
     image.load()
     return image
+
+
+def _refusal(error: Exception, settings: Settings) -> RequestError:
+    """Say what a decoder's exception means to the person who sent the file.
+
+    Pillow's decoders meet hostile bytes with whatever exception comes (OSError, SyntaxError, struct.error,
+    IndexError, ...). Whichever it is, the file is at fault and the other images of the batch are not.
+    """
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, MemoryError):
+        return PayloadTooLarge("There is not enough memory to decode the image: send a smaller picture.")
+    if isinstance(error, Image.DecompressionBombError):
+        return PayloadTooLarge(
+            f"The image has more pixels than the limit of {settings.max_image_pixels:,} in all: send a smaller picture."
+        )
+    if isinstance(error, UnidentifiedImageError):
+        return BadRequest(
+            "The image starts like a picture but is damaged, cut short or of an unknown kind: send the whole "
+            f"file, as {ACCEPTED}."
+        )
+    said = " ".join(str(error).split())[:200] or type(error).__name__
+    return BadRequest(
+        f"The image could not be decoded ({said}): send the whole file; if it is whole, save it again or smaller."
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    """Read EXIF's orientation; a photo whose EXIF is damaged still shows its picture, in viewers and here."""
+    try:
+        found: object = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # as any decoder of Pillow's
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 def _scale_down(image: Image.Image, least: int) -> None:

@@ -1,41 +1,14 @@
-"""Limits on the memory that decoding takes: for the pictures of one request together, and for a worker as a whole."""
+"""A limit on the memory of a process, a worker or one of its decoders."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from handler.errors import PayloadTooLarge
-from handler.formats.picture import Picture
-from handler.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# A picture that needs more bytes than this to be decoded is not decoded while another such picture is. A photo of 12
-# megapixels needs 48 MB, or 96 MB if it has to be turned.
-LARGE = 100_000_000
-
 STATUS = Path("/proc/self/status")
-
-
-def within_budget(images: Sequence[Any], settings: Settings) -> list[Any]:
-    """Replace each picture for which `max_request_pixels` leaves no room by an error; keep the other items."""
-    left = settings.max_request_pixels
-    admitted: list[Any] = []
-    for image in images:
-        pixels = image.pixels if isinstance(image, Picture) else 0
-        if pixels > left:
-            image = PayloadTooLarge(
-                f"The request has more than {settings.max_request_pixels:,} pixels with this image of "
-                f"{image.width:,} x {image.height:,}: send it in another request."
-            )
-            pixels = 0
-        left -= pixels
-        admitted.append(image)
-    return admitted
 
 
 def limit_growth(headroom: int) -> None:

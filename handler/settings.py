@@ -15,6 +15,7 @@ JpegDecode = Literal["exact", "scaled"]
 Threshold = float | Literal["auto"]
 CHOICES = {"engine": EngineName, "precision": Precision, "jpeg_decode": JpegDecode}
 
+LONGEST_DECODE = 10  # s: a batch has to end long before responseTimeout
 LIKELIER_THAN_NOT = 0.5  # of a class that is true or not whatever the others are
 ABOVE_CHANCE = 0.2  # gives the threshold that was measured for ImageNet's 1000 classes (docs/decisions.md)
 
@@ -30,7 +31,8 @@ class Settings:
     max_image_pixels: int = 50_000_000
     max_request_pixels: int = 100_000_000
     memory_headroom: int = 2_000_000_000
-    decode_seconds: int = 10
+    decode_seconds: float = 1.5
+    decode_memory: int = 500_000_000
     jpeg_decode: JpegDecode = "exact"
     engine: EngineName = "auto"
     precision: Precision = "auto"
@@ -44,11 +46,14 @@ class Settings:
                     isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
                 )
                 expected = "auto or a number from 0 to 1"
+            elif field.name == "decode_seconds":
+                valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_DECODE
+                expected = f"a number above 0, at most {LONGEST_DECODE}"
             elif field.name in CHOICES:
                 choices = get_args(CHOICES[field.name])
                 valid, expected = value in choices, f"one of {', '.join(choices)}"
             else:
-                least = 0 if field.name in ("threads", "memory_headroom") else 1
+                least = 0 if field.name in ("threads", "memory_headroom", "decode_memory") else 1
                 valid = isinstance(value, int) and not isinstance(value, bool) and value >= least
                 expected = f"a whole number of at least {least}"
             if not valid:

@@ -33,7 +33,13 @@ COEFFICIENTS = 64
 
 
 def has_end(data: bytes | bytearray) -> bool:
-    return data.endswith(END)
+    """Say whether a JPEG has its last marker; phones and editors write more of their own behind it."""
+    if data.endswith(END):
+        return True
+    try:
+        return any(marker == END[1] for marker, _ in _segments(data))
+    except struct.error:  # the file ends within a segment
+        return False
 
 
 def decode(data: bytes | bytearray, load: Callable[[bytes], Image.Image]) -> Image.Image:
@@ -71,7 +77,7 @@ def _has_all_scans(data: bytes) -> bool:
     return len(whole) == colors
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+def _segments(data: bytes | bytearray) -> Iterator[tuple[int, int]]:
     """Yield each segment's marker, and where its length is."""
     position = 2
     while found := MARKER.search(data, position):

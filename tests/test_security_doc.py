@@ -7,8 +7,8 @@ import re
 import pytest
 import torch
 
-from handler.images import READERS
 from handler.settings import Settings
+from handler.signatures import SIGNATURES
 from scripts import paths, properties
 
 TEXT = (paths.ROOT / "docs" / "security.md").read_text()
@@ -31,7 +31,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{settings.max_image_bytes // 10**6} MB an image" in TEXT
     assert f"{settings.max_image_pixels // 10**6} megapixels" in TEXT
     assert f"| {settings.max_images} a request |" in TEXT
-    assert len(READERS) == 8
+    assert len(SIGNATURES) == 8
     assert "eight formats" in TEXT
 
 

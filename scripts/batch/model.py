@@ -53,14 +53,14 @@ class Model:
         """Raises CommandError if the bytes are not those of the digest."""
         if hashlib.sha256(archive).hexdigest() != digest:
             raise CommandError(f"The archive that arrived on this host is not the one of SHA-256 {digest}.")
-        with tempfile.TemporaryDirectory(prefix="archive-") as unpacked:  # all of it is in memory afterwards
-            folder = Path(unpacked)
-            with zipfile.ZipFile(io.BytesIO(archive)) as mar:
-                mar.extractall(folder)
-            model = json.loads((folder / MANIFEST).read_text())["model"]
-            self._context = Answered(folder, _config(folder, model.get("configFile")), headers, batch)
-            self._handler = _handler(folder, model["handler"])
-            self._handler.initialize(self._context)
+        self._unpacked = tempfile.TemporaryDirectory(prefix="archive-")  # its decoder processes are started from there
+        folder = Path(self._unpacked.name)
+        with zipfile.ZipFile(io.BytesIO(archive)) as mar:
+            mar.extractall(folder)
+        model = json.loads((folder / MANIFEST).read_text())["model"]
+        self._context = Answered(folder, _config(folder, model.get("configFile")), headers, batch)
+        self._handler = _handler(folder, model["handler"])
+        self._handler.initialize(self._context)
 
     def classify(self, photos: Sequence[bytes]) -> list[dict[str, Any]]:
         """Answer each photo with the server's JSON: that of a prediction, or {code, type, message}.

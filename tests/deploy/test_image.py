@@ -164,4 +164,4 @@ def test_without_room_to_write_it_ends_and_says_so(image: str) -> None:
 def test_without_memory_for_its_workers_it_ends_and_says_so(image: str) -> None:
     with running(image, memory="512m") as container:
         assert container.status() == 1
-        assert "TorchServe with 2 workers takes 920 MB of memory, and there are 536 MB" in container.logs()
+        assert "TorchServe with 2 workers takes 1020 MB of memory, and there are 536 MB" in container.logs()

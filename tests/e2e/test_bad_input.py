@@ -76,14 +76,14 @@ BAD = {
     "eps": Bad(415, NOT_ACCEPTED, body(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")),
     "icon": Bad(415, NOT_ACCEPTED, body(ICON)),
     # damaged
-    "truncated jpeg": Bad(400, "damaged or cut short", body(CAT[: len(CAT) // 2])),
-    "start of a jpeg": Bad(400, "damaged or cut short", body(CAT[:10])),
+    "truncated jpeg": Bad(400, "send the whole file", body(CAT[: len(CAT) // 2])),
+    "start of a jpeg": Bad(400, "send the whole file", body(CAT[:10])),
     "png with a broken checksum": Bad(400, "damaged, cut short", body(with_a_flipped_byte(CAT_PNG, b"IHDR", 18))),
-    "png with broken pixels": Bad(400, "damaged or cut short", body(with_a_flipped_byte(CAT_PNG, b"IDAT", 2000))),
+    "png with broken pixels": Bad(400, "could not be decoded", body(with_a_flipped_byte(CAT_PNG, b"IDAT", 2000))),
     # too much
     "64 million pixels": Bad(413, "8,000 x 8,000 pixels", body(png_of(8000, 8000))),
     "100 million pixels": Bad(413, "10,000 x 10,000 pixels", body(png_of(10_000, 10_000))),
-    "900 million pixels": Bad(413, "30,000 x 30,000 pixels and the limit is 50,000,000", body(png_of(30_000, 30_000))),
+    "900 million pixels": Bad(413, "more pixels than the limit of 50,000,000", body(png_of(30_000, 30_000))),
     "20 MB": Bad(413, "the limit is 20,000,000", body(CAT + bytes(20_000_000), JPEG)),
     "33 images": Bad(413, "the limit is 32", {"files": {f"image {i}": CAT[:10] for i in range(33)}}),
     # JSON

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from handler.formats.heic import pillow_heif
+from handler.images import pillow_heif
 from tests.handler import heic, hostile
 from tests.pictures import encode, noise, png, png_chunk
 

@@ -18,6 +18,7 @@ with atheris.instrument_imports(include=["handler", "PIL"]):
     from handler.card import Preprocessing
     from handler.errors import RequestError
     from handler.images import decode
+    from handler.memory import limit_growth
     from handler.preprocessing import preprocess
     from handler.settings import Settings
 
@@ -50,6 +51,7 @@ def check_message(message: str) -> None:
 
 def main() -> None:
     warnings.simplefilter("ignore")  # Pillow's, on files that it reads all the same
+    limit_growth(Settings().decode_memory)  # as a decoder process is limited
     atheris.Setup(sys.argv, test_one_input)
     atheris.Fuzz()
 

@@ -11,6 +11,7 @@ import torch
 from handler import classifier
 from handler.classifier import ImageClassifier
 from handler.cores import Threads
+from handler.decoding import Decoder
 from handler.engines import torch as torch_engine
 from handler.engines.engine import Engine
 from handler.engines.load import load_engine
@@ -33,6 +34,14 @@ def graphs_loaded_once() -> Iterator[None]:
     """PyTorch takes seconds to read a graph that was exported. Who changes one copies it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch_engine, "load_module", cache(torch_engine.load_module))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def decoders_started_once() -> Iterator[None]:
+    """Starting their processes takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "Decoder", cache(Decoder))
         yield
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from handler.classifier import ImageClassifier
-from handler.decoding import Decoder
+from handler.decoding import BATCH_SECONDS, Decoder
 from handler.engines.engine import Outputs
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE
@@ -245,11 +245,18 @@ def test_the_images_of_a_request_share_a_budget_of_pixels(ask: Ask) -> None:
     assert list(context.statuses.values()) == [200, 200, 200]
 
 
+def test_each_row_says_what_its_images_took_to_decode(ask: Ask) -> None:
+    _, context = ask([instances(RED, GREEN), {"body": b"text"}, {}])
+    seconds = [float(context.response_headers[i]["X-Decode-Seconds"]) for i in range(3)]
+    assert seconds[0] >= 0
+    assert seconds[2] == 0
+
+
 def test_an_image_for_which_no_time_is_left_is_refused_in_its_place(
     ask: Ask, handler: ImageClassifier, metrics: FakeMetrics
 ) -> None:
     """All examined images are late by this clock: the first look sets the deadline, and each next one is past it."""
-    clock = itertools.count(step=handler.settings.decode_seconds)
+    clock = itertools.count(step=BATCH_SECONDS)
     handler.decoder = Decoder(handler.settings, handler.card.preprocessing, threads=1, clock=lambda: next(clock))
     answers, context = ask([{"body": RED}, instances(GREEN, b"text"), {"body": b"text"}])
     assert [names(answer) for answer in answers] == [503, [503, 415], 415]

@@ -11,10 +11,11 @@ from PIL import Image
 
 from handler import decoding
 from handler.card import Preprocessing
+from handler.decoder.messages import SIDES, Task
+from handler.decoder.process import Answer
 from handler.decoding import Decoder
-from handler.errors import BadRequest, ServiceUnavailable, UnsupportedMediaType
-from handler.formats.picture import Picture
-from handler.memory import LARGE
+from handler.errors import BadRequest, PayloadTooLarge, RequestError, ServiceUnavailable, UnsupportedMediaType
+from handler.images import sides
 from handler.settings import Settings
 from tests.pictures import encode
 
@@ -23,31 +24,52 @@ SMALL, MEDIUM, LARGER = (encode(Image.new("L", (side, side)), "PNG") for side in
 READY = np.zeros((8, 8, 3), np.uint8)
 
 
-class SlowRender:
-    """Stands in for `render`: each image takes `seconds` of a clock of its own."""
+class Slow:
+    """Stands in for all processes: each image takes `seconds` of a clock of its own."""
 
     def __init__(self, seconds: float) -> None:
-        self.now, self.seconds = 0.0, seconds
+        self.now, self.seconds, self.started = 0.0, seconds, 0
         self.widths: list[int] = []
+        self.ended_by: int | None = None
 
     def clock(self) -> float:
         return self.now
 
-    def __call__(self, image: Picture, *_: Any) -> Image.Image:
-        self.widths.append(image.width)
-        self.now += self.seconds
-        return Image.new("RGB", (8, 8), (image.width % 256,) * 3)
+    def __call__(self, settings: Settings, spec: Preprocessing) -> SlowProcess:
+        self.started += 1
+        return SlowProcess(self, settings, spec)
 
 
-Slow = Callable[[float], tuple[Decoder, SlowRender]]
+class SlowProcess:
+    def __init__(self, shared: Slow, settings: Settings, spec: Preprocessing) -> None:
+        self.shared, self.settings, self.spec = shared, settings, spec
+        self.alive = True
+
+    def ask(self, task: Task, data: bytes, seconds: float) -> Answer:
+        assert self.alive
+        try:
+            size = sides(data, self.settings)
+        except RequestError as error:
+            return Answer(error, 0.25)
+        if task == b"sides":
+            return Answer(SIDES.pack(*size), 0.25)
+        self.shared.widths.append(size[0])
+        self.shared.now += self.shared.seconds
+        if size[0] == self.shared.ended_by:
+            self.alive = False
+            return Answer(PayloadTooLarge("The image takes too long: send another."), seconds)
+        return Answer(bytes([size[0] % 256]) * 3 * self.spec.crop**2, 0.5)
+
+
+Build = Callable[[float], tuple[Decoder, Slow]]
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
-    def build(seconds: float) -> tuple[Decoder, SlowRender]:
-        render = SlowRender(seconds)
-        monkeypatch.setattr(decoding, "render", render)
-        return Decoder(Settings(decode_seconds=10), SPEC, threads=1, clock=render.clock), render
+def slow(monkeypatch: pytest.MonkeyPatch) -> Build:
+    def build(seconds: float) -> tuple[Decoder, Slow]:
+        processes = Slow(seconds)
+        monkeypatch.setattr(decoding, "Process", processes)
+        return Decoder(Settings(max_request_pixels=20_000_000), SPEC, threads=1, clock=processes.clock), processes
 
     return build
 
@@ -56,49 +78,74 @@ def kinds(items: list[Any]) -> list[Any]:
     return [int(item[0, 0, 0]) if isinstance(item, np.ndarray) else type(item) for item in items]
 
 
-def test_the_cheapest_comes_first_and_the_order_stays(slow: Slow) -> None:
-    decoder, render = slow(1)
+def test_the_cheapest_comes_first_and_the_order_stays(slow: Build) -> None:
+    decoder, processes = slow(1)
     error = BadRequest("no picture: send one.")
-    pixels = decoder.decode([[LARGER, SMALL], [error, READY, b"text"], [MEDIUM, SMALL]])
-    assert render.widths == [10, 10, 100, 1000]
-    assert kinds(pixels) == [1000 % 256, 10, BadRequest, 0, UnsupportedMediaType, 100, 10]
-    assert pixels[2] is error
+    images, seconds = decoder.decode([[LARGER, SMALL], [error, READY, b"text"], [MEDIUM, SMALL]])
+    assert processes.widths == [10, 10, 100, 1000]
+    assert kinds(images) == [1000 % 256, 10, BadRequest, 0, UnsupportedMediaType, 100, 10]
+    assert images[2] is error
+    assert seconds == [1.5, 0.25, 1.5]
 
 
 @pytest.mark.parametrize(
     ("seconds", "decoded"),
     [(1, [10, 10, 100, 1000]), (3, [10, 10, 100, 1000]), (5, [10, 10]), (11, [10]), (60, [10])],
 )
-def test_past_the_budget_of_time_nothing_more_is_begun(slow: Slow, seconds: float, decoded: list[int]) -> None:
-    decoder, render = slow(seconds)
-    pixels = decoder.decode([[LARGER, SMALL], [MEDIUM, READY, SMALL]])
-    assert render.widths == decoded
-    refused = [item for item in pixels if isinstance(item, ServiceUnavailable)]
+def test_past_the_budget_of_time_nothing_more_is_begun(slow: Build, seconds: float, decoded: list[int]) -> None:
+    decoder, processes = slow(seconds)
+    images, _ = decoder.decode([[LARGER, SMALL], [MEDIUM, READY, SMALL]])
+    assert processes.widths == decoded
+    refused = [item for item in images if isinstance(item, ServiceUnavailable)]
     assert len(refused) == 4 - len(decoded)
-    assert {str(error) for error in refused} <= {"The server is busy with large pictures: send this one again."}
-    assert kinds(pixels)[3] == 0
+    assert {str(error) for error in refused} <= {decoding.LATE}
+    assert kinds(images)[3] == 0
 
 
-def test_every_batch_has_a_budget_of_its_own(slow: Slow) -> None:
+def test_every_batch_has_a_budget_of_its_own(slow: Build) -> None:
     decoder, _ = slow(10)
-    assert kinds(decoder.decode([[SMALL, MEDIUM]])) == [10, ServiceUnavailable]
-    assert kinds(decoder.decode([[MEDIUM]])) == [100]
+    assert kinds(decoder.decode([[SMALL, MEDIUM]]).images) == [10, ServiceUnavailable]
+    assert kinds(decoder.decode([[MEDIUM]]).images) == [100]
+
+
+def test_an_image_that_ends_its_process_costs_no_other_request_its_answer(slow: Build) -> None:
+    decoder, processes = slow(0)
+    processes.ended_by = 100
+    images, seconds = decoder.decode([[SMALL, MEDIUM, LARGER], [LARGER, SMALL]])
+    assert kinds(images) == [10, PayloadTooLarge, PayloadTooLarge, 1000 % 256, 10]
+    assert str(images[2]) == decoding.SPENT
+    assert processes.started == 3, "two at first, and one in the place of that which ended"
+    assert seconds[0] == pytest.approx(0.75 + 1.5 + 0.25)
+    assert kinds(decoder.decode([[SMALL]]).images) == [10]
+
+
+def test_the_images_of_a_request_share_a_budget_of_pixels(slow: Build) -> None:
+    decoder, _ = slow(0)
+    large = encode(Image.new("L", (4000, 4000)), "PNG")
+    images, _ = decoder.decode([[large, SMALL, large, MEDIUM], [large]])
+    assert kinds(images) == [4000 % 256, 10, PayloadTooLarge, 100, 4000 % 256]
+    assert str(images[2]) == (
+        "The request has more than 20,000,000 pixels with this image of 4,000 x 4,000: send it in another request."
+    )
 
 
 def test_large_images_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each may take half a gigabyte, and a worker of a large machine has many threads."""
     now, at_once = set[str](), list[int]()
 
-    def render(picture: Picture, *_: Any) -> Image.Image:
-        assert picture.memory > LARGE
-        name = threading.current_thread().name
-        now.add(name)
-        at_once.append(len(now))
-        time.sleep(0.01)
-        now.discard(name)
-        return Image.new("RGB", (8, 8), "red")
+    class Process(SlowProcess):
+        def ask(self, task: Task, data: bytes, seconds: float) -> Answer:
+            if task == b"sides":
+                return super().ask(task, data, seconds)
+            name = threading.current_thread().name
+            now.add(name)
+            at_once.append(len(now))
+            time.sleep(0.01)
+            now.discard(name)
+            return super().ask(task, data, seconds)
 
-    monkeypatch.setattr(decoding, "render", render)
-    large = encode(Image.new("L", (4500, 4500)), "PNG")
-    Decoder(Settings(), SPEC, threads=4).decode([[large] * 4])
+    shared = Slow(0)
+    monkeypatch.setattr(decoding, "Process", lambda *arguments: Process(shared, *arguments))
+    large = encode(Image.new("L", (5001, 5001)), "PNG")
+    Decoder(Settings(), SPEC, threads=4).decode([[large], [large], [large], [large]])
     assert at_once == [1] * 4

@@ -15,14 +15,15 @@ LAYERS = (
     {"card"},
     {"settings", "labels", "encodings", "documents"},
     {"cores", "parameters", "metrics"},
-    {"payload", "responses", "explanations", "preprocessing", "formats", "engines", "unended"},
+    {"payload", "responses", "explanations", "preprocessing", "engines", "unended"},
     {"images", "memory", "operations"},
+    {"decoder"},
     {"decoding", "requests"},
     {"protocols"},
     {"classifier"},
 )
 # Pictures and what computes know nothing of requests.
-PICTURES = {"formats", "engines", "preprocessing", "explanations", "images", "memory", "unended"}
+PICTURES = {"decoder", "engines", "preprocessing", "explanations", "images", "memory", "unended"}
 REQUESTS = {"parameters", "payload", "responses", "operations", "requests", "protocols"}
 
 

@@ -47,6 +47,9 @@ def test_unknown_keys_are_named(unknown: dict[Any, Any], named: str) -> None:
         ("max_image_bytes", -1),
         ("max_image_pixels", 1.5),
         ("decode_seconds", 0),
+        ("decode_seconds", 11),
+        ("decode_seconds", "1"),
+        ("decode_memory", -1),
         ("threads", -1),
         ("min_probability", 2),
         ("min_probability", -0.1),
@@ -71,6 +74,7 @@ def test_bad_values_are_named_with_what_was_expected(key: str, value: Any) -> No
     ("key", "value"),
     [
         ("threads", 0),
+        ("decode_seconds", 0.5),
         ("min_probability", 0),
         ("min_probability", 1),
         ("min_probability", "auto"),

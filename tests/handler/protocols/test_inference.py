@@ -148,7 +148,8 @@ def test_protocols_share_a_batch(ask: Asker, engine: ColourEngine) -> None:
 
     assert together == alone
     assert list(ask.context.statuses.values()) == [200, 200, 400, 200, 200, 400, 415, 200]
-    assert set(ask.context.response_headers) == {4}
+    sized = {i for i, headers in ask.context.response_headers.items() if "Inference-Header-Content-Length" in headers}
+    assert sized == {4}
     assert engine.shapes == [(7, SIDE, SIDE, 3)]
 
 

@@ -16,7 +16,7 @@ def test_a_bad_instance_stands_in_its_place(ask: Asker) -> None:
     assert good["class_name"] == "red"
     assert bad["error"]["code"] == 400
     assert ask.context.statuses == {0: 200}
-    assert "damaged" in ask.refusal(predict(BAD, b"text"), 400)
+    assert "could not be decoded" in ask.refusal(predict(BAD, b"text"), 400)
     assert "accepted format" in ask.refusal(predict(b"text"), 415)
 
 

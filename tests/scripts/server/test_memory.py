@@ -7,7 +7,7 @@ from scripts.server import heap
 from scripts.server.memory import check_memory
 
 
-@pytest.mark.parametrize(("workers", "megabytes"), [(0, 1), (1, 570), (2, 920), (4, 1620)])
+@pytest.mark.parametrize(("workers", "megabytes"), [(0, 1), (1, 620), (2, 1020), (4, 1820)])
 def test_workers_that_fit(monkeypatch: pytest.MonkeyPatch, workers: int, megabytes: int) -> None:
     monkeypatch.setattr(heap, "memory", lambda: megabytes * 1_000_000)
     check_memory(workers)
@@ -15,7 +15,7 @@ def test_workers_that_fit(monkeypatch: pytest.MonkeyPatch, workers: int, megabyt
 
 @pytest.mark.parametrize(
     ("workers", "said"),
-    [(1, "with 1 worker takes 570 MB"), (2, "with 2 workers takes 920 MB of memory, and there are 512")],
+    [(1, "with 1 worker takes 620 MB"), (2, "with 2 workers takes 1020 MB of memory, and there are 512")],
 )
 def test_workers_that_do_not_fit(monkeypatch: pytest.MonkeyPatch, workers: int, said: str) -> None:
     monkeypatch.setattr(heap, "memory", lambda: 512_000_000)

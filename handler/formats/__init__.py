@@ -1,1 +1,0 @@
-"""A module for each format: it checks a file's structure before Pillow reads the file."""
