@@ -19,24 +19,25 @@ from handler.context import Context
 from handler.cores import threads_per_worker
 from handler.decoding import Decoder, Pixels
 from handler.engines.load import load_engine
-from handler.errors import ArchiveError, NotANumber, RequestError
+from handler.errors import ArchiveError, NotANumber, PayloadTooLarge, RequestError
 from handler.explanations import Head
 from handler.labels import ACTIVATIONS, LABELS_FILE, Labels
 from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
 from handler.operations import Explain, Inferred, Predict
-from handler.payload import uncompressed
+from handler.payload import check_fields, uncompressed
 from handler.protocols.address import Address, asks_for_card, recognize
 from handler.protocols.inference import InferenceProtocols
 from handler.protocols.protocol import RequestProtocol
 from handler.protocols.torchserve import TorchServeProtocol
 from handler.requests import RefusedRequest, Request
-from handler.responses import Response
+from handler.responses import Response, answer
 from handler.settings import Settings
 
 NO_NUMBER = (
     "The model's answer to this photo is NaN or infinite: send another photo, and if all are answered so, build the "
     "archive again."
 )
+NO_MEMORY = "Reading the request takes more memory than the worker may have: split it into several."
 
 logger = logging.getLogger("handler.classifier")  # TorchServe imports this file as `classifier`
 
@@ -74,6 +75,7 @@ class ImageClassifier:
         self.engine = load_engine(folder, self.settings, threads, context.system_properties.get("gpu_id"))
         self._warm_up(int(context.system_properties.get("batch_size") or 1))
         _take_json_undecoded()
+        memory.give_back_large_blocks()
         memory.limit_growth(self.settings.memory_headroom)
         _quieten_worker()
 
@@ -124,14 +126,17 @@ class ImageClassifier:
             results.append(request.results(outcomes[start:end]))
             start = end
         self.metrics.count(chain.from_iterable(results))
-        return [request.write(result) for request, result in zip(requests, results, strict=True)]
+        return [answer(request.write, result) for request, result in zip(requests, results, strict=True)]
 
     def _read(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
         protocol = self.protocols[recognize(headers)]
         try:
+            check_fields(row)
             return protocol.read(uncompressed(row, headers), headers)
         except RequestError as error:
             return RefusedRequest(error, protocol.write)
+        except MemoryError:
+            return RefusedRequest(PayloadTooLarge(NO_MEMORY), protocol.write)
 
     def _warm_up(self, batch_size: int) -> None:
         side = self.card.preprocessing.crop

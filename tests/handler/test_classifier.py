@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from handler import payload
 from handler.classifier import ImageClassifier
 from handler.decoding import Decoder
 from handler.engines.engine import Outputs
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, Metrics
+from handler.payload import Payload
+from handler.protocols import torchserve
 from handler.settings import Settings
 from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, picture
 from tests.handler.hostile import png_of_rows
@@ -68,6 +71,29 @@ def test_good_and_bad_rows_keep_their_order(ask: Ask, engine: ColourEngine) -> N
     assert list(context.statuses.values()) == [200, 400, 200, 400, 415, 200]
     assert context.phrases[4] == "Unsupported Media Type"
     assert engine.shapes == [(3, 224, 224, 3)]
+
+
+def test_a_row_that_takes_too_much_memory_to_read_is_refused_alone(
+    ask: Ask, handler: ImageClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(row: Row, *given: Any) -> Payload:
+        if "large" in row:
+            raise MemoryError
+        return payload.parse(row, *given)
+
+    monkeypatch.setattr(torchserve, "parse", parse)
+    answers, context = ask([{"body": RED}, {"large": BLUE}, {"body": GREEN}])
+    assert [names(answer) for answer in answers] == ["red", 413, "green"]
+    assert answers[1]["message"].startswith("Reading the request takes more memory")
+
+
+def test_a_form_of_too_many_fields_is_refused_before_they_are_looked_at(ask: Ask) -> None:
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    rows: list[dict[str, Any]] = [{str(i): b"" for i in range(fields)} | {"file": RED} for fields in (999, 1_000)]
+    headers = [form | {name: {"content-type": "image/png" * (name == "file")} for name in row} for row in rows]
+    answers, _ = ask(rows, headers)
+    assert [names(answer) for answer in answers] == ["red", 413]
+    assert answers[1]["message"].startswith("The form has 1,001 fields and the limit is 1,000")
 
 
 def test_requests_of_several_images_in_one_batch(ask: Ask, engine: ColourEngine) -> None:
