@@ -21,8 +21,8 @@ LARGE = 100_000_000
 
 STATUS = Path("/proc/self/status")
 
-# Of glibc's mallopt (malloc.h). A block of at least BLOCK bytes is the kernel's, and goes back to it once freed; ordinary
-# photos and batches are smaller. KEPT is what glibc keeps at its heap's end for the next of those.
+# Of glibc's mallopt (malloc.h). A block of at least BLOCK bytes is the kernel's, and goes back to it once freed;
+# ordinary photos and batches are smaller. KEPT is what glibc keeps at its heap's end for the next of those.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 BLOCK, KEPT = 8 << 20, 64 << 20
 

@@ -50,8 +50,8 @@ def answer(write: Writer, results: list[Result]) -> Response:
     return write(
         [
             PayloadTooLarge(
-                f"The answer has {len(response.body):,} bytes and the limit is {MAX_ANSWER_BYTES:,}: send fewer images, "
-                "or ask for a smaller top_k."
+                f"The answer has {len(response.body):,} bytes and the limit is {MAX_ANSWER_BYTES:,}: send "
+                "fewer images, or ask for a smaller top_k."
             )
         ]
     )

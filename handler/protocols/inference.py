@@ -61,7 +61,7 @@ class InferenceProtocols:
             raise BadRequest(f"The id is not a text; it is {shown(request_id)}.")
         if request_id is not None and len(request_id) > MAX_ID:
             raise PayloadTooLarge(
-                f"The id has {len(request_id):,} characters and the limit is {MAX_ID:,}: send a shorter one, such as a UUID."
+                f"The id has {len(request_id):,} characters and the limit is {MAX_ID:,}: send a shorter one."
             )
         given = dict(read_object(document, "parameters"))
         all_binary = read_flag(given.pop("binary_data_output", False), "binary_data_output")

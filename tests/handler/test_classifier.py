@@ -82,7 +82,7 @@ def test_a_row_that_takes_too_much_memory_to_read_is_refused_alone(
         return payload.parse(row, *given)
 
     monkeypatch.setattr(torchserve, "parse", parse)
-    answers, context = ask([{"body": RED}, {"large": BLUE}, {"body": GREEN}])
+    answers, _ = ask([{"body": RED}, {"large": BLUE}, {"body": GREEN}])
     assert [names(answer) for answer in answers] == ["red", 413, "green"]
     assert answers[1]["message"].startswith("Reading the request takes more memory")
 
