@@ -156,8 +156,11 @@ def _send(responses: list[Response], context: Context) -> list[bytes]:
 
 
 def _take_json_undecoded() -> None:
-    """Have TorchServe's worker pass on JSON as bytes, so that its lists and objects are counted before any is built."""
-    os.environ.setdefault("TS_DECODE_INPUT_REQUEST", "false")
+    """Have TorchServe's worker pass on JSON as bytes, so that what it holds is counted before any of it is built.
+
+    TorchServe starts each worker with the opposite in its environment, unless decode_input_request says otherwise.
+    """
+    os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
 
 
 def _quieten_worker() -> None:
