@@ -285,6 +285,8 @@ def test_an_image_for_which_no_time_is_left_is_refused_in_its_place(
     assert rejected == {"UnsupportedMediaType": 2, "ServiceUnavailable": 2}
 
 
-def test_torchserve_is_asked_to_hand_on_json_undecoded(handler: ImageClassifier) -> None:
-    assert handler.settings
+@pytest.mark.usefixtures("engine")
+def test_torchserve_is_asked_to_hand_on_json_undecoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TS_DECODE_INPUT_REQUEST", "true")  # as TorchServe starts a worker
+    ImageClassifier().initialize(FakeContext(folder))
     assert os.environ["TS_DECODE_INPUT_REQUEST"] == "false"
