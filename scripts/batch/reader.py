@@ -23,7 +23,7 @@ AHEAD = 16
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Why there are no bytes. `code` is the HTTP status of the same meaning: 404, 413, or 502 for a store that fails."""
+    """Why there are no bytes. `code` is the HTTP status of the same meaning: 404, 413, or 502 if a store fails."""
 
     code: int
     message: str
