@@ -160,6 +160,14 @@ def test_a_row_that_memory_does_not_suffice_for_gets_an_error(tmp_path: Path, mo
     assert content.code == 413
 
 
+def test_a_pipe_that_a_list_names_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/pipe.jpg\n/dev/zero")
+    for content in contents(tmp_path / "list.txt").values():
+        assert isinstance(content, Unreadable)
+        assert "it is a pipe or a device" in content.message
+
+
 def test_a_uri_is_read_through_fsspec(tmp_path: Path) -> None:
     file_system, path = locate("memory://bucket/photos/a.jpg")
     with file_system.open_output_stream(path) as stream:
