@@ -125,6 +125,9 @@ class ImageClassifier:
             end = start + len(request.images)
             results.append(request.results(outcomes[start:end]))
             start = end
+        for result in chain.from_iterable(results):
+            if isinstance(result, RequestError):
+                result.forget_where()
         self.metrics.count(chain.from_iterable(results))
         return [answer(request.write, result) for request, result in zip(requests, results, strict=True)]
 

@@ -120,7 +120,11 @@ def _content(path: Path) -> tuple[Mapping[str, object], list[str]]:
 
 
 def _check_size(path: Path, tensors: StateDict) -> None:
-    """Raise WeightsError if tensors hold more numbers than their file has bytes: `expand` makes billions of one."""
+    """Raise WeightsError if a tensor's numbers are not all in its file: one value can be expanded to billions."""
+    for key, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.is_meta:
+            kind = "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
+            raise WeightsError(f"{path} holds a {kind} tensor ({key}): save dense tensors with all their numbers.")
     size, numbers = path.stat().st_size, sum(tensor.numel() for tensor in tensors.values())
     if numbers > size:
         largest = max(tensors, key=lambda key: tensors[key].numel())

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import base64
+import gc
 import itertools
 import json
 import logging
 import os
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -283,6 +285,24 @@ def test_an_image_for_which_no_time_is_left_is_refused_in_its_place(
     assert list(context.statuses.values()) == [503, 503, 415]
     rejected = {labels["reason"]: n for n, labels in metrics.added("counter", IMAGES) if n}
     assert rejected == {"UnsupportedMediaType": 2, "ServiceUnavailable": 2}
+
+
+class Body(bytearray):
+    """A body that says when it is gone."""
+
+
+@pytest.mark.parametrize("content", [RED, BAD, b"text", b"{", b'{"instances": [{"b64": "!"}]}', b'{"instances": [1]}'])
+def test_a_body_is_gone_once_it_is_answered(ask: Ask, content: bytes) -> None:
+    """Bodies that wait for Python to look for cycles made a worker grow by all of them."""
+    rows: list[dict[str, Any]] = [{"body": Body(content)}]
+    body = weakref.ref(rows[0]["body"])
+    gc.disable()
+    try:
+        ask(rows)
+        rows.clear()
+        assert body() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.usefixtures("engine")
