@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import json
 import os
 import threading
 from collections.abc import Mapping
@@ -36,6 +37,9 @@ Photo = str | Path | bytes
 Question = Literal["predictions", "explanations"]
 
 TIMEOUT_SECONDS = 60.0
+# TorchServe answers with at most 6.5 MB. Without a limit, 3 MB of gzip would become gigabytes here.
+MOST_ANSWER_BYTES = 16_000_000
+PIECE_BYTES = 1 << 14  # which gzip makes at most a thousand times as large
 # TorchServe answers 503 if its queue is full, 500 and 507 if a worker died; the gateway 429 past a key's rate. A worker
 # is back within 15 s, and the pauses are 0, 2, 4, 8 and 16 s, or what the server's Retry-After says. Asking again is
 # safe, since a prediction changes nothing, but not after a timeout: the first request may still be at work. Where
@@ -165,7 +169,12 @@ class Client:
 
     def _post(self, path: str, *, headers: Mapping[str, str] | None = None, **options: Any) -> Any:
         secret = {"Authorization": f"Bearer {self._secret}"} if self._secret else {}
-        options |= {"headers": {**(headers or {}), **secret}, "timeout": self._timeout, "allow_redirects": False}
+        options |= {
+            "headers": {**(headers or {}), **secret},
+            "timeout": self._timeout,
+            "allow_redirects": False,
+            "stream": True,
+        }
         try:
             return _content_of(self._session.post(self._url + path, **options), self._url)
         except requests.Timeout as error:
@@ -248,14 +257,29 @@ def _tls_failure(url: str, error: requests.exceptions.SSLError) -> str:
     return f"No TLS connection to {url} came about ({error}): check whether the address is one of http."
 
 
+def read_answer(response: requests.Response, url: str) -> bytes:
+    """Return the body of an answer that is not read yet, uncompressed. Raises ClientError past MOST_ANSWER_BYTES."""
+    content = bytearray()
+    with response:
+        for piece in response.iter_content(PIECE_BYTES):
+            content += piece
+            if len(content) > MOST_ANSWER_BYTES:
+                raise ClientError(
+                    f"{url} answers with more than {MOST_ANSWER_BYTES:,} bytes, which neither the gateway nor "
+                    "TorchServe does: check the address."
+                )
+    return bytes(content)
+
+
 def _content_of(response: requests.Response, url: str) -> Any:
     """Return the JSON of a good answer, or a handler's text, which has no content type. Raises Refused for another."""
     is_good = response.status_code == requests.codes.ok
+    answer = read_answer(response, url)
     try:
-        content = response.json()
-    except ValueError:
+        content = json.loads(answer)
+    except (ValueError, RecursionError):
         is_text = is_good and "Content-Type" not in response.headers
-        content = response.content.decode(errors="replace") if is_text else None
+        content = answer.decode(errors="replace") if is_text else None
     if is_good and content is not None:
         return content
     refusal = content if isinstance(content, dict) else {}

@@ -19,24 +19,25 @@ from handler.context import Context
 from handler.cores import threads_per_worker
 from handler.decoding import Decoded, Decoder, Pixels
 from handler.engines.load import load_engine
-from handler.errors import ArchiveError, NotANumber, RequestError
+from handler.errors import ArchiveError, NotANumber, PayloadTooLarge, RequestError
 from handler.explanations import Head
 from handler.labels import ACTIVATIONS, LABELS_FILE, Labels
 from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
 from handler.operations import Explain, Inferred, Predict
-from handler.payload import uncompressed
+from handler.payload import check_fields, uncompressed
 from handler.protocols.address import Address, asks_for_card, recognize
 from handler.protocols.inference import InferenceProtocols
 from handler.protocols.protocol import RequestProtocol
 from handler.protocols.torchserve import TorchServeProtocol
 from handler.requests import RefusedRequest, Request
-from handler.responses import Response
+from handler.responses import Response, answer
 from handler.settings import Settings
 
 NO_NUMBER = (
     "The model's answer to this photo is NaN or infinite: send another photo, and if all are answered so, build the "
     "archive again."
 )
+NO_MEMORY = "Reading the request takes more memory than the worker may have: split it into several."
 
 # CPU time that the images of a request took to decode: a gateway can count what each client costs.
 DECODE_SECONDS = "X-Decode-Seconds"
@@ -78,6 +79,7 @@ class ImageClassifier:
         self.decoder.wait_until_ready()
         self._warm_up(int(context.system_properties.get("batch_size") or 1))
         _take_json_undecoded()
+        memory.give_back_large_blocks()
         memory.limit_growth(self.settings.memory_headroom)
         _quieten_worker()
 
@@ -127,15 +129,21 @@ class ImageClassifier:
             end = start + len(request.images)
             results.append(request.results(outcomes[start:end]))
             start = end
+        for result in chain.from_iterable(results):
+            if isinstance(result, RequestError):
+                result.forget_where()
         self.metrics.count(chain.from_iterable(results))
-        return [request.write(result) for request, result in zip(requests, results, strict=True)]
+        return [answer(request.write, result) for request, result in zip(requests, results, strict=True)]
 
     def _read(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
         protocol = self.protocols[recognize(headers)]
         try:
+            check_fields(row)
             return protocol.read(uncompressed(row, headers), headers)
         except RequestError as error:
             return RefusedRequest(error, protocol.write)
+        except MemoryError:
+            return RefusedRequest(PayloadTooLarge(NO_MEMORY), protocol.write)
 
     def _warm_up(self, batch_size: int) -> None:
         side = self.card.preprocessing.crop
@@ -156,8 +164,11 @@ def _send(responses: list[Response], seconds: list[float], context: Context) -> 
 
 
 def _take_json_undecoded() -> None:
-    """Have TorchServe's worker pass on JSON as bytes, so that its lists and objects are counted before any is built."""
-    os.environ.setdefault("TS_DECODE_INPUT_REQUEST", "false")
+    """Have TorchServe's worker pass on JSON as bytes, so that what it holds is counted before any of it is built.
+
+    TorchServe starts each worker with the opposite in its environment, unless decode_input_request says otherwise.
+    """
+    os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
 
 
 def _quieten_worker() -> None:

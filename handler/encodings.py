@@ -12,7 +12,7 @@ from handler.signatures import LONGEST, format_of
 
 File = bytes | bytearray
 
-DATA_URL = re.compile(rb"data:[^,\s]{0,200},", re.IGNORECASE)
+DATA_URL = re.compile(rb"\s*data:[^,\s]{0,200},", re.IGNORECASE)
 GZIP = b"\x1f\x8b\x08"
 GZIP_FILE = (
     "The photo is compressed with gzip: send the photo itself, or a body whose header is Content-Encoding: gzip."
@@ -61,8 +61,9 @@ def from_base64(encoded: str | File, name: str) -> bytes | RequestError:
     RFC 4648 has - and _ for + and /.
     """
     try:
-        text = encoded.encode() if isinstance(encoded, str) else bytes(encoded)
-        digits = DATA_URL.sub(b"", text, count=1).translate(URL_SAFE, b" \t\r\n\f\v").rstrip(b"=")
+        text = encoded.encode("ascii") if isinstance(encoded, str) else encoded
+        start = found.end() if (found := DATA_URL.match(text)) else 0
+        digits = text[start:].translate(URL_SAFE, b" \t\r\n\f\v").rstrip(b"=")
         return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         return BadRequest(f"The {name} is not valid base64 ({error}): encode the photo's bytes again.")

@@ -27,6 +27,14 @@ class RequestError(HandlerError):
 
     status: ClassVar[HTTPStatus]
 
+    def forget_where(self) -> None:
+        """Drop the frames in which it was raised; it is an answer from here on.
+
+        Among them is the frame that holds the batch. With it the error would be a cycle, and the batch's bodies would
+        stay in memory until Python's collector comes to its oldest generation.
+        """
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+
 
 class BadRequest(RequestError):
     status = HTTPStatus.BAD_REQUEST

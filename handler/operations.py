@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, Protocol
@@ -17,9 +17,7 @@ from handler.explanations import Head, paint
 from handler.labels import Labels
 from handler.parameters import EXPLANATION, PREDICTION, Parameters
 from handler.payload import Payload
-from handler.responses import Response, Result
-
-Writer = Callable[[list[Result]], Response]
+from handler.responses import Response, Result, Writer
 
 PNG = "image/png"
 

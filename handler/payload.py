@@ -20,6 +20,8 @@ from handler.settings import Settings
 BODY_FIELDS = ("body", "data")
 FORM = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
+# In one row, with and without files: as many as the gateway takes.
+MAX_FIELDS = 1_000
 # Of a compressed body when it is not: as max_request_size in config.properties.
 MAX_BODY_BYTES = 33_554_432
 
@@ -104,6 +106,12 @@ def check_most(images: int, settings: Settings) -> None:
         raise PayloadTooLarge(
             f"The request has {shown(images)} images and the limit is {settings.max_images}: split it into several."
         )
+
+
+def check_fields(row: Mapping[str, Any]) -> None:
+    """Raises PayloadTooLarge if a form has so many fields that looking at each would take long."""
+    if len(row) > MAX_FIELDS:
+        raise PayloadTooLarge(f"The form has {len(row):,} fields and the limit is {MAX_FIELDS:,}: send photos alone.")
 
 
 def uncompressed(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handler.errors import RequestError
-from handler.operations import Inferred, Operation, Writer
+from handler.operations import Inferred, Operation
 from handler.parameters import Parameters
 from handler.payload import ImageInput
-from handler.responses import Result
+from handler.responses import Result, Writer
 
 
 @dataclass(frozen=True)

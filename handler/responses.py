@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from handler.errors import RequestError
+from handler.errors import PayloadTooLarge, RequestError
 from handler.labels import Prediction
 from handler.parameters import Parameters
 
 CONTENT_TYPE = "application/json"
+# TorchServe's max_response_size where nothing sets it. It ends a worker that answers a row with more.
+MAX_ANSWER_BYTES = 6_553_500
 
 # What became of one image: the fields of its answer, or why it has none.
 Result = dict[str, Any] | RequestError
@@ -35,6 +37,24 @@ class Response:
     body: bytes
     content_type: str = CONTENT_TYPE
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Writer = Callable[[list[Result]], Response]
+
+
+def answer(write: Writer, results: list[Result]) -> Response:
+    """Write the answer of one request; one that is too long for TorchServe becomes an error of status 413."""
+    response = write(results)
+    if len(response.body) <= MAX_ANSWER_BYTES:
+        return response
+    return write(
+        [
+            PayloadTooLarge(
+                f"The answer has {len(response.body):,} bytes and the limit is {MAX_ANSWER_BYTES:,}: send "
+                "fewer images, or ask for a smaller top_k."
+            )
+        ]
+    )
 
 
 def prediction(predictions: list[Prediction], parameters: Parameters) -> dict[str, Any]:

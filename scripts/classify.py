@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ if TYPE_CHECKING:  # gRPC takes a sixth of a second to import, which HTTP need n
 
 # More images than this get a progress bar; of files that are left out, so many are named.
 FEW = 3
+# A spreadsheet computes a cell that begins with one of these, unless an apostrophe precedes it, as in web/page/csv.js.
+FORMULA = re.compile(r"[=+\-@\t\r]")
 
 Row = dict[str, Any]
 AnyClient: TypeAlias = "Client | GrpcClient | RemoteClient"
@@ -134,16 +137,20 @@ def write_csv(rows: Iterator[Row]) -> int:
     for row in rows:
         failed += "error" in row
         if "error" in row:
-            writer.writerow([visible(row["image"]), "", "", "", "", "", visible(row["error"]["message"])])
+            writer.writerow([_cell(row["image"]), "", "", "", "", "", _cell(row["error"]["message"])])
             continue
         if "answer" in row:
-            writer.writerow([visible(row["image"]), "", "", json_line(row["answer"]), "", "", ""])
+            writer.writerow([_cell(row["image"]), "", "", json_line(row["answer"]), "", "", ""])
             continue
         for rank, prediction in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
-            names = [visible(prediction[key] or "") for key in ("class_id", "class_name")]
+            names = [_cell(prediction[key] or "") for key in ("class_id", "class_name")]
             found = (prediction["probability"], str(row["recognized"]).lower(), "")
-            writer.writerow([visible(row["image"]), rank, *names, *found])
+            writer.writerow([_cell(row["image"]), rank, *names, *found])
     return failed
+
+
+def _cell(text: str) -> str:
+    return "'" * bool(FORMULA.match(text)) + visible(text)
 
 
 def write_table(rows: Iterator[Row]) -> int:

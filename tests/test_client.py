@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import base64
+import gzip
 import re
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,17 @@ def test_a_refusal_says_why(local: LocalServer, reply: Reply, code: int, words: 
     with pytest.raises(ApiError, match=re.escape(words)) as raised:
         RemoteClient(local.url, None, None, None).predict("the model", b"photo", {})
     assert raised.value.error["code"] == code
+
+
+def test_an_answer_without_end_is_not_read(local: LocalServer) -> None:
+    bomb = gzip.compress(b"[" + bytes(100_000_000))
+    local.on("POST /predict", Reply(body=bomb, headers={"Content-Encoding": "gzip"}))
+    tracemalloc.start()
+    with pytest.raises(ClientError, match="answers with more than 16,000,000 bytes"):
+        Client(local.url).classify(b"photo")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80_000_000
 
 
 def test_a_busy_server_is_asked_again(local: LocalServer) -> None:

@@ -12,7 +12,6 @@ from torch.export.passes import move_to_device_pass
 
 from handler.cores import Threads
 from handler.engines.engine import Engine, Outputs, no_features
-from handler.engines.pickles import refuse_pickles
 from handler.settings import Settings
 
 TORCH_FILE = "model.pt2"
@@ -38,10 +37,6 @@ class TorchEngine(Engine):
 
 
 def load_module(folder: Path, device: torch.device) -> nn.Module:
-    """Load the graph: uint8 (N, side, side, 3) to logits (N, classes) and feature map, N at most MAX_BATCH.
-
-    Raises ArchiveError if the file holds pickled objects.
-    """
-    refuse_pickles(folder / TORCH_FILE)
+    """Load the graph: uint8 (N, side, side, 3) to logits (N, classes) and feature map, N at most MAX_BATCH."""
     program = torch.export.load(folder / TORCH_FILE)
     return move_to_device_pass(program, device).module()

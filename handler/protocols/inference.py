@@ -15,7 +15,7 @@ from typing import Any
 
 from handler.card import ModelCard
 from handler.documents import read_json
-from handler.errors import BadRequest, RequestError
+from handler.errors import BadRequest, PayloadTooLarge, RequestError
 from handler.operations import Predict
 from handler.parameters import check_names, choose, in_headers, shown
 from handler.payload import BODY_FIELDS, parse
@@ -25,6 +25,7 @@ from handler.requests import ImageRequest
 from handler.responses import Response, Result, encode, items
 from handler.settings import Settings
 
+MAX_ID = 1_000  # characters, which the answer repeats
 FORMS = (
     '{"instances": [{"b64": "<base64 of the photo>"}]} (v1) or {"inputs": [{"name": "image", "datatype": "BYTES", '
     '"shape": [1], "data": ["<base64 of the photo>"]}]} (v2), as application/json'
@@ -58,6 +59,10 @@ class InferenceProtocols:
         request_id = document.get("id")
         if not isinstance(request_id, str | None):
             raise BadRequest(f"The id is not a text; it is {shown(request_id)}.")
+        if request_id is not None and len(request_id) > MAX_ID:
+            raise PayloadTooLarge(
+                f"The id has {len(request_id):,} characters and the limit is {MAX_ID:,}: send a shorter one."
+            )
         given = dict(read_object(document, "parameters"))
         all_binary = read_flag(given.pop("binary_data_output", False), "binary_data_output")
         check_names(given, self.predict.known_parameters)

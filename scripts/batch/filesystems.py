@@ -96,10 +96,12 @@ def _is_full(error: OSError) -> bool:
 
 
 def open_file(name: str) -> pa.NativeFile:
-    """Open a file to read at any place. Raises OSError."""
+    """Open a file to read at any place. Raises OSError, and CommandError for a pipe or a device."""
     file_system, path = locate(name)
     if file_system is LOCAL and Path(path).is_dir():
         os.listdir(path)  # noqa: PTH208 - raises what keeps it from being listed
+    elif file_system is LOCAL and Path(path).exists() and not Path(path).is_file():
+        raise CommandError("it is a pipe or a device")  # opening a pipe waits for its writer
     return file_system.open_input_file(raw(path))
 
 

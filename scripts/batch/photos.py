@@ -14,15 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import fs
 
+from scripts.batch.cells import Cells
 from scripts.batch.filesystems import absolute, holds_photo, locate, open_file, raw, suffix, walk
 from scripts.errors import CommandError, reason_of
 from scripts.photo_files import LeftOut, photos_in_tar
 
-# The names that data sets give the column of photos or of their paths, the first found counts.
-COLUMNS = ("image", "jpg", "bytes", "path", "file", "uri", "url")
 SHARDS = {".tar", ".parquet"}
 DAMAGE = (OSError, pa.ArrowInvalid, tarfile.TarError)
 
@@ -130,27 +128,10 @@ def _in_tar(file: str) -> Iterator[Photo]:
 
 def _in_parquet(file: str, column: str | None) -> Iterator[Photo]:
     with open_file(file) as stream:
-        parquet = pq.ParquetFile(stream)
-        name = _column(file, parquet.schema_arrow, column)
-        if not pa.types.is_string(kind := parquet.schema_arrow.field(name).type) and not pa.types.is_large_string(kind):
-            for group in range(parquet.num_row_groups):
-                for row in range(parquet.metadata.row_group(group).num_rows):
-                    yield Photo(f"{file}#{group}/{row}", file, group, row)
-            return
-        for batch in parquet.iter_batches(columns=[name]):
-            yield from (Photo(absolute(value or "")) for value in batch.column(0).to_pylist())
-
-
-def _column(file: str, schema: pa.Schema, column: str | None) -> str:
-    """Choose the column of photos: a string is a path, binary and a struct with binary `bytes` are a photo."""
-    found = column if column is not None else next((name for name in COLUMNS if name in schema.names), None)
-    if found is None or found not in schema.names:
-        raise CommandError(
-            f"{file} has no column {column or 'of photos'}, but {', '.join(schema.names)}: use --column."
-        )
-    return found
-
-
-def photo_column(schema: pa.Schema, column: str | None) -> str:
-    """Name the column that `find` chose in a Parquet file of encoded photos."""
-    return _column("The file", schema, column)
+        cells = Cells(file, stream, column)
+        for group in range(cells.groups):
+            if cells.are_paths:
+                yield from (Photo(absolute(path.as_py() or "")) for path in cells.read(group))
+                continue
+            for row in range(cells.rows(group)):
+                yield Photo(f"{file}#{group}/{row}", file, group, row)

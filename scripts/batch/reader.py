@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from scripts.batch.cells import Cells, GroupTooLarge, bytes_in
 from scripts.batch.filesystems import open_file, patiently, suffix
-from scripts.batch.photos import Photo, is_damaged, photo_column
+from scripts.batch.photos import Photo, is_damaged
 from scripts.errors import CommandError, reason_of
 
 # More than max_image_bytes in handler/model-config.yaml: the handler refuses what is cut off here.
@@ -24,7 +23,7 @@ AHEAD = 16
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Why there are no bytes. `code` is the HTTP status of the same meaning: 404, or 502 for a store that fails."""
+    """Why there are no bytes. `code` is the HTTP status of the same meaning: 404, 413, or 502 if a store fails."""
 
     code: int
     message: str
@@ -59,6 +58,10 @@ class Reader:
             return patiently(lambda: self._read(photo))
         except FileNotFoundError:
             return Unreadable(404, "The photo is not there: check the path.")
+        except GroupTooLarge as error:
+            return Unreadable(413, str(error))
+        except MemoryError:
+            return Unreadable(413, "The photo unpacks to more memory than a worker may have: write the file again.")
         except (OSError, CommandError, pa.ArrowInvalid) as error:
             return Unreadable(
                 502, f"The photo cannot be read ({reason_of(error)}): check its permissions and the store."
@@ -77,13 +80,9 @@ class Reader:
         with self._lock:
             if self._place != (file, group):
                 with open_file(file) as stream:
-                    parquet = pq.ParquetFile(stream)
-                    name = photo_column(parquet.schema_arrow, self._column)
-                    self._rows = parquet.read_row_group(group, columns=[name]).column(0)
+                    self._rows = Cells("The file", stream, self._column).read(group)
                 self._place = (file, group)
-            value: Any = self._rows[row].as_py()
-        if isinstance(value, dict):  # as Hugging Face's data sets write it
-            value = value.get("bytes")
-        if isinstance(value, bytes):
-            return value
-        return Unreadable(404, "The row holds no photo: expected the bytes of an encoded one.")
+            content = bytes_in(self._rows[row])
+        if content is None:
+            return Unreadable(404, "The row holds no photo: expected the bytes of an encoded one.")
+        return content[:MOST_BYTES]

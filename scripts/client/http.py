@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import requests
 
+from densenet_client import ClientError, read_answer
 from scripts.client import transport
 from scripts.client.endpoint import Endpoint, Scope
 from scripts.client.patience import patient_retry
@@ -102,7 +104,12 @@ class Client:
     def _send(self, token: str, method: str, base: str, path: str, timeout: float, **options: Any) -> Any:
         headers = options.pop("headers", {}) | {"Authorization": f"Bearer {token}"}
         try:
-            response = self._session.request(method, base + path, headers=headers, timeout=timeout, **options)
+            response = self._session.request(
+                method, base + path, headers=headers, timeout=timeout, stream=True, **options
+            )
+            return _content_of(response, base)
+        except ClientError as error:
+            raise CommandError(str(error)) from error
         except requests.Timeout as error:
             raise CommandError(f"{base} did not answer within {timeout:.0f} s: is its worker alive?") from error
         except requests.exceptions.SSLError as error:
@@ -112,7 +119,6 @@ class Client:
             ) from error
         except requests.ConnectionError as error:
             raise CommandError(f"No server answers at {base}: start one with densenet serve.") from error
-        return _content_of(response, base)
 
     @property
     def _session(self) -> requests.Session:
@@ -137,11 +143,12 @@ def _path(model: str, version: str) -> str:
 
 
 def _content_of(response: requests.Response, base: str) -> Any:
+    answer = read_answer(response, base)
     try:
-        content = response.json()
-    except ValueError as error:
+        content = json.loads(answer)
+    except (ValueError, RecursionError) as error:
         if response.ok and "Content-Type" not in response.headers:  # what another project's handler wrote as text
-            return response.content.decode(errors="replace")
+            return answer.decode(errors="replace")
         raise _empty_answer(response, base) from error
     if response.ok:
         return content

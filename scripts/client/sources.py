@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -59,14 +60,19 @@ def is_url(name: str) -> bool:
 def read(name: str) -> bytes:
     """Read one image's bytes from a file, a URL or, for "-", standard input. Raises CommandError."""
     if name == STDIN:
-        return sys.stdin.buffer.read()
+        return _checked(name, sys.stdin.buffer.read(MAX_BYTES + 1))
     if is_url(name):
         return _fetch(name)
     try:
         if os.path.isdir(name):  # noqa: PTH112
             os.listdir(name)  # noqa: PTH208 - raises what keeps it from being listed
             raise CommandError(f"The folder {name} holds no image: expected files ending in {expected()}.")
-        return Path(name).read_bytes()
+        if not stat.S_ISREG((found := os.stat(name)).st_mode):  # noqa: PTH116
+            raise CommandError(f"{name} is a pipe or a device: give a file, or - and pipe the image in.")
+        if found.st_size > MAX_BYTES:
+            raise CommandError(_too_large(name))
+        with Path(name).open("rb") as file:
+            return _checked(name, file.read(MAX_BYTES + 1))
     except OSError as error:
         raise CommandError(f"{name} cannot be read ({error.strerror}): check the path.") from error
 
@@ -78,9 +84,18 @@ def _fetch(url: str) -> bytes:
             content = b""
             for chunk in response.iter_content(1 << 16):
                 content += chunk
-                if len(content) > MAX_BYTES:
-                    raise CommandError(f"{url} is larger than {MAX_BYTES:,} bytes, which no server here accepts.")
+                _checked(url, content)
             return content
     except requests.RequestException as error:
         reason = proxy_trouble(error) or type(error).__name__
         raise CommandError(f"{url} could not be fetched ({reason}): check the address.") from error
+
+
+def _checked(name: str, content: bytes) -> bytes:
+    if len(content) > MAX_BYTES:
+        raise CommandError(_too_large(name))
+    return content
+
+
+def _too_large(name: str) -> str:
+    return f"{name} is larger than {MAX_BYTES:,} bytes, which no server here accepts."

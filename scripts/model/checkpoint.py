@@ -53,6 +53,7 @@ def read(path: Path, architecture: Architecture, weights_key: str | None = None)
         chosen = state_dicts.choose(found, weights_key)
     except NotOne as error:
         raise WeightsError(_not_one(path, architecture, content, error.keys, weights_key)) from error
+    _check_size(path, chosen.tensors)
     tensors = {_current_key(key): _float(path, key, value) for key, value in chosen.tensors.items()}
     try:
         tensors = rename_layers(tensors, architecture.classifier_key)
@@ -116,6 +117,21 @@ def _content(path: Path) -> tuple[Mapping[str, object], list[str]]:
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds no state_dict: save model.state_dict() and give that.")
     return content, stand_ins
+
+
+def _check_size(path: Path, tensors: StateDict) -> None:
+    """Raise WeightsError if a tensor's numbers are not all in its file: one value can be expanded to billions."""
+    for key, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.is_meta:
+            kind = "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
+            raise WeightsError(f"{path} holds a {kind} tensor ({key}): save dense tensors with all their numbers.")
+    size, numbers = path.stat().st_size, sum(tensor.numel() for tensor in tensors.values())
+    if numbers > size:
+        largest = max(tensors, key=lambda key: tensors[key].numel())
+        raise WeightsError(
+            f"{path} has {size:,} bytes and its tensors {numbers:,} numbers, most of them in {largest}: save tensors "
+            "that hold each of their numbers (tensor.clone())."
+        )
 
 
 def _float(path: Path, key: str, value: torch.Tensor) -> torch.Tensor:

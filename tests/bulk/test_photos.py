@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import random
 import tarfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scripts.batch import manifest, photos
+from scripts.batch import cells, manifest, photos
 from scripts.batch.filesystems import locate
 from scripts.batch.photos import Photo
 from scripts.batch.reader import Reader, Unreadable
@@ -94,6 +95,77 @@ def test_parquet_gives_a_photo_a_row(tmp_path: Path, name: str, cells: pa.Array,
     found = list(Reader(None).read_all(find(tmp_path / "p.parquet")))
     assert [content.code if isinstance(content, Unreadable) else content for content in found] == expected
     assert find(tmp_path, name) == find(tmp_path / "p.parquet")
+
+
+BLOB = random.Random(0).randbytes(4000) * 100  # noqa: S311
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pa.array([BLOB] * 1000),
+        pa.array([{"bytes": BLOB, "path": "a"}] * 1000),
+        pa.array([BLOB] * 1000, pa.large_binary()),
+    ],
+    ids=["bytes", "as Hugging Face writes", "large"],
+)
+def test_what_a_dictionary_repeats_is_in_memory_once(tmp_path: Path, cells: pa.Array) -> None:
+    pq.write_table(pa.table({"image": cells}), tmp_path / "p.parquet", compression="zstd")
+    found = find(tmp_path / "p.parquet")
+    before = pa.total_allocated_bytes()
+    reader = Reader(None)
+    assert reader.read(found[7]) == BLOB
+    assert pa.total_allocated_bytes() - before < 10_000_000
+
+
+def test_a_row_group_past_its_budget_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "MOST_GROUP_BYTES", 1_000_000)
+    table = pa.table({"image": [bytes(100_000)] * 11})
+    pq.write_table(table, tmp_path / "p.parquet", compression="zstd", use_dictionary=False, row_group_size=10)
+    read_row_group = pq.ParquetFile.read_row_group
+    asked: list[int] = []
+
+    def read(self: pq.ParquetFile, group: int, **options: object) -> pa.Table:
+        asked.append(group)
+        return read_row_group(self, group, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read)
+    [first, *_, last] = Reader(None).read_all(find(tmp_path / "p.parquet"))
+    assert isinstance(first, Unreadable)
+    assert (first.code, first.message[:31]) == (413, "The row group unpacks to 1,000,")
+    assert last == bytes(100_000)
+    assert asked == [1]
+
+
+def test_more_rows_than_the_file_has_bytes_are_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "p.parquet", tmp_path / "folder" / "p.parquet"):
+        pq.write_table(pa.table({"image": pa.nulls(1_000_000, pa.binary())}), path)
+    with pytest.raises(CommandError, match=r"cannot be listed \(it announces 1,000,000 rows in 2,\d+ bytes\)"):
+        find(tmp_path / "p.parquet")
+    [content] = contents(tmp_path / "folder", "image").values()
+    assert isinstance(content, Unreadable)
+
+
+def test_a_row_that_memory_does_not_suffice_for_gets_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object) -> pa.ChunkedArray:
+        raise pa.ArrowMemoryError
+
+    pq.write_table(pa.table({"image": [b"1"]}), tmp_path / "p.parquet")
+    monkeypatch.setattr(cells.Cells, "read", read)
+    [content] = contents(tmp_path / "p.parquet").values()
+    assert isinstance(content, Unreadable)
+    assert content.code == 413
+
+
+def test_a_pipe_that_a_list_names_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/pipe.jpg\n/dev/zero")
+    for content in contents(tmp_path / "list.txt").values():
+        assert isinstance(content, Unreadable)
+        assert "it is a pipe or a device" in content.message
 
 
 def test_a_uri_is_read_through_fsspec(tmp_path: Path) -> None:

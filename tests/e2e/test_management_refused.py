@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +12,6 @@ from scripts.client.http import Client
 from scripts.errors import ApiError, CommandError
 from scripts.files import digest_file, digest_line, sha256_of
 from scripts.options import MODEL, STAND_IN
-from scripts.server import torchserve
 from tests.e2e.management import Models, assert_refused, with_name
 from tests.e2e.support import rewrite
 
@@ -65,18 +62,6 @@ def test_a_changed_archive_is_refused(models: Models, client: Client, model_stor
     finally:
         digest.unlink()
     assert "changed" not in client.models()
-
-
-def test_an_archive_that_would_be_unpacked_elsewhere_is_refused(
-    models: Models, client: Client, running: torchserve.Server, stored: Path
-) -> None:
-    with zipfile.ZipFile(stored, "w") as file:
-        file.writestr(MANIFEST, json.dumps({"model": {"modelName": "slips", "modelVersion": "1.0"}}))
-        file.writestr("../slipped.py", "")
-
-    assert_refused(models("register", stored), "would be unpacked outside its folder")
-    assert "slips" not in client.models()
-    assert not list(running.temporary.rglob("slipped.py"))
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,27 @@
 from __future__ import annotations
 
 import base64
+import gc
 import itertools
 import json
 import logging
 import os
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from handler import payload
 from handler.classifier import ImageClassifier
 from handler.decoding import BATCH_SECONDS, Decoder
 from handler.engines.engine import Outputs
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, Metrics
+from handler.payload import Payload
+from handler.protocols import torchserve
 from handler.settings import Settings
 from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, picture
 from tests.handler.hostile import png_of_rows
@@ -68,6 +73,29 @@ def test_good_and_bad_rows_keep_their_order(ask: Ask, engine: ColourEngine) -> N
     assert list(context.statuses.values()) == [200, 400, 200, 400, 415, 200]
     assert context.phrases[4] == "Unsupported Media Type"
     assert engine.shapes == [(3, 224, 224, 3)]
+
+
+def test_a_row_that_takes_too_much_memory_to_read_is_refused_alone(
+    ask: Ask, handler: ImageClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(row: Row, *given: Any) -> Payload:
+        if "large" in row:
+            raise MemoryError
+        return payload.parse(row, *given)
+
+    monkeypatch.setattr(torchserve, "parse", parse)
+    answers, _ = ask([{"body": RED}, {"large": BLUE}, {"body": GREEN}])
+    assert [names(answer) for answer in answers] == ["red", 413, "green"]
+    assert answers[1]["message"].startswith("Reading the request takes more memory")
+
+
+def test_a_form_of_too_many_fields_is_refused_before_they_are_looked_at(ask: Ask) -> None:
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    rows: list[dict[str, Any]] = [{str(i): b"" for i in range(fields)} | {"file": RED} for fields in (999, 1_000)]
+    headers = [form | {name: {"content-type": "image/png" * (name == "file")} for name in row} for row in rows]
+    answers, _ = ask(rows, headers)
+    assert [names(answer) for answer in answers] == ["red", 413]
+    assert answers[1]["message"].startswith("The form has 1,001 fields and the limit is 1,000")
 
 
 def test_requests_of_several_images_in_one_batch(ask: Ask, engine: ColourEngine) -> None:
@@ -266,6 +294,26 @@ def test_an_image_for_which_no_time_is_left_is_refused_in_its_place(
     assert rejected == {"UnsupportedMediaType": 2, "ServiceUnavailable": 2}
 
 
-def test_torchserve_is_asked_to_hand_on_json_undecoded(handler: ImageClassifier) -> None:
-    assert handler.settings
+class Body(bytearray):
+    """A body that says when it is gone."""
+
+
+@pytest.mark.parametrize("content", [RED, BAD, b"text", b"{", b'{"instances": [{"b64": "!"}]}', b'{"instances": [1]}'])
+def test_a_body_is_gone_once_it_is_answered(ask: Ask, content: bytes) -> None:
+    """Bodies that wait for Python to look for cycles made a worker grow by all of them."""
+    rows: list[dict[str, Any]] = [{"body": Body(content)}]
+    body = weakref.ref(rows[0]["body"])
+    gc.disable()
+    try:
+        ask(rows)
+        rows.clear()
+        assert body() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.usefixtures("engine")
+def test_torchserve_is_asked_to_hand_on_json_undecoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TS_DECODE_INPUT_REQUEST", "true")  # as TorchServe starts a worker
+    ImageClassifier().initialize(FakeContext(folder))
     assert os.environ["TS_DECODE_INPUT_REQUEST"] == "false"

@@ -34,3 +34,31 @@ def test_past_its_limit_an_allocation_fails_and_the_next_one_does_not(headroom: 
     command = [sys.executable, "-c", LIMITED, str(headroom)]
     done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [large, True, large]
+
+
+# Large blocks, with a small one above each that stays: bytes that the process holds afterwards.
+FRAGMENTED = """
+import sys
+from handler.memory import STATUS, give_back_large_blocks
+
+def held() -> int:
+    return next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith("VmData"))
+
+if sys.argv[1] == "True":
+    give_back_large_blocks()
+before, small = held(), []
+for megabytes in (28, 24, 20, 16):
+    large = bytearray(megabytes << 20)
+    small += [bytes(600) for _ in range(1000)]
+    del large
+print(held() - before)
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("give_back", [True, False])
+def test_a_large_body_leaves_the_worker_as_it_was(give_back: bool) -> None:
+    command = [sys.executable, "-c", FRAGMENTED, str(give_back)]
+    done = subprocess.run(command, cwd=paths.HOME, capture_output=True, text=True, check=True)
+    grown = int(done.stdout)
+    assert grown < 10_000_000 if give_back else grown > 10_000_000

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from handler.card import ModelCard
-from handler.documents import MAX_CONTAINERS, read_json
+from handler.documents import read_json
 from handler.errors import BadRequest, PayloadTooLarge
 from handler.operations import Predict
 from handler.protocols.inference import InferenceProtocols
@@ -24,7 +24,7 @@ from tests.handler.inference_requests import infer
 from tests.handler.payloads import JSON_HEADERS, LABELS, SETTINGS, read
 
 MANY = 3_000_000
-LIMIT = f"the limit is {MAX_CONTAINERS:,}"
+LIMIT = "lists and objects and the limit is 2,000,000"
 
 
 def document(item: str, before: str, after: str = "]}", items: int = MANY) -> bytes:
@@ -48,11 +48,29 @@ def little_memory(most: int) -> Iterator[None]:
     assert peak < most
 
 
-@pytest.mark.parametrize("item", ["[]", "{}", '{"b64":[]}', "[[]]"])
-def test_lists_and_objects_are_counted_before_they_are_built(item: str) -> None:
+@pytest.mark.parametrize(
+    ("item", "kind"),
+    [
+        ("[]", LIMIT),
+        ("{}", LIMIT),
+        ('{"b64":[]}', LIMIT),
+        ("[[]]", LIMIT),
+        ("-9,-9", "5,999,999 commas and the limit is 5,000,000"),
+        ('"ab"', "6,000,002 quotation marks and the limit is 20,000"),
+        ('{"b64":"AA=="}', LIMIT),
+    ],
+)
+def test_what_json_is_made_of_is_counted_before_it_is_built(item: str, kind: str) -> None:
     body = document(item, '{"instances":[')
-    with little_memory(1_000_000), pytest.raises(PayloadTooLarge, match=LIMIT):
+    with little_memory(1_000_000), pytest.raises(PayloadTooLarge, match=kind):
         read({"body": body}, JSON_HEADERS)
+
+
+@pytest.mark.parametrize("place", ["x", "parameters"])
+def test_names_are_counted_too(place: str) -> None:
+    names = ",".join(f'"{i}":1' for i in range(10_001))
+    with pytest.raises(PayloadTooLarge, match="quotation marks and the limit is 20,000"):
+        read({"body": f'{{"instances":[{{"b64":"AA=="}}],"{place}":{{{names}}}}}'.encode()}, JSON_HEADERS)
 
 
 def test_a_part_of_a_form_is_counted_too() -> None:

@@ -9,7 +9,7 @@ import pytest
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, ServiceUnavailable, UnsupportedMediaType
 from handler.labels import Prediction
 from handler.parameters import Parameters
-from handler.responses import prediction, respond
+from handler.responses import MAX_ANSWER_BYTES, Response, Writer, answer, encode, items, prediction, respond
 
 CAT = Prediction("n02124075", "Egyptian_cat", 0.87654321)
 TABBY = Prediction("n02123045", "tabby", 0.1)
@@ -85,6 +85,15 @@ def test_a_bad_image_among_good_ones_stands_in_its_place() -> None:
     first, second = json.loads(respond([BAD, GOOD]).body)
     assert first == {"error": {"code": 400, "type": "BadRequestException", "message": "Bad."}}
     assert second == GOOD
+
+
+@pytest.mark.parametrize("write", [respond, lambda results: Response(HTTPStatus.OK, encode(items(results)))])
+@pytest.mark.parametrize(("size", "fits"), [(MAX_ANSWER_BYTES - 100, True), (MAX_ANSWER_BYTES, False)])
+def test_an_answer_that_torchserve_would_not_pass_on_is_an_error(write: Writer, size: int, fits: bool) -> None:
+    """TorchServe ends a worker that answers a row with more."""
+    body = answer(write, [{"overlay": "x" * size}]).body
+    assert len(body) <= MAX_ANSWER_BYTES
+    assert (b"The answer has 6,553," in body) != fits
 
 
 def test_names_leave_in_their_own_letters() -> None:

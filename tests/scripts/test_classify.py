@@ -70,6 +70,14 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ROWS
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(1)", "=cmd|' -C calc'!A0.jpg"])
+def test_a_table_holds_no_formula(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    named = {**CAT, "image": name, "recognized": True, "class_id": name, "class_name": name}
+    write_csv(iter([named, {"image": name, "error": {"message": name}}]))
+    _, row, failed = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert row[0] == row[2] == row[3] == failed[0] == failed[6] == f"'{name}"
+
+
 def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
     assert write_csv(iter(ROWS)) == 1
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))

@@ -42,6 +42,11 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "an input of text": ({"inputs": ["cat"]}, 400, "not an object"),
     "33 images": (infer(*[RED] * 33), 413, "the limit is 32"),
     "an id of a number": (infer(RED, id=7), 400, "The id is not a text; it is 7"),
+    "an id of megabytes": (
+        infer(RED, id="x" * 6_600_000),
+        413,
+        "The id has 6,600,000 characters and the limit is 1,000",
+    ),
     "parameters of a list": (infer(RED, parameters=[1]), 400, "The parameters are not an object"),
     "an unknown parameter": (infer(RED, parameters={"k": 1}), 400, "Unknown parameter k"),
     "a class to explain": (infer(RED, parameters={"class_id": "n0"}), 400, "Unknown parameter class_id"),

@@ -3,11 +3,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import stat
-import struct
 import subprocess
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -85,48 +82,10 @@ def test_an_archive_without_a_digest_is_taken(mar: Path) -> None:
     assert manifest_of(mar) == ("m", "1.0")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "/etc/cron.d/evil",
-        "../evil.py",
-        "handler/../../evil.py",
-        "..",
-        "C:/evil",
-        "c:evil",
-        "..\\evil",
-        "a\\b",
-        "a\0.py",
-    ],
-)
-def test_a_member_that_leaves_its_folder(tmp_path: Path, name: str) -> None:
-    member = zipfile.ZipInfo("harmless")
-    member.filename = name  # ZipInfo's own constructor would tidy it up
-    write_archive(tmp_path / "m.mar", member)
-    with refused(tmp_path / "m.mar", "would be unpacked outside its folder"):
-        Archive.read(tmp_path / "m.mar")
-
-
-def test_a_symbolic_link(tmp_path: Path) -> None:
-    link = zipfile.ZipInfo("labels")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    write_archive(tmp_path / "m.mar", link)
-    with refused(tmp_path / "m.mar", "would be unpacked outside its folder"):
-        Archive.read(tmp_path / "m.mar")
-
-
 @pytest.mark.parametrize("name", ["handler/..py", "a..b", "...", ".hidden", "deep/er/weights.bin", "ünïcode.txt"])
 def test_a_member_with_an_unusual_name(tmp_path: Path, name: str) -> None:
     write_archive(tmp_path / "m.mar", name)
     assert manifest_of(tmp_path / "m.mar") == ("m", "1.0")
-
-
-def test_nothing_is_unpacked_to_find_out(tmp_path: Path) -> None:
-    write_archive(tmp_path / "m.mar", "../evil.py")
-    with refused(tmp_path / "m.mar", "outside its folder"):
-        Archive.read(tmp_path / "m.mar")
-    assert [path.name for path in tmp_path.iterdir()] == ["m.mar"]
-    assert not (tmp_path.parent / "evil.py").exists()
 
 
 def rezip(path: Path, *members: tuple[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
@@ -136,48 +95,6 @@ def rezip(path: Path, *members: tuple[str, bytes], method: int = zipfile.ZIP_STO
         for name, content in members:
             file.writestr(name, content)
     return path.read_bytes()
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_two_members_of_one_name(tmp_path: Path) -> None:
-    rezip(tmp_path / "m.mar", ("classifier.py", b"good"), ("classifier.py", b"evil"))
-    with refused(tmp_path / "m.mar", "holds two files of one name"):
-        Archive.read(tmp_path / "m.mar")
-
-
-def hidden_from_the_list(sound: bytes) -> bytes:
-    """Take the last member out of the list at the end; the headers that TorchServe reads still name it."""
-    last = sound.rindex(b"PK\x01\x02")
-    end = bytearray(sound[sound.rindex(b"PK\x05\x06") :])
-    count, size, start = struct.unpack_from("<HLL", end, 10)
-    struct.pack_into("<HHLL", end, 8, count - 1, count - 1, last - start, start)
-    assert size > last - start
-    return sound[:last] + bytes(end)
-
-
-def prefixed(sound: bytes) -> bytes:
-    return b"PK\x03\x04 and another archive" + sound
-
-
-def renamed_in_its_header(sound: bytes) -> bytes:
-    return sound.replace(b"evil.py", b"good.py", 1)
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        (hidden_from_the_list, "bytes that belong to no file, at its end"),
-        (prefixed, "bytes that belong to no file, before"),
-        (renamed_in_its_header, "a file whose header is not the one that is listed"),
-    ],
-)
-def test_what_torchserve_would_unpack_and_the_list_does_not_name(
-    tmp_path: Path, change: Callable[[bytes], bytes], why: str
-) -> None:
-    path = tmp_path / "m.mar"
-    path.write_bytes(change(rezip(path, ("evil.py", b"import this"))))
-    with refused(path, f"holds {why}"):
-        Archive.read(path)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -205,20 +122,6 @@ class Unseekable(io.RawIOBase):
 
     def write(self, content: Any) -> int:
         return self._file.write(content)
-
-
-def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
-    rezip(tmp_path / "m.mar", ("weights.bin", bytes(200_000_000)), method=zipfile.ZIP_DEFLATED)
-    with refused(tmp_path / "m.mar", "holds 200 MB, packed into 0 MB"):
-        Archive.read(tmp_path / "m.mar")
-
-
-def test_a_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
-    path = tmp_path / "m.mar"
-    rezip(path, ("weights.bin", bytes(200_000_000)), method=zipfile.ZIP_DEFLATED)
-    path.write_bytes(path.read_bytes().replace(struct.pack("<L", 200_000_000), struct.pack("<L", 1000)))
-    with refused(path, "or damaged: build it again"):
-        Archive.read(path)
 
 
 def test_a_missing_archive(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,6 +88,22 @@ def test_reading_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_cannot_be_read(folder: Path) -> None:
     with pytest.raises(CommandError, match=r"missing.jpg cannot be read \(No such file.*\): check the path."):
         sources.read(str(folder / "missing.jpg"))
+
+
+def test_a_pipe_or_a_device_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in (str(tmp_path / "pipe.jpg"), "/dev/zero"):
+        with pytest.raises(CommandError, match=f"{name} is a pipe or a device: give a file"):
+            sources.read(name)
+
+
+def test_a_file_that_no_server_takes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "sparse.jpg").open("wb") as file:
+        file.truncate(1 << 40)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(sources.MAX_BYTES + 1))))
+    for name in (str(tmp_path / "sparse.jpg"), "-"):
+        with pytest.raises(CommandError, match=f"{name} is larger than 33,554,432 bytes"):
+            sources.read(name)
 
 
 def test_reading_an_address(local: LocalServer) -> None:

@@ -89,6 +89,23 @@ def test_every_form_of_a_checkpoint_gives_the_same(tmp_path: Path, content: Any)
     assert all(value.dtype == torch.float32 for value in loaded.values())
 
 
+@pytest.mark.parametrize(
+    ("tensor", "kind"), [(torch.zeros(64).to_sparse(), "sparse_coo"), (torch.zeros(64, device="meta"), "meta")]
+)
+def test_a_tensor_without_its_numbers_is_refused(tmp_path: Path, seeded: StateDict, tensor: Tensor, kind: str) -> None:
+    path = saved({**seeded, "features.norm0.weight": tensor}, tmp_path / "odd.pth")
+    with refused(path, rf"holds a {kind} tensor \(features.norm0.weight\)"):
+        read(path, ARCHITECTURES["densenet121"])
+
+
+@pytest.mark.parametrize("key", ["features.norm5.bias", "classifier.weight"])
+def test_a_tensor_that_one_value_was_expanded_to_is_refused(tmp_path: Path, seeded: StateDict, key: str) -> None:
+    expanded = torch.zeros(1, dtype=torch.half).expand(5_000_000_000)
+    path = saved({**seeded, key: expanded}, tmp_path / "expanded.pth")
+    with refused(path, "numbers, most of them in"):
+        read(path, ARCHITECTURES["densenet121"])
+
+
 def test_safetensors_in_half_precision(tmp_path: Path) -> None:
     save_file({key: value.half() for key, value in old_form(TINY).items()}, tmp_path / "tiny.safetensors")
     assert same(load(tmp_path / "tiny.safetensors", DENSENET), TINY)
