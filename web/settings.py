@@ -28,7 +28,7 @@ class GatewaySettings:
     allowed_hosts: the host names under which it answers, besides its own.
     max_body_bytes, max_file_bytes, max_files, max_in_flight: `within` takes them from TorchServe and the model.
     max_in_flight: the images that are with TorchServe at a time, fewer than its queue holds.
-    min_upload_rate: bytes a second.
+    min_upload_rate, min_read_rate: bytes a second.
     """
 
     run_dir: Path
@@ -52,6 +52,7 @@ class GatewaySettings:
     max_in_flight: int = 64
     upload_seconds: float = 60
     min_upload_rate: float = 4000
+    min_read_rate: float = 4000
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str)

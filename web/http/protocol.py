@@ -17,11 +17,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from web.http.connections import Connections, room_for
+from web.http.connections import room_for
 from web.http.refusals import Refusal
 from web.http.throttle import Throttle
-from web.limits.budget import BUSY
+from web.limits.budget import BUSY, IDLE, WAITING, Budget
 from web.limits.clients import network_of
+from web.limits.pace import Pace
 from web.settings import GatewaySettings
 
 MAX_HEAD_BYTES = 16_384  # Apache and nginx allow 8 to 32 kB
@@ -33,7 +34,12 @@ HEAD_SECONDS = 10
 DISCARD_SECONDS = 10
 DISCARD_RATE = 50e6  # bytes a second
 CLOSE_SECONDS = 5  # for the client to read what was written
-READ_SECONDS = 60  # for the client to read an answer that is longer than the buffers
+# For the client to begin to read an answer that is longer than the buffers. Then the least rate counts.
+READ_SECONDS = 10
+# If no connection makes room, so many more are taken that may only ask whether the gateway lives: a supervisor would
+# otherwise restart one that is merely full.
+RESERVE, RESERVE_OF_ONE = 32, 4
+HEALTH_CHECKS = (b"/healthz", b"/readyz")
 
 HEAD_TOO_LONG = f"The request's URL and headers are longer than {MAX_HEAD_BYTES // 1024} KiB: send less."
 HEAD_TOO_SLOW = f"The request's headers took longer than {HEAD_SECONDS} s: send it again."
@@ -46,9 +52,11 @@ MALFORMED = "This is no HTTP request that the gateway understands: send it again
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. `limited_protocol` makes the class for one server."""
 
-    table: Connections
+    table: Budget
+    reserve: Budget
     discarding: Throttle
     max_body_bytes: int
+    min_read_rate: float
 
     def __init__(
         self,
@@ -58,9 +66,13 @@ class LimitedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.address = ""
+        self.owner = ""  # the client's address
+        self._in_reserve = False
         self._timer: asyncio.TimerHandle | None = None
+        self._upload = Pace()
+        self._reading: Pace | None = None  # of the client that reads an answer, once it has made the gateway wait
         self._reading_timer: asyncio.TimerHandle | None = None
+        self._unread_bytes = 0  # when `_reading` was last brought up to date
         # Bytes since the last complete head or the last piece of a body. Trailers count too.
         self._pending_bytes = 0
         self._head_bytes = 0
@@ -77,20 +89,30 @@ class LimitedProtocol(HttpToolsProtocol):
         """Whether every request on it has been answered or refused."""
         return self._over or self.cycle is None or (self.cycle.response_complete and not self.pipeline)
 
-    def close(self) -> None:
+    @property
+    def pace(self) -> float:
+        if self._reading:
+            return self._reading.rate
+        if self.idle:
+            return IDLE
+        return self._upload.rate if self.cycle.more_body else WAITING
+
+    def make_room(self) -> None:
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.address = network_of(self.client[0]) if self.client else ""
-        if self.table.admit(self):
-            self._arm(HEAD_SECONDS)
-        else:
+        self.owner = network_of(self.client[0]) if self.client else ""
+        self._in_reserve = not self.table.try_take(self)
+        if self._in_reserve and not self.reserve.try_take(self):
             transport.write(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, BUSY).response())
             self._end()
+        else:
+            self._arm(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.table.remove(self)
+        for budget in (self.table, self.reserve):
+            budget.give_back(self)
         self._disarm()
         self.resume_writing()
         self._unset_keepalive_if_required()
@@ -120,6 +142,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._stop_parsing(Refusal(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_PIPELINED))
         self._head_bytes, self._head_complete = 0, False
         super().on_message_begin()
+        self.scope["state"]["abort"] = self.transport.abort  # for web/limits/hold.py
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))
@@ -134,7 +157,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._ignoring_upgrade = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if self._ignoring_upgrade:
             return
+        if self._in_reserve and self.url not in HEALTH_CHECKS:
+            self._stop_parsing(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, BUSY))
         self._head_complete, self._pending_bytes, self._discarded_bytes = True, 0, 0
+        self._upload = Pace()
         self._disarm()
         super().on_headers_complete()
 
@@ -162,6 +188,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._pending_bytes = 0
+        self._upload.size += len(body)
         if self.cycle.response_complete:
             self._discard(len(body))
         super().on_body(body)
@@ -174,20 +201,41 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self.table.answered(self)
+        self.table.touch(self)
+        if self._reading_timer is None:
+            self._reading = None
         if self.idle and self._head_complete:  # the body has not ended
             self._arm(DISCARD_SECONDS)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self._reading_timer is None:
-            self._reading_timer = self.loop.call_later(READ_SECONDS, self.transport.abort)
+        self._reading = self._reading or Pace()
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._watch_reader()
 
     def resume_writing(self) -> None:
         if self._reading_timer is not None:
             self._reading_timer.cancel()
             self._reading_timer = None
+            self._count_read()
+        if self.cycle is None or self.cycle.response_complete:
+            self._reading = None
         super().resume_writing()
+
+    def _watch_reader(self) -> None:
+        """Close the connection once its client has read less than the least rate allows."""
+        self._count_read()
+        left = self._reading.seconds_left(self.min_read_rate, READ_SECONDS) if self._reading else 0
+        if left > 0:
+            self._reading_timer = self.loop.call_later(left, self._watch_reader)
+        else:
+            self.transport.abort()
+
+    def _count_read(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if self._reading:
+            self._reading.size += self._unread_bytes - unread
+        self._unread_bytes = unread
 
     def timeout_keep_alive_handler(self) -> None:
         self._end()
@@ -262,8 +310,10 @@ def limited_protocol(settings: GatewaySettings) -> type[LimitedProtocol]:
     """Return the protocol class of one server. Its connections share the limits of `settings`."""
 
     class Limited(LimitedProtocol):
-        table = Connections(room_for(settings.max_connections), settings.max_connections_per_address)
+        table = Budget(room_for(settings.max_connections), settings.max_connections_per_address)
+        reserve = Budget(RESERVE, RESERVE_OF_ONE)
         discarding = Throttle(DISCARD_RATE)
         max_body_bytes = settings.max_body_bytes
+        min_read_rate = settings.min_read_rate
 
     return Limited
