@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 import httptools
-from uvicorn._types import ASGI3Application
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -98,7 +98,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return self._upload.rate if self.cycle.more_body else WAITING
 
     def make_room(self) -> None:
-        self.transport.abort()
+        self._abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -114,6 +114,7 @@ class LimitedProtocol(HttpToolsProtocol):
         for budget in (self.table, self.reserve):
             budget.give_back(self)
         self._disarm()
+        self._disconnect()
         self.resume_writing()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
@@ -142,7 +143,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._stop_parsing(Refusal(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_PIPELINED))
         self._head_bytes, self._head_complete = 0, False
         super().on_message_begin()
-        self.scope["state"]["abort"] = self.transport.abort  # for web/limits/hold.py
+        self.scope["state"]["abort"] = self._abort  # for web/limits/hold.py
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))
@@ -183,8 +184,16 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(self._piece)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        async def unless_closed(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            async def send_unless_closed(message: ASGISendEvent) -> None:
+                # uvloop raises if something is written to a connection that is closed and not yet reported as lost.
+                cycle.disconnected |= self.transport.is_closing()
+                await send(message)
+
+            await app(scope, receive, send_unless_closed)
+
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, unless_closed)
 
     def on_body(self, body: bytes) -> None:
         self._pending_bytes = 0
@@ -229,7 +238,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if left > 0:
             self._reading_timer = self.loop.call_later(left, self._watch_reader)
         else:
-            self.transport.abort()
+            self._abort()
 
     def _count_read(self) -> None:
         unread = self.transport.get_write_buffer_size()
@@ -238,7 +247,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unread_bytes = unread
 
     def timeout_keep_alive_handler(self) -> None:
-        self._end()
+        if self._reading:  # the last answer is still on its way
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            self._end()
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
@@ -256,14 +270,25 @@ class LimitedProtocol(HttpToolsProtocol):
         self._over, self._discarded_bytes = True, 0
         self._unset_keepalive_if_required()
         self.pipeline.clear()
-        if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = True  # what its route still writes is dropped
-            self._running.message_event.set()
+        self._disconnect()
         self.transport.write(refusal.response())
         self.transport.write_eof()
         self.flow.resume_reading()
         self._disarm()
-        self._timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+        self._timer = self.loop.call_later(CLOSE_SECONDS, self._abort)
+
+    def _abort(self) -> None:
+        self._disconnect()
+        self.transport.abort()
+
+    def _disconnect(self) -> None:
+        """Tell the route that its client is gone, so that what it still writes is dropped.
+
+        uvicorn tells the route of the request that was parsed last, which may wait for this one.
+        """
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def _discard(self, size: int) -> None:
         self._discarded_bytes += size
@@ -281,7 +306,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Close, after CLOSE_SECONDS even if the client has not read what was written."""
         self._disarm()
         self.transport.close()
-        self._timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+        self._timer = self.loop.call_later(CLOSE_SECONDS, self._abort)
 
     def _arm(self, seconds: float) -> None:
         self._disarm()

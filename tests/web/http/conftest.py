@@ -113,6 +113,7 @@ async def waiting(settings: GatewaySettings) -> AsyncIterator[Server]:
         asked.put_nowait(scope["path"])
         await receive()
         await receive()  # until the client is gone
+        asked.put_nowait(f"gone {scope['path']}")
 
     async with running(wait, settings) as started:
         started.asked = asked

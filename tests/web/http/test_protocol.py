@@ -167,3 +167,10 @@ async def test_a_client_that_waits_for_100_is_told_to_go_on(reading: Server) -> 
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
         writer.write(b"photo")
         assert (await reader.readuntil(b"/p photo")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_route_learns_that_its_client_is_gone_though_another_request_waits(waiting: Server) -> None:
+    async with waiting.connect() as (_, writer):
+        writer.write(GET % 1 + GET % 2)
+        assert await waiting.asked.get() == "/_1"
+    assert await waiting.asked.get() == "gone /_1"
