@@ -50,10 +50,9 @@ def web(
         list[str] | None,
         typer.Option(help="An address or network of a proxy, whose X-Forwarded-For names the client; can be repeated."),
     ] = None,
-    decode_share: Annotated[
-        float,
-        typer.Option(min=0.01, max=1, help="The part of the workers' time that decoding one client's images may take."),
-    ] = 0.25,
+    decode_seconds: Annotated[
+        float, typer.Option(min=1, help="How many seconds a minute decoding one client's images may take.")
+    ] = 30,
     model_store: ModelStore = paths.MODEL_STORE,
     run_dir: RunDir = paths.RUN_DIR,
     fixed_models: FixedModels = False,
@@ -88,7 +87,7 @@ def web(
         cors_origins=tuple(cors_origin or ()),
         allowed_hosts=tuple(host_name(name) for name in allowed_host or ()),
         proxies=tuple(network(address) for address in proxy or ()),
-        decode_share=decode_share,
+        decode_seconds=decode_seconds,
     )
     ApiKeys(settings.run_dir, settings.keys).entries()  # a file that cannot be read starts nothing
     changes = changes_of(fixed_models)

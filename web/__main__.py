@@ -47,7 +47,9 @@ def options(settings: GatewaySettings) -> dict[str, Any]:
 
 
 def application(settings: GatewaySettings, ending: threading.Event) -> FastAPI:
-    upstream = Upstream(Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight, settings.decode_share)
+    upstream = Upstream(
+        Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight, settings.decode_seconds / 60
+    )
     return create_app(upstream, settings, ending)
 
 

@@ -30,7 +30,7 @@ class GatewaySettings:
     max_body_bytes, max_file_bytes, max_files, max_in_flight: `within` takes them from TorchServe and the model.
     max_in_flight: the images that are with TorchServe at a time, fewer than its queue holds.
     min_upload_rate, min_read_rate: bytes a second.
-    decode_share: the part of the workers' time that decoding one client's images may take, over a minute.
+    decode_seconds: how long decoding one client's images may take a minute.
     proxies: the addresses and networks whose X-Forwarded-For names the client.
     """
 
@@ -56,7 +56,7 @@ class GatewaySettings:
     upload_seconds: float = 60
     min_upload_rate: float = 4000
     min_read_rate: float = 4000
-    decode_share: float = 0.25
+    decode_seconds: float = 30
     proxies: tuple[str, ...] = ()
 
     def to_json(self) -> str:

@@ -23,6 +23,7 @@ from web.http.throttle import Throttle
 from web.limits.budget import BUSY, IDLE, WAITING, Budget
 from web.limits.clients import network_of
 from web.limits.pace import Pace
+from web.limits.share import Share
 from web.settings import GatewaySettings
 
 MAX_HEAD_BYTES = 16_384  # Apache and nginx allow 8 to 32 kB
@@ -39,6 +40,10 @@ READ_SECONDS = 10
 # If no connection makes room, so many more are taken that may only ask whether the gateway lives: a supervisor would
 # otherwise restart one that is merely full.
 RESERVE, RESERVE_OF_ONE = 32, 4
+# Requests a second of one address; more of them wait, since each takes half a millisecond from everybody. A proxy may
+# send the photos of many clients.
+REQUEST_RATE = 100
+POST_COSTS = 0.1
 HEALTH_CHECKS = (b"/healthz", b"/readyz")
 
 HEAD_TOO_LONG = f"The request's URL and headers are longer than {MAX_HEAD_BYTES // 1024} KiB: send less."
@@ -54,6 +59,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     table: Budget
     reserve: Budget
+    requests: Share
     discarding: Throttle
     max_body_bytes: int
     min_read_rate: float
@@ -193,7 +199,12 @@ class LimitedProtocol(HttpToolsProtocol):
             await app(scope, receive, send_unless_closed)
 
         self._running = cycle
-        super()._start_asgi_task(cycle, unless_closed)
+        wait = self.requests.wait(self.owner)
+        self.requests.spend(self.owner, POST_COSTS if cycle.scope["method"] == "POST" else 1)
+        if wait:
+            self.loop.call_later(wait, super()._start_asgi_task, cycle, unless_closed)
+        else:
+            super()._start_asgi_task(cycle, unless_closed)
 
     def on_body(self, body: bytes) -> None:
         self._pending_bytes = 0
@@ -337,6 +348,7 @@ def limited_protocol(settings: GatewaySettings) -> type[LimitedProtocol]:
     class Limited(LimitedProtocol):
         table = Budget(room_for(settings.max_connections), settings.max_connections_per_address)
         reserve = Budget(RESERVE, RESERVE_OF_ONE)
+        requests = Share(REQUEST_RATE, REQUEST_RATE)
         discarding = Throttle(DISCARD_RATE)
         max_body_bytes = settings.max_body_bytes
         min_read_rate = settings.min_read_rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from scripts.client import transport as connections
 from scripts.client.endpoint import Endpoint, Scope
 from scripts.errors import ServingError
 from web.limits import clients, hold
-from web.limits.decoding import DecodeShare
+from web.limits.share import Share
 from web.limits.slots import Slots
 from web.torchserve.answer import Answer
 from web.torchserve.deaths import Deaths
@@ -26,6 +27,7 @@ from web.torchserve.tokens import AsyncTokenCache
 logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 64
+MINUTE = 60.0
 # A worker may take as long as responseTimeout in model-config.yaml, 60 s.
 ANSWER_SECONDS = 65
 CONNECT_SECONDS = 5
@@ -69,7 +71,8 @@ class Upstream:
 
     At most `in_flight` images are with TorchServe at a time. Of one client, while others wait, they are half as many as
     there are workers, since one hostile photo may keep a worker busy for two seconds. Decoding one client's images may
-    take `decode_share` of the workers' time. `transport` replaces the network in tests.
+    take `decode_share` seconds a second, of which a minute's worth may be spent at once. `transport` replaces the
+    network in tests.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class Upstream:
         self._none_since: float | None = None
         self._counted = Kept(self._count, COUNT_SECONDS, clock=clock)
         self._deaths = Deaths()
-        self._decoding = DecodeShare(decode_share, clock)
+        self._decoding = Share(decode_share, decode_share * MINUTE, clock)
         self._client = connections.async_client(
             endpoint.certificate,
             transport=transport,
@@ -130,7 +133,6 @@ class Upstream:
         if found.ready:
             self._none_since = None
             self._slots.share = max(1, found.ready // 2)
-            self._decoding.workers = found.ready
         elif self._none_since is None:
             self._none_since = self._looked
         return found
@@ -151,9 +153,10 @@ class Upstream:
         client = clients.current.get()
         async with self._slots(client):
             if seconds := self._decoding.wait(client):
-                return Answer.wait(seconds)
+                return Answer.wait(math.ceil(seconds))
             with hold.in_use():
                 answer = await self._post_again(url, body, headers)
+        # An image costs what its decoding takes: otherwise the most expensive ones are the cheapest attack.
         self._decoding.spend(client, answer.decode_seconds)
         return answer
 

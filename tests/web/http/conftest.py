@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from web.http.protocol import limited_protocol
+from web.http.protocol import LimitedProtocol, limited_protocol
 from web.settings import GatewaySettings
 
 MAX_BODY_BYTES = 100_000
@@ -50,8 +50,9 @@ async def much(scope: Scope, _: Receive, send: Send) -> None:
 
 
 class Server:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, protocol: type[LimitedProtocol]) -> None:
         self._port = port
+        self.protocol = protocol
         self.asked: asyncio.Queue[str] = asyncio.Queue()
 
     @asynccontextmanager
@@ -123,10 +124,11 @@ async def waiting(settings: GatewaySettings) -> AsyncIterator[Server]:
 @asynccontextmanager
 async def running(application: ASGIApp, settings: GatewaySettings) -> AsyncIterator[Server]:
     limits = replace(settings, max_connections=8, max_connections_per_address=4, max_body_bytes=MAX_BODY_BYTES)
+    protocol = limited_protocol(limits)
     config = uvicorn.Config(
         application,
         port=0,
-        http=limited_protocol(limits),
+        http=protocol,
         ws="none",
         lifespan="off",
         log_level="error",
@@ -136,7 +138,7 @@ async def running(application: ASGIApp, settings: GatewaySettings) -> AsyncItera
     task = asyncio.create_task(started.serve())
     while not started.started:
         await asyncio.sleep(0.01)
-    yield Server(started.servers[0].sockets[0].getsockname()[1])
+    yield Server(started.servers[0].sockets[0].getsockname()[1], protocol)
     started.should_exit = True
     async with asyncio.timeout(20):
         await task
