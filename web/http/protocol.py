@@ -7,6 +7,7 @@ queues pipelined requests without end. These limits are applied as bytes arrive,
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from http import HTTPStatus
 from typing import Any
@@ -37,6 +38,7 @@ DISCARD_RATE = 50e6  # bytes a second
 CLOSE_SECONDS = 5  # for the client to read what was written
 # For the client to begin to read an answer that is longer than the buffers. Then the least rate counts.
 READ_SECONDS = 10
+SEND_BUFFER_BYTES = 131_072
 # If no connection makes room, so many more are taken that may only ask whether the gateway lives: a supervisor would
 # otherwise restart one that is merely full.
 RESERVE, RESERVE_OF_ONE = 32, 4
@@ -108,6 +110,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # Otherwise the system takes megabytes for each client that does not read, and copying them stops the others.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.owner = network_of(self.client[0]) if self.client else ""
         self._in_reserve = not self.table.try_take(self)
         if self._in_reserve and not self.reserve.try_take(self):
