@@ -65,7 +65,7 @@ def sizes(pytestconfig: pytest.Config) -> Sizes:
 def server_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, bool]]:
     """The folder of the shared server, and whether it is a small file system of its own."""
     folder = tmp_path_factory.mktemp("faults") / "run"
-    with small_disk(folder, 40) as mounted:
+    with small_disk(folder, 120) as mounted:
         yield folder, mounted
 
 

@@ -36,8 +36,7 @@ HEAD_SECONDS = 10
 DISCARD_SECONDS = 10
 DISCARD_RATE = 50e6  # bytes a second
 CLOSE_SECONDS = 5  # for the client to read what was written
-# For the client to begin to read an answer that is longer than the buffers. Then the least rate counts.
-READ_SECONDS = 10
+READ_SECONDS = 10  # in which the client has to read its least rate of an answer that is longer than the buffers
 SEND_BUFFER_BYTES = 131_072
 # If no connection makes room, so many more are taken that may only ask whether the gateway lives: a supervisor would
 # otherwise restart one that is merely full.
@@ -235,7 +234,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().pause_writing()
         self._reading = self._reading or Pace()
         self._unread_bytes = self.transport.get_write_buffer_size()
-        self._watch_reader()
+        self._reading_timer = self.loop.call_later(READ_SECONDS, self._check_reader)
 
     def resume_writing(self) -> None:
         if self._reading_timer is not None:
@@ -246,20 +245,19 @@ class LimitedProtocol(HttpToolsProtocol):
             self._reading = None
         super().resume_writing()
 
-    def _watch_reader(self) -> None:
-        """Close the connection once its client has read less than the least rate allows."""
-        self._count_read()
-        left = self._reading.seconds_left(self.min_read_rate, READ_SECONDS) if self._reading else 0
-        if left > 0:
-            self._reading_timer = self.loop.call_later(left, self._watch_reader)
-        else:
+    def _check_reader(self) -> None:
+        """Close the connection if its client read less in READ_SECONDS than the least rate allows."""
+        if self._count_read() < self.min_read_rate * READ_SECONDS:
             self._abort()
+        else:
+            self._reading_timer = self.loop.call_later(READ_SECONDS, self._check_reader)
 
-    def _count_read(self) -> None:
+    def _count_read(self) -> int:
         unread = self.transport.get_write_buffer_size()
+        read, self._unread_bytes = self._unread_bytes - unread, unread
         if self._reading:
-            self._reading.size += self._unread_bytes - unread
-        self._unread_bytes = unread
+            self._reading.size += read
+        return read
 
     def timeout_keep_alive_handler(self) -> None:
         if self._reading:  # the last answer is still on its way
