@@ -24,7 +24,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": Error, "description": "No valid API key, if the gateway asks for one."},
     408: {"model": Error, "description": "The upload came too slowly."},
     413: {"model": Error, "description": "Too many bytes, pixels or files."},
-    429: {"model": Error, "description": "More requests than the API key may make."},
+    429: {"model": Error, "description": "More requests than the API key may make, or too much decoding."},
     503: {"model": Error, "description": "Busy, or TorchServe does not answer."},
     "default": {"model": Error, "description": "Every error has this form."},  # keeps FastAPI's own 422 out
 }
