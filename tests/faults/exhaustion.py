@@ -23,7 +23,7 @@ SILENT = 20_100
 SPARE_FILES = 100  # descriptors for the interpreter
 MEGABYTE = 10**6
 BOUNDARY = b"--b\r\n"
-FORM = b"Host: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+FORM = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
 PART = b'Content-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
 
 
@@ -108,7 +108,7 @@ async def url(attacker: Attacker) -> None:
 
 async def pipelined(attacker: Attacker) -> None:
     """300,000 requests in a row, whose answers nobody reads."""
-    await at_once(3, lambda: attacker.send(b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1000, 100))
+    await at_once(3, lambda: attacker.send(b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000, 100))
 
 
 async def silent(attacker: Attacker) -> None:
@@ -120,14 +120,14 @@ async def silent(attacker: Attacker) -> None:
 
 async def unfinished(attacker: Attacker) -> None:
     """2,000 requests that stop in the middle of a header."""
-    await at_once(2000, lambda: attacker.send(b"GET / HTTP/1.1\r\nHost: x\r\nX"))
+    await at_once(2000, lambda: attacker.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX"))
 
 
 async def chunked(attacker: Attacker) -> None:
     """1 GB of JSON without a declared length for each of four routes that take none."""
     piece = b"%x\r\n%s\r\n" % (MEGABYTE, b"[" * MEGABYTE)
     heads = [
-        b"POST /%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+        b"POST /%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" % path
         for path in (b"healthz", b"docs", b"nothing", b"gradio_api/queue/join")
     ]
     await asyncio.gather(*(attacker.send(head, piece, 1000) for head in heads))
