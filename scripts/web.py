@@ -46,6 +46,13 @@ def web(
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="Another host name of the gateway; can be repeated.")
     ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="An address or network of a proxy, whose X-Forwarded-For names the client; can be repeated."),
+    ] = None,
+    decode_seconds: Annotated[
+        float, typer.Option(min=1, help="How many seconds a minute decoding one client's images may take.")
+    ] = 30,
     model_store: ModelStore = paths.MODEL_STORE,
     run_dir: RunDir = paths.RUN_DIR,
     fixed_models: FixedModels = False,
@@ -64,6 +71,7 @@ def web(
     check_installed()
     from web.guards.hosts import host_name
     from web.http.connections import check_room
+    from web.limits.clients import network
     from web.limits.rate import parse_rate
 
     parse_rate(rate)
@@ -78,6 +86,8 @@ def web(
         rate=rate,
         cors_origins=tuple(cors_origin or ()),
         allowed_hosts=tuple(host_name(name) for name in allowed_host or ()),
+        proxies=tuple(network(address) for address in proxy or ()),
+        decode_seconds=decode_seconds,
     )
     ApiKeys(settings.run_dir, settings.keys).entries()  # a file that cannot be read starts nothing
     changes = changes_of(fixed_models)

@@ -25,23 +25,31 @@ def main() -> None:
     settings = GatewaySettings.from_json(sys.argv[1])
     ending = threading.Event()
     signal.signal(END_SOON, lambda *_: ending.set())
-    uvicorn.run(
-        application(settings, ending),
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http=limited_protocol(settings),
-        ws="none",
-        access_log=False,  # TorchServe keeps one
-        log_config=log_config(settings),
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=None,  # who ends it decides how long that may take
-        server_header=False,
-    )
+    uvicorn.run(application(settings, ending), **options(settings))
+
+
+def options(settings: GatewaySettings) -> dict[str, Any]:
+    """Return uvicorn's options."""
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "loop": "uvloop",
+        "http": limited_protocol(settings),
+        "ws": "none",
+        "access_log": False,  # TorchServe keeps one
+        "log_config": log_config(settings),
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": None,  # who ends it decides how long that may take
+        "server_header": False,
+        "proxy_headers": bool(settings.proxies),
+        "forwarded_allow_ips": list(settings.proxies),  # and never those of an environment variable
+    }
 
 
 def application(settings: GatewaySettings, ending: threading.Event) -> FastAPI:
-    upstream = Upstream(Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight)
+    upstream = Upstream(
+        Endpoint.find(settings.run_dir), settings.model, settings.max_in_flight, settings.decode_seconds / 60
+    )
     return create_app(upstream, settings, ending)
 
 

@@ -20,7 +20,6 @@ from web.guards.origins import OwnOrigin
 from web.guards.retries import RetryThrottle
 from web.guards.spelling import Spelling
 from web.keys import ApiKeys
-from web.limits.budget import Admission
 from web.limits.rate import RateLimit
 from web.routes import explanations, health, model, pages, predictions
 from web.settings import GatewaySettings
@@ -51,10 +50,8 @@ def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.
         lifespan=lifespan,
     )
     errors.install(app)
-    # Both routes share it, since their bodies are in the same memory.
-    admission = Admission(settings.max_requests, settings.max_requests_per_client)
-    app.include_router(predictions.router(upstream, settings, admission))
-    app.include_router(explanations.router(upstream, settings, admission))
+    app.include_router(predictions.router(upstream, settings))
+    app.include_router(explanations.router(upstream, settings))
     app.include_router(model.router(upstream, settings))
     app.include_router(health.router(upstream, ending or threading.Event()))
     pages.install(app)

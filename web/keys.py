@@ -37,7 +37,7 @@ class ApiKeys:
         self.path = given or run_dir / KEYS_FILE
         self._is_given = given is not None
         self._digests: dict[str, str] = {}
-        self._read_at: tuple[int, int] | None = None
+        self._read_at: tuple[int, ...] | None = None
 
     @property
     def enforced(self) -> bool:
@@ -64,10 +64,9 @@ class ApiKeys:
 
     def name_of(self, key: str) -> str | None:
         """Return the name of a key, None if it is not valid. Raises ServingError if the file cannot be read."""
-        found = self.path.stat()
-        if self._read_at != (found.st_mtime_ns, found.st_ino):
+        if self._read_at != (version := version_of(self.path)):
             self._digests = {name: entry["sha256"] for name, entry in self.entries().items()}
-            self._read_at = (found.st_mtime_ns, found.st_ino)
+            self._read_at = version
         digest = digest_of(key)
         # All are compared, in constant time, so that the time taken tells nothing.
         matches = [name for name, known in self._digests.items() if hmac.compare_digest(known, digest)]
@@ -115,6 +114,15 @@ class ApiKeys:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(entries, file, indent=2)
         temporary.replace(self.path)
+
+
+def version_of(path: Path) -> tuple[int, ...]:
+    """Return what tells one content of a file, and its permissions, from another.
+
+    The time of the last change of state cannot be set, as the other may: `cp -p` and `rsync -t` keep it.
+    """
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def digest_of(key: str) -> str:

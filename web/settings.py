@@ -12,6 +12,7 @@ from handler.settings import Settings
 from scripts.server.heap import DEFAULT_QUEUE, DEFAULT_REQUEST_BYTES
 
 QUEUE_SHARE = 64  # per cent of the queue: the rest is for who asks TorchServe itself
+LISTS = ("cors_origins", "allowed_hosts", "proxies")
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
@@ -28,7 +29,9 @@ class GatewaySettings:
     allowed_hosts: the host names under which it answers, besides its own.
     max_body_bytes, max_file_bytes, max_files, max_in_flight: `within` takes them from TorchServe and the model.
     max_in_flight: the images that are with TorchServe at a time, fewer than its queue holds.
-    min_upload_rate: bytes a second.
+    min_upload_rate, min_read_rate: bytes a second.
+    decode_seconds: how long decoding one client's images may take a minute.
+    proxies: the addresses and networks whose X-Forwarded-For names the client.
     """
 
     run_dir: Path
@@ -52,6 +55,9 @@ class GatewaySettings:
     max_in_flight: int = 64
     upload_seconds: float = 60
     min_upload_rate: float = 4000
+    min_read_rate: float = 4000
+    decode_seconds: float = 30
+    proxies: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str)
@@ -59,7 +65,7 @@ class GatewaySettings:
     @classmethod
     def from_json(cls, text: str) -> Self:
         values = json.loads(text)
-        lists = {name: tuple(values.get(name, ())) for name in ("cors_origins", "allowed_hosts")}
+        lists = {name: tuple(values.get(name, ())) for name in LISTS}
         files = {name: Path(values[name]) for name in ("run_dir", "keys") if values.get(name)}
         return cls(**values | lists | files)
 

@@ -23,7 +23,7 @@ SILENT = 20_100
 SPARE_FILES = 100  # descriptors for the interpreter
 MEGABYTE = 10**6
 BOUNDARY = b"--b\r\n"
-FORM = b"Host: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+FORM = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
 PART = b'Content-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
 
 
@@ -108,7 +108,7 @@ async def url(attacker: Attacker) -> None:
 
 async def pipelined(attacker: Attacker) -> None:
     """300,000 requests in a row, whose answers nobody reads."""
-    await at_once(3, lambda: attacker.send(b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1000, 100))
+    await at_once(3, lambda: attacker.send(b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000, 100))
 
 
 async def silent(attacker: Attacker) -> None:
@@ -120,14 +120,14 @@ async def silent(attacker: Attacker) -> None:
 
 async def unfinished(attacker: Attacker) -> None:
     """2,000 requests that stop in the middle of a header."""
-    await at_once(2000, lambda: attacker.send(b"GET / HTTP/1.1\r\nHost: x\r\nX"))
+    await at_once(2000, lambda: attacker.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX"))
 
 
 async def chunked(attacker: Attacker) -> None:
     """1 GB of JSON without a declared length for each of four routes that take none."""
     piece = b"%x\r\n%s\r\n" % (MEGABYTE, b"[" * MEGABYTE)
     heads = [
-        b"POST /%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+        b"POST /%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" % path
         for path in (b"healthz", b"docs", b"nothing", b"gradio_api/queue/join")
     ]
     await asyncio.gather(*(attacker.send(head, piece, 1000) for head in heads))
@@ -164,6 +164,40 @@ async def greedy(attacker: Attacker) -> None:
     await at_once(64, lambda: attacker.ask(message))
 
 
+async def slow_uploads_of_four(attacker: Attacker) -> None:
+    """64 uploads of each of four addresses, faster than the least rate and without an end."""
+    head = b"POST /predict HTTP/1.1\r\n" + FORM + b"Content-Length: 10000000\r\n\r\n" + BOUNDARY + PART
+    await at_once(256, lambda: attacker.send(head, b"x" * 5000, 1000, pause=1))
+
+
+async def stopped_bodies(attacker: Attacker) -> None:
+    """Two bodies of nearly 32 MiB of each of four addresses, that stop before their end."""
+    head = b"POST /predict HTTP/1.1\r\n" + FORM + b"Content-Length: 33500000\r\n\r\n"
+    files = b"".join(BOUNDARY + PART + bytes(16 * MEGABYTE) + b"\r\n" for _ in range(2))
+    await at_once(8, lambda: attacker.send(head + files))
+
+
+async def unread(attacker: Attacker) -> None:
+    """256 connections of each of four addresses, that ask for 16 large answers and read none."""
+    request = b"GET /page/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 16
+    await at_once(1024, lambda: attacker.send(request))
+
+
+async def probes(attacker: Attacker) -> None:
+    """250 connections that ask whether the gateway is ready, over and over."""
+    request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 8
+
+    async def ask() -> None:
+        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(attacker.left), attacker.connect() as (reader, writer):
+                while True:
+                    writer.write(request)
+                    for _ in range(8):
+                        await reader.readuntil(b"}")
+
+    await at_once(250, ask)
+
+
 # By name, with the number of addresses from which each comes.
 ATTACKS: dict[str, tuple[Callable[[Attacker], Awaitable[None]], int]] = {
     "headers": (headers, 1),
@@ -177,6 +211,10 @@ ATTACKS: dict[str, tuple[Callable[[Attacker], Awaitable[None]], int]] = {
     "large_bodies": (large_bodies, 1),
     "allowed_bodies": (allowed_bodies, 1),
     "greedy": (greedy, 1),
+    "slow_uploads_of_four": (slow_uploads_of_four, 4),
+    "stopped_bodies": (stopped_bodies, 4),
+    "unread": (unread, 4),
+    "probes": (probes, 1),
 }
 
 

@@ -37,6 +37,7 @@ USUAL = 3.0
 # A greedy client's photos are good ones: one of two workers computes for it all the time.
 RATIOS = dict.fromkeys(ATTACKS, USUAL) | {"greedy": 6.0}
 LARGE_BODIES = 64
+PROBE_SECONDS = 6  # the time-out of the probes in deploy/kubernetes
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,11 @@ def ask(front: Gateway, photo: bytes) -> Answer:
     return Answer(answer.status_code, answer.content, begun, time.monotonic() - begun)
 
 
+def ok(front: Gateway, path: str) -> bool:
+    """Ask as a supervisor does, on a connection of its own."""
+    return requests.get(f"{front.url}{path}", timeout=PROBE_SECONDS).ok
+
+
 def times_of_a_good_client(front: Gateway, photo: bytes, count: int) -> list[float]:
     """Ask as an ordinary client does; every answer must be a good one."""
     answers = closed_loop(lambda: ask(front, photo), 1, count=count)
@@ -122,12 +128,20 @@ def alone(front: Gateway, photo: bytes, sizes: Sizes) -> list[float]:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_strangers_take_neither_the_memory_nor_the_answers(
-    front: Gateway, alone: list[float], photo: bytes, client: Client, sizes: Sizes, record_property: Any, name: str
+    running: Server,
+    front: Gateway,
+    alone: list[float],
+    photo: bytes,
+    client: Client,
+    sizes: Sizes,
+    record_property: Any,
+    name: str,
 ) -> None:
     pids, port = workers(client), int(front.url.rpartition(":")[2])
     memory = Peak(front.pid)
 
     with memory.watch(), attack(name, port, sizes.attack_seconds, record_property):
+        healthy = [ok(front, path) for path in ("/healthz", "/readyz") for _ in range(5)]
         beside = times_of_a_good_client(front, photo, sizes.attack_requests)
 
     record_property("p50 and p99 alone", (percentile(alone, 50), percentile(alone, 99)))
@@ -136,6 +150,9 @@ def test_strangers_take_neither_the_memory_nor_the_answers(
     assert statistics.median(beside) < RATIOS[name] * statistics.median(alone)
     assert memory.growth < MOST_GROWTH
     assert workers(client) == pids
+    assert all(healthy)  # or a supervisor would restart it
+    logged = running.endpoint.folder / gateway.LOG_FILE
+    assert not logged.exists() or "Traceback" not in logged.read_text()
 
 
 def test_large_bodies_do_not_fill_the_jvm(

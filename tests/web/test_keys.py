@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -185,3 +187,29 @@ def test_a_mounted_file_that_is_damaged(mounted: tuple[ApiKeys, str], tmp_path: 
     mount(tmp_path / "volume", "second", text)
     with pytest.raises(ServingError, match=r"keys.json is damaged, and nobody gets in"):
         gateway.entries()
+
+
+def open_to_everybody(file: Path) -> None:
+    file.chmod(0o666)
+
+
+def emptied(file: Path) -> None:
+    found = file.stat()
+    file.chmod(0o600)
+    file.write_text("{}")
+    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [open_to_everybody, emptied])
+def test_a_change_of_a_file_that_keeps_its_time_is_noticed(
+    mounted: tuple[ApiKeys, str], tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    gateway, key = mounted
+    assert gateway.name_of(key) == "phone"
+    change(tmp_path / "volume" / "keys.json")
+    if change is emptied:
+        assert gateway.name_of(key) is None
+        return
+    for _ in range(2):
+        with pytest.raises(ServingError, match="Every user of this machine can open"):
+            gateway.name_of(key)

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 
 from starlette.types import Scope
 
+from scripts.errors import ServingError
+
 IPV6_NETWORK = 64  # the prefix that a provider gives one subscriber
 
 # web/guards/access.py sets it for each request, before any route. Work for no request has the empty name.
@@ -32,3 +34,11 @@ def network_of(address: str) -> str:
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
         return str(ipaddress.ip_network((parsed, IPV6_NETWORK), strict=False))
     return address
+
+
+def network(text: str) -> str:
+    """Read the address or network of a proxy. Raises ServingError."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise ServingError(f"--proxy {text} is no address: write it as 10.0.0.5, or a network as 10.0.0.0/8.") from None

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from web.errors import BadRequest, GatewayError
-from web.limits.budget import Admission
 from web.routes import predictions, uploads
 from web.routes.schemas import REQUEST_BODY_OF_ONE, Error, Explanation, ExplanationParameters
 from web.settings import GatewaySettings
@@ -28,7 +27,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) -> APIRouter:
+def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
     routes = APIRouter()
 
     @routes.post(
@@ -39,11 +38,10 @@ def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) 
     )
     async def explain(request: Request, query: Annotated[ExplanationParameters, Query()]) -> Response:
         """Show on a photo the evidence for its best class, or for another one."""
-        with admission():
-            upload = await uploads.read(request, settings)
-            parameters = uploads.parameters_of(request, query, upload)
-            photo = only_photo(upload)
-            answer = await upstream.explain(photo, parameters) if photo else predictions.refusal(predictions.EMPTY)
+        upload = await uploads.read(request, settings)
+        parameters = uploads.parameters_of(request, query, upload)
+        photo = only_photo(upload)
+        answer = await upstream.explain(photo, parameters) if photo else predictions.refusal(predictions.EMPTY)
         overlay = answer.content.get("overlay") if answer.ok and isinstance(answer.content, dict) else None
         if overlay and PNG in request.headers.get("accept", ""):
             return Response(base64.b64decode(overlay), media_type=PNG)

@@ -36,7 +36,8 @@ def router(upstream: Upstream, ending: threading.Event) -> APIRouter:
     @routes.get("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> PlainTextResponse:
         """Count the workers for Prometheus on this machine. TorchServe's own metrics have no such number."""
-        if request.client is None or not is_loopback(request.client.host):
+        of_proxy = "x-forwarded-for" in request.headers  # of one on this machine that is not named as a proxy
+        if request.client is None or not is_loopback(request.client.host) or of_proxy:
             raise Forbidden("Metrics are for this machine alone.")
         workers, label = await upstream.workers(), f'{{model_name="{upstream.model}"}}'
         counts = {"gateway_workers_ready": workers.ready, "gateway_workers_wanted": workers.wanted}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +12,7 @@ from web.keys import ApiKeys
 from web.routes import predictions
 from web.routes.schemas import Error, Model
 from web.settings import GatewaySettings
-from web.torchserve.answer import Answer
+from web.torchserve.kept import Kept
 from web.torchserve.upstream import Upstream
 
 KEPT_SECONDS = 5
@@ -24,42 +22,16 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Cards:
-    """TorchServe's description of the model, kept for a while, since a worker has to answer for its card.
-
-    While TorchServe is being asked, all who want the description wait for the same answer.
-    """
-
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-        self._asking: asyncio.Task[Answer] | None = None
-        self._kept: Answer | None = None
-        self._until = 0.0
-
-    async def get(self) -> Answer:
-        if self._kept is not None and time.monotonic() < self._until:
-            return self._kept
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._asking)  # a client that goes away does not take the others' answer with it
-
-    async def _ask(self) -> Answer:
-        try:
-            answer = await self._upstream.describe()
-            self._kept, self._until = answer if answer.ok else None, time.monotonic() + KEPT_SECONDS
-            return answer
-        finally:
-            self._asking = None
-
-
 def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
     routes = APIRouter()
-    cards, keys = Cards(upstream), ApiKeys(settings.run_dir, settings.keys)
+    # A worker has to answer for its card.
+    described = Kept(upstream.describe, KEPT_SECONDS, good=lambda answer: answer.ok)
+    keys = ApiKeys(settings.run_dir, settings.keys)
 
     @routes.get("/model", response_model=Model, responses=RESPONSES, dependencies=[Depends(predictions.bearer)])
     async def model() -> Any:
         """Describe the model that answers: its weights, how accurate they are, and the engine that runs it."""
-        answer = await cards.get()
+        answer = await described.get()
         if not answer.ok:
             return JSONResponse(answer.content, answer.status)
         return public(answer.content, upstream.model, keys.enforced)

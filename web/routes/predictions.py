@@ -11,7 +11,6 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 
 from web.errors import GatewayError
-from web.limits.budget import Admission
 from web.routes import uploads
 from web.routes.schemas import REQUEST_BODY, Error, Parameters, Response
 from web.settings import GatewaySettings
@@ -25,7 +24,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": Error, "description": "No valid API key, if the gateway asks for one."},
     408: {"model": Error, "description": "The upload came too slowly."},
     413: {"model": Error, "description": "Too many bytes, pixels or files."},
-    429: {"model": Error, "description": "More requests than the API key may make."},
+    429: {"model": Error, "description": "More requests than the API key may make, or too much decoding."},
     503: {"model": Error, "description": "Busy, or TorchServe does not answer."},
     "default": {"model": Error, "description": "Every error has this form."},  # keeps FastAPI's own 422 out
 }
@@ -33,7 +32,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 bearer = HTTPBearer(auto_error=False, description="An API key, if the gateway asks for one.")
 
 
-def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) -> APIRouter:
+def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
     routes = APIRouter()
 
     @routes.post(
@@ -44,10 +43,9 @@ def router(upstream: Upstream, settings: GatewaySettings, admission: Admission) 
     )
     async def predict(request: Request, query: Annotated[Parameters, Query()]) -> JSONResponse:
         """Name what is on a photo, or on each of several, in the order sent."""
-        with admission():
-            upload = await uploads.read(request, settings)
-            parameters = uploads.parameters_of(request, query, upload)
-            answers = await asyncio.gather(*(classify(upstream, photo, parameters) for photo in upload.photos))
+        upload = await uploads.read(request, settings)
+        parameters = uploads.parameters_of(request, query, upload)
+        answers = await asyncio.gather(*(classify(upstream, photo, parameters) for photo in upload.photos))
         return respond([answer if parameters else briefly(answer) for answer in answers])
 
     return routes

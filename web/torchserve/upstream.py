@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,20 +16,26 @@ import psutil
 from scripts.client import transport as connections
 from scripts.client.endpoint import Endpoint, Scope
 from scripts.errors import ServingError
-from web.limits import clients
+from web.limits import clients, hold
+from web.limits.share import Share
 from web.limits.slots import Slots
 from web.torchserve.answer import Answer
 from web.torchserve.deaths import Deaths
+from web.torchserve.kept import Kept
 from web.torchserve.tokens import AsyncTokenCache
 
 logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 64
+MINUTE = 60.0
 # A worker may take as long as responseTimeout in model-config.yaml, 60 s.
 ANSWER_SECONDS = 65
 CONNECT_SECONDS = 5
 READY_SECONDS = 5
 IDLE_SECONDS = 60
+COUNT_SECONDS = 1  # for which all who ask are told the same number of workers
+# A photo is sent at most so often again, each time because a worker died with it and others.
+RETRIES = 2
 # A worker that died is ready again after some seconds, in which photos wait for it.
 LOOK_SECONDS = 10
 WITHOUT_SECONDS = 30
@@ -64,8 +70,9 @@ class Upstream:
     """One model of one TorchServe, over connections that stay open.
 
     At most `in_flight` images are with TorchServe at a time. Of one client, while others wait, they are half as many as
-    there are workers, since one hostile photo may keep a worker busy for two seconds. `transport` replaces the network
-    in tests.
+    there are workers, since one hostile photo may keep a worker busy for two seconds. Decoding one client's images may
+    take `decode_share` seconds a second, of which a minute's worth may be spent at once. `transport` replaces the
+    network in tests.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class Upstream:
         endpoint: Endpoint,
         model: str,
         in_flight: int = IN_FLIGHT,
+        decode_share: float = 1.0,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -83,8 +91,9 @@ class Upstream:
         self._clock = clock
         self._looked = clock()
         self._none_since: float | None = None
-        self._looking: asyncio.Task[Workers] | None = None
+        self._counted = Kept(self._count, COUNT_SECONDS, clock=clock)
         self._deaths = Deaths()
+        self._decoding = Share(decode_share, decode_share * MINUTE, clock)
         self._client = connections.async_client(
             endpoint.certificate,
             transport=transport,
@@ -110,7 +119,14 @@ class Upstream:
         return await self._ask_management("?customized=true")
 
     async def workers(self) -> Workers:
-        """Count the model's workers. TorchServe's own /ping says Healthy without any."""
+        """Count the model's workers, at most once a second. TorchServe's own /ping says Healthy without any."""
+        return await self._counted.get()
+
+    async def aclose(self) -> None:
+        self._counted.cancel()
+        await self._client.aclose()
+
+    async def _count(self) -> Workers:
         self._looked = self._clock()
         answer = await self._ask_management()
         found = Workers.of(answer.content if answer.ok else ())
@@ -120,11 +136,6 @@ class Upstream:
         elif self._none_since is None:
             self._none_since = self._looked
         return found
-
-    async def aclose(self) -> None:
-        if self._looking:
-            self._looking.cancel()
-        await self._client.aclose()
 
     async def _ask_management(self, query: str = "") -> Answer:
         url = f"{self._endpoint.management}/models/{self.model}{query}"
@@ -139,14 +150,31 @@ class Upstream:
         url = f"{self._endpoint.inference}/{verb}/{self.model}"
         if await self._has_none_for_long():
             return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NO_WORKERS)
-        async with self._slots(clients.current.get()):
+        client = clients.current.get()
+        async with self._slots(client):
+            if seconds := self._decoding.wait(client):
+                return Answer.wait(math.ceil(seconds))
+            with hold.in_use():
+                answer = await self._post_again(url, body, headers)
+        # An image costs what its decoding takes: otherwise the most expensive ones are the cheapest attack.
+        self._decoding.spend(client, answer.decode_seconds)
+        return answer
+
+    async def _post_again(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send an image, and again if the connection broke or it shared a batch with one that killed the worker."""
+        broken = died = 0
+        while True:
             others = self._slots.taken - 1
             answer = await self._post(url, body, headers)
+            if answer is None:
+                broken += 1
+                if broken > 1:
+                    return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
+                continue
             others = max(others, self._slots.taken - 1)
-            # Images that shared a batch with the one that killed the worker deserve another try.
-            if answer is None or (answer.worker_died and self._deaths.may_try_again(others)):
-                answer = await self._post(url, body, headers)
-        return answer or Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
+            if not answer.worker_died or died == RETRIES or not self._deaths.may_try_again(others):
+                return answer
+            died += 1
 
     async def _has_none_for_long(self) -> bool:
         """Say whether no worker was ready for a while: TorchServe queues a photo for them, and never answers it.
@@ -156,8 +184,8 @@ class Upstream:
         now = self._clock()
         if self._none_since is not None and now - self._none_since > WITHOUT_SECONDS:
             return not (await self.workers()).ready
-        if now - self._looked > LOOK_SECONDS and (self._looking is None or self._looking.done()):
-            self._looking = asyncio.create_task(self.workers())
+        if now - self._looked > LOOK_SECONDS:
+            self._counted.begin()
         return False
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | None:

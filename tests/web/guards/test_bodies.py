@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -10,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from web.errors import GatewayError, PayloadTooLarge, RequestTimeout, ServiceUnavailable
 from web.guards import bodies
 from web.guards.bodies import Bodies
-from web.limits import clients
+from web.limits import clients, hold
 from web.settings import GatewaySettings
 
 pytestmark = pytest.mark.anyio
@@ -118,20 +119,102 @@ async def test_an_upload_below_the_least_rate(
     assert route.sizes == [1000]
 
 
-async def test_so_many_bytes_are_held_until_they_are_answered(route: Route, make: Callable[..., Bodies]) -> None:
-    application = make(max_held_bytes=1500, max_held_bytes_per_client=1000)
-    route.go.clear()
-    clients.current.set("a")
-    first = asyncio.create_task(Sender([b"x" * 900]).to(application))
-    while not route.sizes:
+@pytest.fixture
+def hold_bytes(route: Route, make: Callable[..., Bodies]) -> Bodies:
+    return make(max_held_bytes=1500, max_held_bytes_per_client=1000)
+
+
+async def begin(sender: Sender, application: Bodies, client: str) -> asyncio.Task[None]:
+    """Let a client send all that it has, and wait for the rest or for its answer."""
+    clients.current.set(client)
+    task = asyncio.create_task(sender.to(application))
+    for _ in range(20):
         await asyncio.sleep(0)
-    await Sender([b"x" * 100, b"y"]).to(application)  # more than its own
-    clients.current.set("b")
-    await Sender([b"x" * 600, b"y"]).to(application)  # more than all together
-    assert [type(error) for error in route.errors] == [ServiceUnavailable] * 2
+    return task
+
+
+async def test_so_many_bytes_of_one_client_are_held_until_they_are_answered(route: Route, hold_bytes: Bodies) -> None:
+    route.go.clear()
+    first = await begin(Sender([b"x" * 900]), hold_bytes, "a")
+    await (await begin(Sender([b"x" * 100, b"y"]), hold_bytes, "a"))
+    assert [type(error) for error in route.errors] == [ServiceUnavailable]
     assert route.errors[0].headers == {"Retry-After": "1"}
 
     route.go.set()
     await first
-    await Sender([b"x" * 1000]).to(application)
+    await (await begin(Sender([b"x" * 1000]), hold_bytes, "a"))
     assert route.sizes == [900, 1000]
+
+
+async def test_of_too_many_bytes_the_client_with_the_most_makes_room(route: Route, hold_bytes: Bodies) -> None:
+    slow = Sender([b"x" * 900, None])
+    made_room = await begin(slow, hold_bytes, "a")
+    await (await begin(Sender([b"x" * 601]), hold_bytes, "b"))
+    await made_room
+
+    assert (slow.sent[0]["status"], route.sizes) == (503, [601])
+    assert b"this was the slowest request of the client with the most" in slow.sent[1]["body"]
+
+
+@pytest.mark.parametrize("attackers", [1, 4])
+async def test_uploads_that_do_not_end_leave_places_to_others(
+    route: Route, make: Callable[..., Bodies], attackers: int
+) -> None:
+    application = make(max_requests=8, max_requests_per_client=8)
+    slow = [Sender([b"x", None]) for _ in range(8)]
+    tasks = [await begin(one, application, f"attacker {i % attackers}") for i, one in enumerate(slow)]
+
+    await (await begin(Sender([b"photo"]), application, "good"))
+
+    assert route.sizes == [5]
+    assert [one.sent[0]["status"] for one in slow if one.sent] == [503]
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_request_that_torchserve_works_for_does_not_make_room() -> None:
+    go = asyncio.Event()
+
+    async def route(_: Scope, receive: Receive, __: Send) -> None:
+        await receive()
+        with hold.in_use():
+            await go.wait()
+
+    application = Bodies(route, replace(GatewaySettings(Path(), ""), max_requests=2))
+    first = [await begin(Sender([b""]), application, "a") for _ in range(2)]
+    refused = Sender([b""])
+    await (await begin(refused, application, "b"))
+    assert refused.sent[0]["status"] == 503
+
+    go.set()
+    await asyncio.gather(*first)
+
+
+async def test_who_does_not_read_the_answer_loses_the_connection() -> None:
+    aborted = asyncio.Event()
+
+    async def route(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if clients.current.get() == "a":
+            await aborted.wait()
+
+    application = Bodies(route, replace(GatewaySettings(Path(), ""), max_requests=2))
+    unread = [Sender([b""]) for _ in range(2)]
+    for one in unread:
+        one.scope["state"] = {"abort": aborted.set}
+    tasks = [await begin(one, application, "a") for one in unread]
+    good = Sender([b""])
+    await (await begin(good, application, "b"))
+
+    assert [message["status"] for message in good.sent] == [200]
+    assert aborted.is_set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_timeout_of_the_route_is_its_own() -> None:
+    async def route(_: Scope, __: Receive, ___: Send) -> None:
+        raise TimeoutError("a bug")
+
+    with pytest.raises(TimeoutError, match="a bug"):
+        await Sender([b""]).to(Bodies(route, GatewaySettings(Path(), "")))

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import resource
 from contextlib import AsyncExitStack
 
 import pytest
 
 from scripts.errors import ServingError
-from tests.web.http.conftest import GET, Server, rest
-from web.http.connections import Connections, check_room, room_for
+from tests.web.http.conftest import GET, LARGE, Server, Streams, rest
+from web.http import protocol
+from web.http.connections import check_room, room_for
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +43,66 @@ async def test_when_there_are_too_many_the_greediest_address_makes_room(server: 
             await reader.readuntil(b"/_%d" % i)
 
 
+CHECK = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
+UNREAD = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def do_not_read(server: Server, stack: AsyncExitStack, count: int, address: str) -> list[Streams]:
+    """Ask for so many answers that fill all buffers, and read only how they begin."""
+    asked = []
+    for _ in range(count):
+        reader, writer = await stack.enter_async_context(server.connect(address, limit=1024))
+        writer.write(UNREAD)
+        await reader.readuntil(b"\r\n\r\n")
+        asked.append((reader, writer))
+    return asked
+
+
+async def test_whoever_does_not_read_makes_room(large: Server) -> None:
+    async with AsyncExitStack() as stack:
+        for address in ("127.0.0.2", "127.0.0.3"):
+            await do_not_read(large, stack, 4, address)
+
+        for _ in range(2):
+            reader, writer = await stack.enter_async_context(large.connect())
+            writer.write(CHECK % b"healthz")
+            assert await reader.readuntil(b"/healthz")
+
+
+async def test_an_answer_that_is_not_read_ends(large: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "READ_SECONDS", 0.1)
+    async with AsyncExitStack() as stack:
+        [(reader, _)] = await do_not_read(large, stack, 1, "127.0.0.1")
+        await asyncio.sleep(0.3)  # what is not read cannot be waited for
+        assert LARGE > len(await rest(reader)) > 0
+
+
+async def test_an_answer_that_is_read_slowly_arrives(large: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "READ_SECONDS", 0.3)
+    async with AsyncExitStack() as stack:
+        [(reader, _)] = await do_not_read(large, stack, 1, "127.0.0.1")
+        received = 0
+        while received < LARGE:
+            piece = await reader.read(2**20)
+            assert piece
+            received += len(piece)
+            await asyncio.sleep(0.02)
+
+
+async def test_if_nobody_makes_room_health_is_still_told(waiting: Server) -> None:
+    async with AsyncExitStack() as stack:
+        for i in range(8):
+            reader, writer = await stack.enter_async_context(waiting.connect(f"127.0.0.{i + 2}"))
+            writer.write(GET % i)
+            await waiting.asked.get()
+
+        reader, writer = await stack.enter_async_context(waiting.connect())
+        writer.write(CHECK % b"healthz")
+        assert await reader.readuntil(b"/healthz")
+        refused = await waiting.ask(GET % 9)
+        assert refused.startswith(b"HTTP/1.1 503")
+
+
 def test_descriptors_for_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     set_to: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
@@ -62,28 +124,3 @@ def test_a_limit_that_leaves_hardly_a_connection(monkeypatch: pytest.MonkeyPatch
     for hard in (320, resource.RLIM_INFINITY):
         monkeypatch.setattr(resource, "getrlimit", lambda _, hard=hard: (64, hard))
         check_room()
-
-
-class Fake:
-    """A connection as the table of connections sees it."""
-
-    def __init__(self, address: str, *, idle: bool) -> None:
-        self.address = address
-        self.idle = idle
-        self.closed = False
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def test_if_the_greediest_address_is_busy_the_next_one_makes_room() -> None:
-    table = Connections(most=5, most_of_one=4)
-    busy = [Fake("busy", idle=False) for _ in range(3)]
-    silent = [Fake("silent", idle=True) for _ in range(2)]
-    assert all(table.admit(connection) for connection in (*busy, *silent))
-
-    assert table.admit(Fake("good", idle=False))
-
-    assert [connection.closed for connection in (*busy, *silent)] == [False, False, False, True, False]
-    assert table.admit(Fake("good", idle=False))
-    assert not table.admit(Fake("good", idle=False))  # everybody is busy

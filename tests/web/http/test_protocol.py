@@ -10,6 +10,7 @@ from tests.web.http.conftest import GET, MAX_BODY_BYTES, Server, rest
 from web.http import protocol
 from web.http.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from web.http.throttle import Throttle
+from web.limits.share import Share
 
 pytestmark = pytest.mark.anyio
 
@@ -167,3 +168,21 @@ async def test_a_client_that_waits_for_100_is_told_to_go_on(reading: Server) -> 
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
         writer.write(b"photo")
         assert (await reader.readuntil(b"/p photo")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_route_learns_that_its_client_is_gone_though_another_request_waits(waiting: Server) -> None:
+    async with waiting.connect() as (_, writer):
+        writer.write(GET % 1 + GET % 2)
+        assert await waiting.asked.get() == "/_1"
+    assert await waiting.asked.get() == "gone /_1"
+
+
+async def test_a_flood_of_one_address_waits_and_others_do_not(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.protocol, "requests", Share(0.001, 3))
+    async with server.connect("127.0.0.2") as (reader, writer), server.connect() as (of_another, another):
+        writer.write(b"".join(GET % i for i in range(6)))
+        another.write(GET % 9)
+        await of_another.readuntil(b"/_9")
+        await reader.readuntil(b"/_3")
+        assert len(server.protocol.requests._used) == 2
+        assert server.protocol.requests.wait("127.0.0.2") > 100

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from web.limits.clients import network_of, of_address, with_key
+from scripts.errors import ServingError
+from web.limits.clients import network, network_of, of_address, with_key
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,10 @@ def test_what_one_client_has(address: str, network: str) -> None:
 def test_a_key_named_like_an_address_is_another_client() -> None:
     assert with_key("192.0.2.7") != of_address({"client": ("192.0.2.7", 1)})
     assert of_address({"client": None}) == ""
+
+
+def test_the_addresses_of_proxies() -> None:
+    assert [network(text) for text in ("10.0.0.5", "10.1.2.3/8", "::1")] == ["10.0.0.5/32", "10.0.0.0/8", "::1/128"]
+    for text in ("proxy.example.org", "*", ""):
+        with pytest.raises(ServingError, match="is no address: write it as"):
+            network(text)

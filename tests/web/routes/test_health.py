@@ -23,6 +23,8 @@ async def test_health(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
         "wanted": 2,
     }
 
+
+async def test_without_workers_it_is_not_ready(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
     torchserve.described = []
     check_error(await front.get("/readyz"), 503, "No worker of densenet121 is ready.")
     assert loads(await front.get("/healthz")) == {"status": "Healthy"}
@@ -39,6 +41,11 @@ async def test_metrics_are_not_for_others(app: FastAPI) -> None:
     transport = httpx.ASGITransport(app, client=("192.0.2.1", 5))
     async with httpx.AsyncClient(transport=transport, base_url=GATEWAY) as stranger:
         check_error(await stranger.get("/metrics"), 403, "Metrics are for this machine alone.")
+
+
+async def test_metrics_are_not_for_who_comes_through_a_proxy_on_this_machine(front: httpx.AsyncClient) -> None:
+    headers = {"X-Forwarded-For": "192.0.2.1"}
+    check_error(await front.get("/metrics", headers=headers), 403, "Metrics are for this machine alone.")
 
 
 async def test_before_its_end_it_is_not_ready_and_still_answers(upstream: Upstream, settings: GatewaySettings) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.web.conftest import MODEL, TorchServe, check_error, loads
+from tests.web.conftest import MODEL, TorchServe, check_error, client_of, loads
+from web.app import create_app
 from web.keys import ApiKeys
 from web.routes import model
 from web.settings import GatewaySettings
-from web.torchserve.upstream import NOT_RUNNING
+from web.torchserve.upstream import NOT_RUNNING, Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -104,12 +105,13 @@ async def test_many_who_wait_for_a_torchserve_that_hangs_wait_together(
 
 
 async def test_a_newer_version_is_seen(
-    front: httpx.AsyncClient, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+    upstream: Upstream, settings: GatewaySettings, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model, "KEPT_SECONDS", -1)
-    for version in ("2.0", "3.0"):
-        torchserve.described = described(CARD | {"version": version})
-        assert loads(await front.get("/model"))["version"] == version
+    async with client_of(create_app(upstream, settings)) as front:
+        for version in ("2.0", "3.0"):
+            torchserve.described = described(CARD | {"version": version})
+            assert loads(await front.get("/model"))["version"] == version
 
 
 async def test_a_stopped_torchserve_is_said_and_not_remembered(

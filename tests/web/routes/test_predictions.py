@@ -167,3 +167,15 @@ async def test_so_does_its_error(front: httpx.AsyncClient, torchserve: TorchServ
     torchserve.replies = [httpx.Response(status, json=["no"])]
 
     assert (await front.post("/predict", files={"file": b"cat"})).status_code == (400 if status == 415 else status)
+
+
+async def test_a_client_over_its_share_of_decoding_is_told_when_to_come_back(
+    front: httpx.AsyncClient, torchserve: TorchServe
+) -> None:
+    torchserve.replies = [httpx.Response(200, json=CAT, headers={"X-Decode-Seconds": "90"})]
+    assert loads(await front.post("/predict", files=files(b"cat")))
+    refused = await front.post("/predict", files=files(b"cat"))
+    check_error(refused, 429, "wait 30 s, or send smaller images")
+    assert refused.headers["Retry-After"] == "30"
+    check_error(await front.post("/explain", files=files(b"cat")), 429, "more than its share")
+    assert len(torchserve.asked) == 1

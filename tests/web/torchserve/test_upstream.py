@@ -14,9 +14,11 @@ from tests import certificates
 from tests.local_server import as_json, serve
 from tests.scripts.conftest import write_keys
 from tests.web.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
+from web.limits import clients
 from web.torchserve import deaths
 from web.torchserve.answer import Answer
 from web.torchserve.upstream import (
+    COUNT_SECONDS,
     LOOK_SECONDS,
     NO_ACCESS,
     NO_WORKERS,
@@ -114,14 +116,33 @@ async def test_photos_that_a_worker_died_with_are_tried_again(
     assert len(torchserve.asked) == 6
 
 
-async def test_the_next_death_is_not_tried_again(
+async def test_some_deaths_a_minute_cost_no_photo_and_the_next_does(
     upstream: Upstream, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deaths, "TOGETHER_SECONDS", 0)
-    assert await together(upstream, torchserve, DEATHS[0], 2) != [500, 500]
+    monkeypatch.setattr(deaths, "TOGETHER_SECONDS", 3600)
+    for _ in range(deaths.FORGIVEN):
+        assert await together(upstream, torchserve, DEATHS[0]) == [200] * 3
+        upstream._deaths._deaths[-1] -= 3600  # the next one is another death
+        monkeypatch.setattr(deaths, "QUIET_SECONDS", 2 * 3600)
 
-    assert await together(upstream, torchserve, DEATHS[0], 2) == [500, 500]
-    assert len(torchserve.asked) == 2
+    assert await together(upstream, torchserve, DEATHS[0]) == [500] * 3
+    assert len(torchserve.asked) == 3
+
+
+async def test_a_photo_that_shared_two_deaths_is_tried_again_and_not_a_third_time(
+    upstream: Upstream, torchserve: TorchServe
+) -> None:
+    gathered = asyncio.Barrier(3)
+
+    async def die(_: httpx.Request) -> httpx.Response:
+        await gathered.wait()
+        return DEATHS[0]
+
+    for deaths_of_both, status in ((2, 200), (3, 500)):
+        torchserve.replies = [*[die] * 3 * deaths_of_both]
+        answers = await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(3)))
+        assert [answer.status for answer in answers] == [status] * 3
+        assert torchserve.replies == []
 
 
 @pytest.mark.parametrize(("death", "status"), list(zip(BROKEN, (503, 503, 503), strict=True)))
@@ -310,6 +331,7 @@ async def test_workers_that_do_not_come_back_cost_a_photo_no_minute(endpoint: En
     refused = await upstream.predict(b"cat", {})
     assert (refused.status, refused.content["message"]) == (503, NO_WORKERS)
     torchserve.described = workers(1)
+    now += COUNT_SECONDS
     assert (await upstream.predict(b"cat", {})).ok
     await upstream.aclose()
 
@@ -322,7 +344,51 @@ async def test_while_photos_come_the_workers_are_counted_again(endpoint: Endpoin
     assert upstream._slots.share == 1
     now = LOOK_SECONDS + 1.0
     await upstream.predict(b"cat", {})
-    assert upstream._looking
-    assert await upstream._looking == Workers(4, 4)
+    assert await upstream.workers() == Workers(4, 4)
     assert upstream._slots.share == 2
     await upstream.aclose()
+
+
+async def test_however_many_ask_the_workers_are_counted_once_a_second(
+    endpoint: Endpoint, torchserve: TorchServe
+) -> None:
+    now = 0.0
+    upstream = Upstream(endpoint, MODEL, transport=httpx.MockTransport(torchserve), clock=lambda: now)
+    await asyncio.gather(*(upstream.workers() for _ in range(250)))
+    await upstream.workers()
+    assert len(torchserve.asked) == 1
+    now += COUNT_SECONDS
+    await upstream.workers()
+    assert len(torchserve.asked) == 2
+
+
+def decoded_in(seconds: str) -> httpx.Response:
+    return httpx.Response(200, json=CAT, headers={"X-Decode-Seconds": seconds})
+
+
+@pytest.mark.parametrize("seconds", ["", "soon", "nan", "inf", "-5", "1e999"])
+async def test_an_archive_that_does_not_say_how_long_it_decoded(
+    upstream: Upstream, torchserve: TorchServe, seconds: str
+) -> None:
+    for _ in range(3):
+        torchserve.replies = [decoded_in(seconds)]
+        assert await upstream.predict(b"cat", {}) == Answer(200, CAT)
+
+
+async def test_a_client_whose_images_take_more_than_its_share_waits(endpoint: Endpoint, torchserve: TorchServe) -> None:
+    now = 0.0
+    upstream = Upstream(
+        endpoint, MODEL, decode_share=0.25, transport=httpx.MockTransport(torchserve), clock=lambda: now
+    )
+    torchserve.replies = [decoded_in("1.5")] * 11
+    answers = [await upstream.predict(b"cat", {}) for _ in range(12)]
+    assert [answer.status for answer in answers] == [200] * 11 + [429]
+    assert answers[-1].headers == {"Retry-After": "6"}
+    assert "wait 6 s" in answers[-1].message
+    assert torchserve.replies == []
+
+    clients.current.set("another")
+    assert (await upstream.predict(b"cat", {})).ok
+    clients.current.set("")
+    now += 6
+    assert (await upstream.predict(b"cat", {})).ok
