@@ -127,7 +127,8 @@ async def chunked(attacker: Attacker) -> None:
     """1 GB of JSON without a declared length for each of four routes that take none."""
     piece = b"%x\r\n%s\r\n" % (MEGABYTE, b"[" * MEGABYTE)
     heads = [
-        b"POST /%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+        b"POST /%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        % path
         for path in (b"healthz", b"docs", b"nothing", b"gradio_api/queue/join")
     ]
     await asyncio.gather(*(attacker.send(head, piece, 1000) for head in heads))
