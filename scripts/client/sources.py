@@ -98,4 +98,4 @@ def _checked(name: str, content: bytes) -> bytes:
 
 
 def _too_large(name: str) -> str:
-    return f"{name} is larger than {MAX_BYTES:,} bytes, which no server here accepts."
+    return f"{name} is larger than {MAX_BYTES:,} bytes, the most that a server takes: save it smaller."

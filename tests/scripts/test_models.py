@@ -143,7 +143,7 @@ def test_a_scale_that_the_memory_has_no_room_for(
     run_dir: Path, served: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heap, "memory", lambda: 2_000_000_000)
-    with pytest.raises(CommandError, match="TorchServe with 9 workers takes 3370 MB"):
+    with pytest.raises(CommandError, match="TorchServe with 9 workers takes 3820 MB"):
         models.scale("m", 8, run_dir=run_dir)  # two versions have a worker each
     assert changes(served) == []
 

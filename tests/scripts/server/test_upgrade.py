@@ -174,7 +174,7 @@ def test_an_upgrade_that_the_memory_has_no_room_for_registers_nothing(
     server: FakeServer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heap, "memory", lambda: 1_000_000_000)
-    with pytest.raises(CommandError, match="TorchServe with 4 workers takes 1620 MB"):
+    with pytest.raises(CommandError, match="TorchServe with 4 workers takes 1820 MB"):
         upgrade(endpoint, TWO, 1, lambda _: None)
     assert server.done == []
 
