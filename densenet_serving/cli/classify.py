@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # gRPC takes a sixth of a second to import, which HTTP need n
 
 # More images than this get a progress bar; of files that are left out, so many are named.
 FEW = 3
-# A spreadsheet computes a cell that begins with one of these, unless an apostrophe precedes it, as in csv.js of the page.
+# A spreadsheet computes a cell that begins with one of these, unless an apostrophe precedes it, as csv.js does.
 FORMULA = re.compile(r"[=+\-@\t\r]")
 
 Row = dict[str, Any]
