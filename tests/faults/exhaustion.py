@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from densenet_serving import paths
+from densenet_serving.gateway.http.protocol import MAX_PIPELINED
 from densenet_serving.gateway.settings import GatewaySettings
 
 ADDRESSES = [f"127.0.0.{i}" for i in range(2, 82)]  # each has fewer connections than one address may have
@@ -179,8 +180,8 @@ async def stopped_bodies(attacker: Attacker) -> None:
 
 
 async def unread(attacker: Attacker) -> None:
-    """256 connections of each of four addresses, that ask for 16 large answers and read none."""
-    request = b"GET /page/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 16
+    """256 connections of each of four addresses, that ask for as many large answers as they may and read none."""
+    request = b"GET /page/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * MAX_PIPELINED
     await at_once(1024, lambda: attacker.send(request))
 
 
