@@ -1,4 +1,4 @@
-"""What documents name exists: files, headings, commands, tests. What they promise has a test; their numbers are true."""
+"""What documents name exists: files, headings, commands, tests. What they promise has a test; their numbers hold."""
 
 from __future__ import annotations
 
