@@ -19,10 +19,10 @@ MADE_BY_PROMETHEUS = {"up"}
 MADE_BY_THE_GATEWAY = {"gateway_workers_ready", "gateway_workers_wanted"}  # densenet_serving/gateway/routes/health.py
 WORDS = {"and", "or", "unless", "bool", "offset", "by", "without", "on", "ignoring"}
 
-needs_prometheus = pytest.mark.skipif(
-    not (shutil.which("promtool") and shutil.which("prometheus")),
-    reason="Debian's package prometheus is not installed: apt-get install prometheus",
-)
+
+def skip_without_prometheus() -> None:
+    if not (shutil.which("promtool") and shutil.which("prometheus")):
+        pytest.skip("Debian's package prometheus is not installed: apt-get install prometheus")
 
 
 def expressions() -> list[str]:
