@@ -30,7 +30,7 @@ $(VENV)/.serve: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable .
-	$(BIN)/python -m scripts.server.java || { $(INSTALL) --editable '.[java]' && $(BIN)/python -m scripts.server.java; }
+	$(BIN)/python -m densenet_serving.server.java || { $(INSTALL) --editable '.[java]' && $(BIN)/python -m densenet_serving.server.java; }
 	@touch $@
 
 $(VENV)/.web: $(VENV)/.serve
@@ -80,7 +80,7 @@ format: $(VENV)/.dev  ## lay the code out and repair what ruff can
 	$(BIN)/ruff check --fix
 
 protos: $(VENV)/.dev  ## make the gRPC messages' Python anew
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. scripts/client/protos/torchserve.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. densenet_serving/client/protos/torchserve.proto
 
 lock: $(VENV)/.dev  ## choose the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header --allow-unsafe \

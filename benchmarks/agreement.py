@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts.archives.build import build_model
-from scripts.archives.spec import ModelSpec
-from scripts.options import STAND_IN
+from densenet_serving.build.build import build_model
+from densenet_serving.build.spec import ModelSpec
+from densenet_serving.options import STAND_IN
 
 
 @contextmanager

@@ -27,14 +27,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.machine import commit
 from benchmarks.report import show
 from benchmarks.results import Spread
+from densenet_serving.build.mar import Archive
+from densenet_serving.console import err, note, out, run
 from handler.card import ModelCard
 from handler.cores import Threads, available_cores
 from handler.engines.batches import slices
 from handler.engines.cuda import CudaEngine
 from handler.engines.torch import load_module
 from handler.settings import Settings
-from scripts.archives.mar import Archive
-from scripts.console import err, note, out, run
 
 Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 

@@ -28,6 +28,13 @@ from benchmarks.agreement import stand_in
 from benchmarks.material import JPEG_QUALITY, parse_size
 from benchmarks.report import show
 from benchmarks.results import Spread, spread
+from densenet_serving.build.agreement import HEADINGS, Agreement, compare
+from densenet_serving.build.networks import ARCHITECTURES
+from densenet_serving.client import sources
+from densenet_serving.console import err, out, run
+from densenet_serving.errors import CommandError
+from densenet_serving.options import MODEL
+from densenet_serving.photo_files import LeftOut
 from handler.card import ModelCard, Preprocessing
 from handler.cores import Threads, available_cores
 from handler.engines.load import load_engine
@@ -35,13 +42,6 @@ from handler.images import decode
 from handler.labels import softmax
 from handler.preprocessing import preprocess
 from handler.settings import Settings
-from scripts.client import sources
-from scripts.console import err, out, run
-from scripts.errors import CommandError
-from scripts.model.agreement import HEADINGS, Agreement, compare
-from scripts.model.networks import ARCHITECTURES
-from scripts.options import MODEL
-from scripts.photo_files import LeftOut
 
 EXACT, SCALED = Settings(jpeg_decode="exact", precision="f32"), Settings(jpeg_decode="scaled", precision="f32")
 

@@ -29,14 +29,14 @@ from benchmarks.load import host_of
 from benchmarks.material import make_photo
 from benchmarks.report import show
 from benchmarks.results import MAIN_PHOTO, Spread, percentile, spread
-from scripts import paths
-from scripts.client.endpoint import Endpoint
-from scripts.client.http import Client
-from scripts.client.served import default_model
-from scripts.console import err, out, run
-from scripts.errors import CommandError
-from scripts.options import RunDir
-from web.gateway import Gateway
+from densenet_serving import paths
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.client.http import Client
+from densenet_serving.client.served import default_model
+from densenet_serving.console import err, out, run
+from densenet_serving.errors import CommandError
+from densenet_serving.options import RunDir
+from densenet_serving.server.gateway import Gateway
 
 WARM_UP = 20
 TIMEOUT_SECONDS = 60

@@ -9,9 +9,9 @@ from pathlib import Path
 from benchmarks import service
 from benchmarks.measure import Tree
 from benchmarks.service import Form, Place, Running
-from scripts import paths
-from scripts.errors import CommandError
-from scripts.server.java import find_java
+from densenet_serving import paths
+from densenet_serving.errors import CommandError
+from densenet_serving.server.java import find_java
 
 PACKAGE = "benchmarks.contenders"
 # None of them may call home while it is measured.
@@ -108,8 +108,8 @@ def ours_int8(place: Place) -> Running:
 
 def serve(place: Place, store: Path) -> Running:
     """`densenet serve`, without its console: config.properties and model-config.yaml as they are in the repository."""
-    from scripts.archives.model_store import read_all
-    from scripts.server import torchserve
+    from densenet_serving.build.model_store import read_all
+    from densenet_serving.server import torchserve
 
     folder = place.folder / "run"
     started = torchserve.start(folder, store, read_all(store), paths.SERVER_CONFIG, place.port)

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.results import Figures, percentile
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 
 WRK_SCRIPT = Path(__file__).parent / "post.lua"
 PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client"}

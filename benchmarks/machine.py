@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 
+from densenet_serving import paths
+from densenet_serving.server.java import find_java
 from handler.cores import available_cores
-from scripts import paths
-from scripts.server.java import find_java
 
 OUR_PACKAGES = ("torch", "openvino", "pillow", "numpy", "torchserve")
 CPU_INFO = Path("/proc/cpuinfo")

@@ -12,13 +12,13 @@ from pathlib import Path
 import yaml
 from PIL import Image, ImageOps
 
+from densenet_serving import paths
+from densenet_serving.build.build import build_model
+from densenet_serving.build.precision import ArchivePrecision
+from densenet_serving.build.spec import ModelSpec
+from densenet_serving.errors import CommandError
+from densenet_serving.options import MODEL
 from handler.card import ModelCard
-from scripts import paths
-from scripts.archives.build import build_model
-from scripts.archives.precision import ArchivePrecision
-from scripts.archives.spec import ModelSpec
-from scripts.errors import CommandError
-from scripts.options import MODEL
 
 BUILD = paths.ROOT / "build" / "bench"
 CONTENDERS = Path(__file__).parent / "contenders"
@@ -98,7 +98,7 @@ def make_checkpoint(path: Path) -> Path:
     """A DenseNet-121 of random weights: speed does not depend on their values."""
     import torch
 
-    from scripts.model.vision import torchvision
+    from densenet_serving.build.vision import torchvision
 
     if not path.exists():
         torch.manual_seed(0)

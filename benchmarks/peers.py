@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts import paths
+from densenet_serving import paths
 
 FOLDER = paths.ROOT / "build" / "bench-venv"
 BIN = FOLDER / "bin"

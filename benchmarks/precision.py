@@ -14,6 +14,10 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.agreement import stand_in
+from densenet_serving.build.agreement import HEADINGS, Probabilities, compare
+from densenet_serving.client import sources
+from densenet_serving.console import err, out, run
+from densenet_serving.photo_files import LeftOut
 from handler.card import ModelCard
 from handler.cores import Threads, available_cores
 from handler.engines.load import load_engine
@@ -21,10 +25,6 @@ from handler.images import decode
 from handler.labels import softmax
 from handler.preprocessing import preprocess
 from handler.settings import Settings
-from scripts.client import sources
-from scripts.console import err, out, run
-from scripts.model.agreement import HEADINGS, Probabilities, compare
-from scripts.photo_files import LeftOut
 
 
 def precision(photos: Annotated[list[str], typer.Argument(help="Photos, folders or glob patterns.")]) -> None:

@@ -23,8 +23,8 @@ from benchmarks.load import Target
 from benchmarks.measure import Tree
 from benchmarks.rounds import WARM_CLIENTS, WARM_SECONDS
 from benchmarks.service import Place, Running
+from densenet_serving.console import err, out, run
 from handler.cores import Threads, available_cores, default_workers
-from scripts.console import err, out, run
 
 SIZE = "720x720"
 BATCH = 4  # batchSize in model-config.yaml

@@ -19,9 +19,9 @@ from benchmarks.lineup import CEILING_INT8, Contender
 from benchmarks.load import Target
 from benchmarks.results import CLIENTS, Figures, Outcome, Sample, Step
 from benchmarks.service import Place, Running
-from scripts import paths
-from scripts.errors import CommandError
-from scripts.server.supervision import postponed_signals
+from densenet_serving import paths
+from densenet_serving.errors import CommandError
+from densenet_serving.server.supervision import postponed_signals
 
 WARM_SECONDS = 2
 WARM_CLIENTS = 8

@@ -21,9 +21,9 @@ from benchmarks.lineup import CEILING, CEILING_INT8, INT8, LINEUP, Contender
 from benchmarks.report import Run, show
 from benchmarks.results import CLIENTS, Outcome, Sample, Step, clients, make_steps, spread
 from benchmarks.service import Place, free_ports
+from densenet_serving.console import err, note, out, run, warn
+from densenet_serving.errors import CommandError
 from handler.cores import available_cores
-from scripts.console import err, note, out, run, warn
-from scripts.errors import CommandError
 
 RESULTS = Path(__file__).parent / "results"
 NO_NNCF = "NNCF is not installed: pip install -e '.[int8]'."

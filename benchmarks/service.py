@@ -20,9 +20,9 @@ import requests
 from benchmarks.load import Target
 from benchmarks.material import Material
 from benchmarks.measure import Tree
-from scripts import paths
-from scripts.client import transport
-from scripts.errors import CommandError
+from densenet_serving import paths
+from densenet_serving.client import transport
+from densenet_serving.errors import CommandError
 
 Form = Literal["raw", "multipart", "json"]
 

@@ -1,6 +1,6 @@
 """What a worker reports to Prometheus: images by outcome, how long the stages took, how many images ran together.
 
-A metric that the server's metrics file (scripts/metrics.yaml) does not declare would be dropped by TorchServe after it
+A metric that the server's metrics.yaml does not declare would be dropped by TorchServe after it
 was written and parsed: it is not written at all. Every observation is a line that TorchServe's front reads, so there is
 one of each kind a batch and not one an image.
 """

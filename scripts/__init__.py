@@ -1,1 +1,1 @@
-"""The commands a person runs: `densenet VERB`, or `python -m scripts.VERB`."""
+"""The commands as `python -m scripts.VERB`, for a checkout. `densenet VERB` is the same."""

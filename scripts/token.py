@@ -1,31 +1,6 @@
-"""Print a token for the running server."""
+"""`python -m scripts.token`: the same as `densenet token`."""
 
-from __future__ import annotations
-
-from typing import Annotated, get_args
-
-import typer
-
-from scripts import paths
-from scripts.client.endpoint import Endpoint, Scope
-from scripts.console import run
-from scripts.errors import CommandError
-from scripts.options import RunDir
-
-
-def token(
-    scope: Annotated[str, typer.Argument(help="inference or management.")] = "inference",
-    run_dir: RunDir = paths.RUN_DIR,
-    header: Annotated[
-        bool, typer.Option("--header", help="Print a header for curl -H @-; as an argument, other users could see it.")
-    ] = False,
-) -> None:
-    """Print a valid token. If the last one has expired, get a new one."""
-    if scope not in get_args(Scope):
-        raise CommandError(f"There is no {scope} token: choose {' or '.join(get_args(Scope))}.")
-    valid = Endpoint.find(run_dir).token("inference" if scope == "inference" else "management")
-    print(f"Authorization: Bearer {valid}" if header else valid)
-
+from densenet_serving.command import main
 
 if __name__ == "__main__":
-    run(token)
+    main("token")

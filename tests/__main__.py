@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "tests"
 DOCUMENTS = "documents"  # the tests that lie in no folder
 # The longest first, so that no core idles in the end, but only one that waits for the archives; then all others.
-LONGEST_FIRST = ("handler", "bulk", "lifecycle", "e2e", "scripts", DOCUMENTS, "hosts", "browser", "fuzz")
+LONGEST_FIRST = ("handler", "bulk", "lifecycle", "e2e", "densenet_serving", DOCUMENTS, "hosts", "browser", "fuzz")
 # It measures a server under load: nothing may run beside it.
 ALONE = ("faults",)
 MOST_AT_ONCE = 4

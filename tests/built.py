@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from densenet_serving import paths
+from densenet_serving.build import calibration
+from densenet_serving.build.build import build_model
+from densenet_serving.build.model_store import file_name
+from densenet_serving.build.spec import ModelSpec
+from densenet_serving.options import MODEL, STAND_IN
 from handler.settings import Precision
-from scripts import paths
-from scripts.archives.build import build_model
-from scripts.archives.model_store import file_name
-from scripts.archives.spec import ModelSpec
-from scripts.model import calibration
-from scripts.options import MODEL, STAND_IN
 
 STORE = paths.ROOT / "build" / "test-archives"
 KEPT = 4  # folders of digests: this one, its other precision, and those of one more state of the code
@@ -46,7 +46,7 @@ def int8_archive() -> Path:
     """Return the stand-in's int8 archive, calibrated on packaged photos, alone in its folder. It needs NNCF."""
 
     def build(folder: Path) -> None:
-        from scripts.model import inference
+        from densenet_serving.build import inference
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(calibration, "CROPS", INT8_CROPS)
@@ -62,7 +62,7 @@ def seeded_checkpoint() -> Path:
     def build(folder: Path) -> None:
         import torch
 
-        from scripts.model.vision import torchvision
+        from densenet_serving.build.vision import torchvision
 
         torch.manual_seed(0)
         torch.save(torchvision.models.densenet121().state_dict(), folder / CHECKPOINT)
@@ -90,7 +90,9 @@ def _made_once(name: str, build: Callable[[Path], None]) -> Path:
 def _digest() -> str:
     """All that an archive is made of: the code that builds it, the handler, labels, packages, and this file."""
     digest = hashlib.sha256()
-    for file in sorted((*paths.handler_files(), *paths.ROOT.glob("scripts/**/*.py"), paths.LABELS, Path(__file__))):
+    for file in sorted(
+        (*paths.handler_files(), *paths.ROOT.glob("densenet_serving/build/*.py"), paths.LABELS, Path(__file__))
+    ):
         if file.is_file():
             digest.update(f"{file.relative_to(paths.ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     versions = sorted({f"{package.name}=={package.version}" for package in distributions()})

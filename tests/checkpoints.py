@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from scripts.model.provenance import Provenance
-from scripts.model.vision import torchvision
-from scripts.model.weights import EMBEDDED_FILE
+from densenet_serving.build.provenance import Provenance
+from densenet_serving.build.vision import torchvision
+from densenet_serving.build.weights import EMBEDDED_FILE
 
 PROVENANCE = Provenance(
     teacher="EfficientNet-Lite0 and -Lite2",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
+from densenet_serving.options import MODEL, STAND_IN
 from handler.settings import Precision
-from scripts.options import MODEL, STAND_IN
 from tests import built, pictures
 from tests.chromium import open_browser
 from tests.local_server import LocalServer, serve

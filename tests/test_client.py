@@ -14,9 +14,9 @@ import pytest
 
 import densenet_client
 from densenet_client import Answer, Client, ClientError, Explanation, Prediction, Refused, Unreachable
-from scripts import paths
-from scripts.client.remote import RemoteClient
-from scripts.errors import ApiError, CommandError
+from densenet_serving import paths
+from densenet_serving.client.remote import RemoteClient
+from densenet_serving.errors import ApiError, CommandError
 from tests.local_server import LocalServer, Reply, as_json
 
 CAT = {"class_id": "n1", "class_name": "tabby", "probability": 0.75}

@@ -12,10 +12,11 @@ from urllib.parse import unquote
 import pytest
 import typer
 
+from densenet_serving import paths, properties
+from densenet_serving.cli import main as cli
+from densenet_serving.gateway.settings import GatewaySettings
 from handler.parameters import OVERLAY
 from handler.settings import Settings
-from scripts import cli, paths, properties
-from web.settings import GatewaySettings
 
 NOT_OURS = {"build", "shared"}
 DOCUMENTS = sorted(

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from densenet_serving import paths
+from densenet_serving.build import weights
+from densenet_serving.build.checkpoint import load_network
+from densenet_serving.build.networks import ARCHITECTURES, Architecture, ServingModel, calibrated
+from densenet_serving.build.weights import EMBEDDED_FILE, Checkpoint
+from densenet_serving.files import digest_file, digest_line
+from densenet_serving.options import MODEL, STAND_IN
 from handler.labels import Labels
 from handler.preprocessing import preprocess
-from scripts import paths
-from scripts.files import digest_file, digest_line
-from scripts.model import weights
-from scripts.model.checkpoint import load_network
-from scripts.model.networks import ARCHITECTURES, Architecture, ServingModel, calibrated
-from scripts.model.weights import EMBEDDED_FILE, Checkpoint
-from scripts.options import MODEL, STAND_IN
 from tests.checkpoints import write_embedded
 from tests.pictures import FITTING, photo
 

@@ -22,18 +22,18 @@ import requests
 from PIL import Image
 
 from densenet_client import Client, Explanation
+from densenet_serving import paths
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.gateway.app import create_app
+from densenet_serving.gateway.settings import GatewaySettings
+from densenet_serving.gateway.torchserve.upstream import Upstream
 from examples.client import classify
-from scripts import paths
-from scripts.client.endpoint import Endpoint
 from tests.browser.support import Served
 from tests.browser.torchserve import NAMES, FakeTorchServe
+from tests.densenet_serving.conftest import write_keys
+from tests.densenet_serving.gateway.conftest import MODEL
 from tests.pictures import SAMPLE_NAME
-from tests.scripts.conftest import write_keys
-from tests.web.conftest import MODEL
 from tests.worker import FakeContext
-from web.app import create_app
-from web.settings import GatewaySettings
-from web.torchserve.upstream import Upstream
 
 EXAMPLES = paths.ROOT / "examples"
 

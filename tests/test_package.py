@@ -6,7 +6,6 @@ The environment sees the packages of this one through a .pth file, so that nothi
 from __future__ import annotations
 
 import os
-import shutil
 import site
 import subprocess
 import sys
@@ -16,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from densenet_serving import paths
+from densenet_serving.build.build_command import file_of
+from densenet_serving.files import digest_file
+from densenet_serving.options import STAND_IN
 from handler.settings import Precision
-from scripts import paths
-from scripts.archives.build_command import file_of
-from scripts.files import digest_file
-from scripts.options import STAND_IN
-from tests.scripts.archives.archive_files import members
+from tests.densenet_serving.build.archive_files import members
+from tests.sources import copy_sources
 
 SECONDS = 120  # for each command; the longest takes 16 s on two cores
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -57,8 +57,7 @@ class Installed:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The wheel of a copy of the sources: setuptools writes beside them, and packs what earlier builds left there."""
     scratch = tmp_path_factory.mktemp("package")
-    left_out = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "*.mar", "*.pth", "*.safetensors")
-    shutil.copytree(paths.ROOT, scratch / "sources", ignore=left_out)
+    copy_sources(scratch / "sources", "*.egg-info", "*.mar", "*.pth", "*.safetensors")
     call(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", scratch, scratch / "sources")
     [wheel] = scratch.glob("*.whl")
     call(sys.executable, "-m", "venv", "--without-pip", scratch / "environment")
@@ -83,7 +82,7 @@ def test_the_command_tells_its_version(installed: Installed) -> None:
 
 
 def test_what_is_read_is_in_the_environment_and_what_is_written_is_not(installed: Installed) -> None:
-    program = "from scripts import paths; print(*(getattr(paths, name) for name in {names!r}), sep='\\n')"
+    program = "from densenet_serving import paths; print(*(getattr(paths, name) for name in {names!r}), sep='\\n')"
     read = ("LABELS", "SERVER_CONFIG", "LOG_CONFIG", "METRICS_CONFIG", "SAMPLE_PHOTO", "HANDLER")
     for path in installed.run("python", "-c", program.format(names=read)).splitlines():
         assert Path(path).exists()
@@ -95,10 +94,9 @@ def test_what_is_read_is_in_the_environment_and_what_is_written_is_not(installed
 
 def test_every_file_that_is_no_module_is_in_the_wheel(installed: Installed) -> None:
     [packages] = installed.environment.glob("lib/python*/site-packages")
-    for package in ("handler", "scripts", "web"):
+    for package in ("handler", "densenet_serving"):
         ours = {path.relative_to(paths.ROOT) for path in (paths.ROOT / package).rglob("*") if path.is_file()}
-        elsewhere = {path.relative_to(paths.ROOT) for path in (paths.ROOT / "scripts").glob("*.*ml*")}
-        for path in ours - elsewhere:
+        for path in ours:
             if path.suffix not in (".pyc", ".proto"):
                 assert (packages / path).is_file(), f"{path} is not in the wheel"
 
@@ -109,7 +107,8 @@ def test_the_client_can_be_imported(installed: Installed) -> None:
 
 
 def test_the_gateway_finds_its_page(installed: Installed) -> None:
-    program = "from web.routes import pages; print(all(path.is_file() for path in pages.files().values()))"
+    module = "from densenet_serving.gateway.routes import pages"
+    program = f"{module}; print(all(path.is_file() for path in pages.files().values()))"
     assert installed.run("python", "-c", program) == "True\n"
 
 

@@ -20,18 +20,19 @@ import pytest
 import torch
 from PIL import Image
 
+from densenet_serving import paths
+from densenet_serving.build.checkpoint import load_network
+from densenet_serving.build.networks import ARCHITECTURES, ServingModel
+from densenet_serving.build.weights import EMBEDDED_FILE
+from densenet_serving.files import sha256_of
+from densenet_serving.options import MODEL
 from handler.preprocessing import preprocess
 from handler.settings import Precision
-from scripts import paths
-from scripts.files import sha256_of
-from scripts.model.checkpoint import load_network
-from scripts.model.networks import ARCHITECTURES, ServingModel
-from scripts.model.weights import EMBEDDED_FILE
-from scripts.options import MODEL
 from tests.checkpoints import FEW_LAYERS, PROVENANCE, few_layers, write_embedded
 from tests.e2e.support import ONE_WORKER
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
+from tests.sources import copy_sources
 from tests.worker import load_worker
 
 README = (paths.ROOT / "README.md").read_text()
@@ -50,13 +51,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, precision: Precision | No
     """A copy of the repository with ports of its own, a worker a model and an embedded checkpoint, its last resort."""
     copy = tmp_path_factory.mktemp("checkout") / "repository"
     # No archive: the README's own commands build theirs.
-    left_out = shutil.ignore_patterns(".*", "*.mar", "*.mar.sha256", "*.pth", "build", "__pycache__")
-    shutil.copytree(paths.ROOT, copy, ignore=left_out)
+    copy_sources(copy, "*.mar", "*.mar.sha256", "*.pth")
     (copy / ".venv").symlink_to(paths.ROOT / ".venv")
     # What is tried are the commands, and many layers take ten seconds to export.
     with few_layers():
         write_embedded(copy / "weights")
-    networks = copy / "scripts" / "model" / "networks.py"
+    networks = copy / "densenet_serving" / "build" / "networks.py"
     code = networks.read_text()
     assert code.count("models.densenet121(") == 1
     networks.write_text(code.replace("models.densenet121(", f"models.DenseNet(block_config={FEW_LAYERS}, "))

@@ -7,12 +7,13 @@ import re
 
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 
 TEXT = (paths.ROOT / "docs" / "reliability.md").read_text()
 NAMED = sorted(set(re.findall(r"`(test_\w+)::(test_\w+)`", TEXT)))
 
 
+SERVING = paths.ROOT / "tests" / "densenet_serving"
 FAULTS = (
     *sorted((paths.ROOT / "tests" / "faults").glob("test_*.py")),
     *(paths.ROOT / "tests" / "lifecycle" / name for name in ("test_start.py", "test_stop.py", "test_unit.py")),
@@ -22,12 +23,9 @@ FAULTS = (
 )
 # Of these some tests are about what breaks.
 OTHERS = (
-    paths.ROOT / "tests" / "scripts" / "test_web.py",
-    *(
-        paths.ROOT / "tests" / "scripts" / "server" / f"test_{name}.py"
-        for name in ("lock", "memory", "ports", "torchserve")
-    ),
-    paths.ROOT / "tests" / "scripts" / "archives" / "test_build.py",
+    SERVING / "cli" / "test_web.py",
+    *(SERVING / "server" / f"test_{name}.py" for name in ("lock", "memory", "ports", "torchserve")),
+    SERVING / "build" / "test_build.py",
 )
 
 

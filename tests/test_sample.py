@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
+from densenet_serving import paths
+from densenet_serving.build import checkpoint
+from densenet_serving.build.networks import ServingModel
 from handler.labels import Labels
 from handler.preprocessing import preprocess
-from scripts import paths
-from scripts.model import checkpoint
-from scripts.model.networks import ServingModel
 from tests.pictures import SAMPLE_NAME
 from training import networks
 

@@ -7,9 +7,9 @@ import re
 import pytest
 import torch
 
+from densenet_serving import paths, properties
 from handler.settings import Settings
 from handler.signatures import SIGNATURES
-from scripts import paths, properties
 
 TEXT = (paths.ROOT / "docs" / "security.md").read_text()
 NAMED = sorted(set(re.findall(r"(tests/[\w/]+\.py)::(test_\w+)", TEXT)))

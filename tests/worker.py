@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from densenet_serving import paths
 from handler.classifier import ImageClassifier
-from scripts import paths
 
 Headers = dict[str, Any]
 

@@ -10,9 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from scripts.errors import CommandError
-from scripts.files import digest_file, digest_line, sha256_of
-from scripts.model.provenance import Provenance
+from densenet_serving.build.provenance import Provenance
+from densenet_serving.errors import CommandError
+from densenet_serving.files import digest_file, digest_line, sha256_of
 from training import checkpoints
 
 KEY = "training"
@@ -21,7 +21,7 @@ LEAST_TOP1 = 0.30  # below it a checkpoint is not shipped
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known before an evaluation; scripts.model.provenance.Provenance is these and the figures."""
+    """What is known before an evaluation; densenet_serving.build.provenance.Provenance is these and the figures."""
 
     teacher: str
     data: str

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 
 FILE = "checkpoint.safetensors"
 KEY = "training"

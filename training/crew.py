@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 import torch
 from torch import Tensor, multiprocessing
 
-from scripts.console import warn
-from scripts.errors import CommandError
+from densenet_serving.console import warn
+from densenet_serving.errors import CommandError
 
 
 class Lost(CommandError):

@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from densenet_serving.console import note, out, run
+from densenet_serving.errors import CommandError
 from handler.cores import available_cores
-from scripts.console import note, out, run
-from scripts.errors import CommandError
 from training import checkpoints, crew, finish, fused, student
 from training.crew import Member
 from training.finish import Data, Labelled, License, Output, Run, Sources, Statistics

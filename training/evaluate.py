@@ -14,12 +14,12 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from densenet_serving.build.checkpoint import load_network
+from densenet_serving.build.networks import Architecture, ServingModel
+from densenet_serving.console import err, note, out, run, warn
+from densenet_serving.errors import CommandError
 from handler.errors import RequestError
 from handler.images import decode
-from scripts.console import err, note, out, run, warn
-from scripts.errors import CommandError
-from scripts.model.checkpoint import load_network
-from scripts.model.networks import Architecture, ServingModel
 from training import card, networks, serving
 from training.calibration import calibration_error
 from training.files import read_labelled

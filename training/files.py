@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from scripts.console import warn
-from scripts.errors import CommandError, reason_of
-from scripts.photo_files import LeftOut, expected, photos_in, photos_in_tar
+from densenet_serving.console import warn
+from densenet_serving.errors import CommandError, reason_of
+from densenet_serving.photo_files import LeftOut, expected, photos_in, photos_in_tar
 
 HELD_OUT_SHARE = 32  # one photo of so many calibrates instead of training
 

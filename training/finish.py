@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor, nn
 
+from densenet_serving import paths
+from densenet_serving.build.weights import EMBEDDED_FILE
+from densenet_serving.console import err, note, run, warn
+from densenet_serving.errors import CommandError
 from handler.cores import available_cores
 from handler.errors import RequestError
-from scripts import paths
-from scripts.console import err, note, run, warn
-from scripts.errors import CommandError
-from scripts.model.weights import EMBEDDED_FILE
 from training import card, checkpoints, serving, student
 from training.calibration import fit_temperature, one_hot
 from training.files import is_held_out, read_labelled, read_photos

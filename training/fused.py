@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.console import warn
+from densenet_serving.console import warn
 
 BF16 = torch.bfloat16
 SECTIONS = (

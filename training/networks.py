@@ -8,12 +8,12 @@ from pathlib import Path
 
 from torch import nn
 
+from densenet_serving.build import networks, weights
+from densenet_serving.build.heads import StateDict
+from densenet_serving.build.networks import Architecture, EfficientNetFeatures
+from densenet_serving.errors import CommandError
+from densenet_serving.options import STAND_IN
 from handler.card import Preprocessing
-from scripts.errors import CommandError
-from scripts.model import networks, weights
-from scripts.model.heads import StateDict
-from scripts.model.networks import Architecture, EfficientNetFeatures
-from scripts.options import STAND_IN
 
 LITE0 = STAND_IN
 LITE2 = "efficientnet_lite2"

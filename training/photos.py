@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
+from densenet_serving.console import err, warn
+from densenet_serving.errors import CommandError
 from handler.cores import available_cores
 from handler.errors import RequestError
 from handler.images import decode
 from handler.settings import Settings
-from scripts.console import err, warn
-from scripts.errors import CommandError
 from training.files import is_held_out, read_photos
 
 SIDE = 176  # pixels of the shorter side, as stored

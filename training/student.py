@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from densenet_serving.build.networks import ARCHITECTURES, ServingModel
+from densenet_serving.build.vision import torchvision
+from densenet_serving.errors import CommandError
 from handler.card import Preprocessing
-from scripts.errors import CommandError
-from scripts.model.networks import ARCHITECTURES, ServingModel
-from scripts.model.vision import torchvision
 from training import fused
 from training.teacher import CHANNELS
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.errors import CommandError
-from scripts.model import checkpoint
+from densenet_serving.build import checkpoint
+from densenet_serving.errors import CommandError
 from training import networks
 
 CUTS = (4, 10, 14)  # Lite0's blocks that end at stride 8, 16 and 32

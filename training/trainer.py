@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 from training import views
 from training.checkpoints import Saved, part
 from training.photos import Photos

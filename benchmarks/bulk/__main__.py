@@ -19,9 +19,9 @@ from rich.table import Table
 from benchmarks import machine, material
 from benchmarks.bulk.contenders import CONTENDERS, Paced, Task
 from benchmarks.bulk.photos import make_photos
+from densenet_serving.console import note, out, run
+from densenet_serving.errors import CommandError
 from handler.cores import available_cores
-from scripts.console import note, out, run
-from scripts.errors import CommandError
 
 
 def main(

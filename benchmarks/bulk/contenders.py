@@ -16,9 +16,9 @@ from pathlib import Path
 from benchmarks import peers
 from benchmarks.bulk.ray_hosts import ray_hosts
 from benchmarks.contenders.road import Road
+from densenet_serving import paths
+from densenet_serving.errors import CommandError
 from handler.cores import Threads
-from scripts import paths
-from scripts.errors import CommandError
 
 BATCH = 8  # benchmarks/ceiling.py: more are not faster in one thread
 START_SECONDS = 120

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from scripts import paths
-from scripts.model.vision import torchvision
+from densenet_serving import paths
+from densenet_serving.build.vision import torchvision
 
 transforms = torchvision.transforms
 TRANSFORM = transforms.Compose(

@@ -3,7 +3,7 @@
 https://github.com/pytorch/serve/tree/master/examples/image_classifier/densenet_161
 """
 
-from scripts.model.vision import torchvision
+from densenet_serving.build.vision import torchvision
 
 
 class ImageClassifier(torchvision.models.DenseNet):

@@ -16,8 +16,8 @@ from rich.console import Console
 from benchmarks import cuda
 from benchmarks.cuda import NO_GPU, Figures, draw, eager, flop_per_image, measure, over_rounds, rate
 from benchmarks.results import Spread
+from densenet_serving.console import run
 from handler.engines.torch import load_module
-from scripts.console import run
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.decoding import EXACT, SCALED, Kind, enlarge, numbers, pixels_of
+from densenet_serving.errors import CommandError
 from handler.card import Preprocessing
-from scripts.errors import CommandError
 from tests.pictures import encode, photo
 
 SPEC = Preprocessing(20, 16, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

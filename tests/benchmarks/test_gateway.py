@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.gateway import Road, summarize
 from benchmarks.results import Spread
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 from tests.local_server import Reply, serve
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import load
 from benchmarks.load import GOOD_WITHOUT_PHRASE, Target
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 
 WRK = """Running 2s test @ http://127.0.0.1:21000/predict
   1 threads and 8 connections

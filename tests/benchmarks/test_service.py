@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import lineup, material, peers, run, service
 from benchmarks.measure import Tree
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 
 
 @pytest.fixture

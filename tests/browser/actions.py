@@ -6,9 +6,9 @@ from pathlib import Path
 
 from playwright.sync_api import Download, Locator, Page, expect
 
-from scripts import paths
+from densenet_serving import paths
 
-EXAMPLES = paths.ROOT / "web" / "examples"
+EXAMPLES = paths.ROOT / "densenet_serving" / "gateway" / "examples"
 CAT, CLOCK = EXAMPLES / "cat.jpg", EXAMPLES / "clock.jpg"
 BARS = ["Egyptian cat", "crane (n02012849)", "crane (n03126707)", "lynx", "<img src=x onerror=alert(1)>"]
 

@@ -13,16 +13,16 @@ import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser, BrowserContext
 
-from scripts.client.endpoint import Endpoint
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.gateway.app import create_app
+from densenet_serving.gateway.settings import GatewaySettings
+from densenet_serving.gateway.torchserve.upstream import Upstream
 from tests.browser.devices import DESKTOP
 from tests.browser.support import LOOPBACK, Served, Visit
 from tests.browser.torchserve import FakeTorchServe
 from tests.chromium import open_browser
-from tests.scripts.conftest import write_keys
-from tests.web.conftest import MODEL
-from web.app import create_app
-from web.settings import GatewaySettings
-from web.torchserve.upstream import Upstream
+from tests.densenet_serving.conftest import write_keys
+from tests.densenet_serving.gateway.conftest import MODEL
 
 
 @pytest.fixture(scope="session")

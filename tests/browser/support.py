@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from playwright.sync_api import BrowserContext, Page, Request, expect
 
-from scripts import paths
+from densenet_serving import paths
 
 SCREENSHOTS = paths.ROOT / "build" / "screenshots"
 LOOPBACK = {"127.0.0.1", "localhost"}

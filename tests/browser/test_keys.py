@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from densenet_serving.gateway.keys import ApiKeys
 from tests.browser.actions import CAT, choose, expect_cat
 from tests.browser.devices import DESKTOP, MISTAKEN
 from tests.browser.support import Visit
-from web.keys import ApiKeys
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from python_multipart.multipart import parse_options_header
 
+from densenet_serving.gateway.torchserve.upstream import NOT_RUNNING
 from tests import pictures
-from tests.web.conftest import MODEL
-from web.torchserve.upstream import NOT_RUNNING
+from tests.densenet_serving.gateway.conftest import MODEL
 
 SIDE = 224
 NAMES = ("Egyptian_cat", "crane", "crane", "lynx", "<img src=x onerror=alert(1)>")

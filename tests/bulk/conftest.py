@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 from tests.bulk.hosts import STORE_ACCESS, TOKEN, one_machine
 
 TIMEOUT_SECONDS = 120

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 from tests.hosts.network import Machine, network
 from tests.ports import free_port_range
 

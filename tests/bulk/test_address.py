@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.batch import cluster
-from scripts.errors import CommandError
+from densenet_serving.bulk import cluster
+from densenet_serving.errors import CommandError
 from tests.bulk.hosts import needs_ray
 
 pytestmark = needs_ray

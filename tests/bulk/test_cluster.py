@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 from tests.bulk.conftest import ENVIRONMENT, command, make_photos, rows
 from tests.bulk.hosts import TOKEN, Cluster, cluster, needs_ray
 from tests.disks import small_disk

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts import paths
-from scripts.batch import cluster
+from densenet_serving import paths
+from densenet_serving.bulk import cluster
 from tests.bulk.conftest import ENVIRONMENT, Bulk, command, make_photos, rows
 from tests.bulk.hosts import needs_ray
 from tests.disks import small_disk

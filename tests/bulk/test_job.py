@@ -8,14 +8,14 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
 
-from scripts.archives.mar import Archive
-from scripts.batch import manifest, parts
-from scripts.batch.filesystems import UNFINISHED, write_whole
-from scripts.batch.job import Job
-from scripts.batch.manifest import GROUP, Chunk, Manifest
-from scripts.batch.parts import Done
-from scripts.batch.photos import Photo
-from scripts.errors import CommandError
+from densenet_serving.build.mar import Archive
+from densenet_serving.bulk import manifest, parts
+from densenet_serving.bulk.filesystems import UNFINISHED, write_whole
+from densenet_serving.bulk.job import Job
+from densenet_serving.bulk.manifest import GROUP, Chunk, Manifest
+from densenet_serving.bulk.parts import Done
+from densenet_serving.bulk.photos import Photo
+from densenet_serving.errors import CommandError
 from tests.bulk.conftest import make_archive, make_photos
 
 
@@ -152,6 +152,6 @@ def test_parts_are_counted_and_what_a_killed_writer_left_is_removed(tmp_path: Pa
 def test_a_store_that_refuses_for_a_while_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "not yet there"
     monkeypatch.setattr("time.sleep", lambda _: folder.mkdir(exist_ok=True))
-    monkeypatch.setattr("scripts.batch.filesystems.FINAL", (PermissionError,))
+    monkeypatch.setattr("densenet_serving.bulk.filesystems.FINAL", (PermissionError,))
     write_whole(str(folder / "part"), b"whole")
     assert (folder / "part").read_bytes() == b"whole"

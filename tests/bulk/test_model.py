@@ -12,7 +12,7 @@ from PIL import Image
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
 
-from scripts import paths
+from densenet_serving import paths
 from tests import pictures
 
 # A worker in a process of its own, first with a folder of three photos, then with a chunk of thumbnails and with one in
@@ -20,15 +20,15 @@ from tests import pictures
 PROGRAM = """
 import json, sys
 from pathlib import Path
-import scripts.batch.worker
+import densenet_serving.bulk.worker
 assert not [name for name in sys.modules if name.partition(".")[0] == "handler"]
 import ray
-from scripts.archives.mar import Archive
-from scripts.batch.job import Job
+from densenet_serving.build.mar import Archive
+from densenet_serving.bulk.job import Job
 ray.get = lambda archive: archive  # no Ray runs here
 archive, three, photos, output = map(Path, sys.argv[1:])
 job = Job.of(str(photos), str(output), Archive.read(archive), top_k=2000).begin_or_resume(lambda _: None)
-worker = scripts.batch.worker.Worker(job, archive.read_bytes())
+worker = densenet_serving.bulk.worker.Worker(job, archive.read_bytes())
 answers = worker._model.classify([photo.read_bytes() for photo in sorted(three.iterdir())])
 def memory(name):
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
@@ -85,8 +85,8 @@ def test_photos_of_50_megapixels_beside_thumbnails_take_the_memory_of_one(
 
 
 def test_an_archive_that_arrives_changed_is_refused(lengths: Path) -> None:
-    from scripts.batch.model import Model
-    from scripts.errors import CommandError
+    from densenet_serving.bulk.model import Model
+    from densenet_serving.errors import CommandError
 
     with pytest.raises(CommandError, match="not the one of SHA-256 0123"):
         Model(lengths.read_bytes(), "0123", 8, {})

@@ -14,12 +14,12 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scripts.batch import cells, manifest, photos
-from scripts.batch.filesystems import locate
-from scripts.batch.photos import Photo
-from scripts.batch.reader import Reader, Unreadable
-from scripts.errors import CommandError
-from scripts.photo_files import SUFFIXES, LeftOut
+from densenet_serving.bulk import cells, manifest, photos
+from densenet_serving.bulk.filesystems import locate
+from densenet_serving.bulk.photos import Photo
+from densenet_serving.bulk.reader import Reader, Unreadable
+from densenet_serving.errors import CommandError
+from densenet_serving.photo_files import SUFFIXES, LeftOut
 
 
 def find(source: Path | str, column: str | None = None) -> list[Photo]:

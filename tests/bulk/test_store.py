@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
-from scripts.batch import parts, photos
-from scripts.batch.filesystems import UNFINISHED, locate, write_whole
-from scripts.batch.reader import Reader, Unreadable
+from densenet_serving.bulk import parts, photos
+from densenet_serving.bulk.filesystems import UNFINISHED, locate, write_whole
+from densenet_serving.bulk.reader import Reader, Unreadable
 from tests.bulk.conftest import Bulk
 
 PHOTOS = {"a.jpg": b"1", "b/c.jpg": b"22", "b/empty.jpg": b"", "notes.txt": b"no photo"}

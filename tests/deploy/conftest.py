@@ -17,7 +17,7 @@ import pytest
 import requests
 import yaml
 
-from scripts import paths
+from densenet_serving import paths
 from tests import certificates
 from tests.local_server import Asked, LocalServer, as_json, serve
 from tests.ports import free_port_range

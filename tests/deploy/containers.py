@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from scripts import paths
+from densenet_serving import paths
 
 BUILD = paths.ROOT / "build" / "image"
 WHEELS = BUILD / "cpu" / ".complete"
@@ -36,7 +36,7 @@ RESTRICTED = (
 )
 # What an image is made of, beside the models.
 SOURCES = ("deploy/Containerfile", ".dockerignore", "config.properties", "requirements.lock", "pyproject.toml")
-FOLDERS = ("handler", "scripts", "web")
+FOLDERS = ("handler", "densenet_serving")
 
 
 def podman(*arguments: str, seconds: float = 60, stdin: str | None = None) -> subprocess.CompletedProcess[str]:

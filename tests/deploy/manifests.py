@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from scripts import paths
+from densenet_serving import paths
 
 KUBERNETES = paths.ROOT / "deploy" / "kubernetes"
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this environment's programs first

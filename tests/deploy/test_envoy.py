@@ -13,14 +13,14 @@ import pytest
 import requests
 import yaml
 
+from densenet_serving.gateway.__main__ import KEEP_ALIVE_SECONDS
+from densenet_serving.gateway.errors import RETRY_SOON
+from densenet_serving.gateway.guards.retries import NO_RETRY
+from densenet_serving.gateway.http.protocol import HEAD_SECONDS, MAX_HEAD_BYTES
+from densenet_serving.gateway.settings import GatewaySettings
 from tests import certificates
 from tests.deploy.conftest import Proxy, configuration, with_certificate
 from tests.local_server import Reply, as_json
-from web.__main__ import KEEP_ALIVE_SECONDS
-from web.errors import RETRY_SOON
-from web.guards.retries import NO_RETRY
-from web.http.protocol import HEAD_SECONDS, MAX_HEAD_BYTES
-from web.settings import GatewaySettings
 
 REQUESTS = 40
 GATEWAY = GatewaySettings(Path(), "")

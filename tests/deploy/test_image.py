@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 from tests.deploy.containers import Container, build, podman, running, skip_unless_possible
 
 pytestmark = pytest.mark.image

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 import yaml
 
-from scripts import paths, properties
+from densenet_serving import paths, properties
 from tests.deploy.manifests import (
     KUBERNETES,
     PATH,

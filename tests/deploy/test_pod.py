@@ -8,13 +8,13 @@ import re
 from base64 import b64decode
 from pathlib import Path
 
-from scripts import paths
-from scripts.server.processes import STOP_SECONDS
-from scripts.stop import stop
+from densenet_serving import paths
+from densenet_serving.cli.stop import stop
+from densenet_serving.gateway.http.protocol import HEAD_SECONDS
+from densenet_serving.gateway.settings import GatewaySettings
+from densenet_serving.gateway.torchserve.upstream import READY_SECONDS
+from densenet_serving.server.processes import STOP_SECONDS
 from tests.deploy.manifests import container, manifests, needs_kubectl, options, pod
-from web.http.protocol import HEAD_SECONDS
-from web.settings import GatewaySettings
-from web.torchserve.upstream import READY_SECONDS
 
 pytestmark = needs_kubectl
 

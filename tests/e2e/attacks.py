@@ -7,9 +7,9 @@ from pathlib import Path
 
 import grpc
 
-from scripts import paths, properties
-from scripts.archives.mar import MANIFEST
-from scripts.client.endpoint import Endpoint, Scope
+from densenet_serving import paths, properties
+from densenet_serving.build.mar import MANIFEST
+from densenet_serving.client.endpoint import Endpoint, Scope
 
 PATIENCE_SECONDS = 20
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
-from scripts.options import STAND_IN
+from densenet_serving.options import STAND_IN
 
 Models = Callable[..., CompletedProcess[str]]
 

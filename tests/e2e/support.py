@@ -21,15 +21,15 @@ import psutil
 import pytest
 import requests
 
+from densenet_serving import paths, properties
+from densenet_serving.build.mar import MANIFEST
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.client.http import Client
+from densenet_serving.console import run
+from densenet_serving.options import MODEL, STAND_IN
+from densenet_serving.server.torchserve import Server
 from handler.card import CARD_FILE
 from handler.labels import LABELS_FILE
-from scripts import paths, properties
-from scripts.archives.mar import MANIFEST
-from scripts.client.endpoint import Endpoint
-from scripts.client.http import Client
-from scripts.console import run
-from scripts.options import MODEL, STAND_IN
-from scripts.server.torchserve import Server
 
 TIMEOUT_SECONDS = 60
 ONE_WORKER = {"default_workers_per_model": "1"}  # a setting of TorchServe, instead of a worker for each core

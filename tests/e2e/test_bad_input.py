@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from scripts.options import STAND_IN
+from densenet_serving.options import STAND_IN
 from tests.e2e.support import Inference
 from tests.errors import check_error
 from tests.pictures import encode, photo

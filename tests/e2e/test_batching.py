@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from scripts.server import torchserve
+from densenet_serving.server import torchserve
 from tests.e2e.support import Inference, content_of
 from tests.errors import check_error
 

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import requests
 
-from scripts import paths
-from scripts.client.endpoint import STATE_FILE, Endpoint
-from scripts.client.served import CHOOSE
-from scripts.options import MODEL, STAND_IN
+from densenet_serving import paths
+from densenet_serving.client.endpoint import STATE_FILE, Endpoint
+from densenet_serving.client.served import CHOOSE
+from densenet_serving.options import MODEL, STAND_IN
 from tests.e2e.support import command, command_here
 from tests.pictures import FITTING, SAMPLE_NAME
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.options import MODEL, STAND_IN
-from scripts.server.torchserve import Server
+from densenet_serving.options import MODEL, STAND_IN
+from densenet_serving.server.torchserve import Server
 from tests.e2e.support import Inference, command_here, content_of
 from tests.errors import check_error
 from tests.pictures import FITTING

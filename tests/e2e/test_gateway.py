@@ -20,20 +20,20 @@ import requests
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from scripts import paths
-from scripts.client.http import Client
-from scripts.options import STAND_IN
-from scripts.server import torchserve
+from densenet_serving import paths
+from densenet_serving.client.http import Client
+from densenet_serving.gateway.keys import ApiKeys
+from densenet_serving.gateway.limits.slots import RECENT_SECONDS
+from densenet_serving.gateway.routes.uploads import NO_PHOTO
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import torchserve
+from densenet_serving.server.gateway import Gateway
 from tests.browser.devices import DESKTOP
 from tests.browser.support import Visit
 from tests.e2e.support import TIMEOUT_SECONDS, command, command_here, content_of, listening_addresses, worker_pids
 from tests.errors import check_error
 from tests.pictures import FITTING, SAMPLE_NAME, encode
 from tests.ports import free_port_range
-from web.gateway import Gateway
-from web.keys import ApiKeys
-from web.limits.slots import RECENT_SECONDS
-from web.routes.uploads import NO_PHOTO
 
 READY_SECONDS = 30
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from scripts import paths
-from scripts.client import patience
-from scripts.client.grpc import GrpcClient
-from scripts.client.http import Client
-from scripts.errors import ApiError
-from scripts.options import MODEL, STAND_IN
-from scripts.server import torchserve
+from densenet_serving import paths
+from densenet_serving.client import patience
+from densenet_serving.client.grpc import GrpcClient
+from densenet_serving.client.http import Client
+from densenet_serving.errors import ApiError
+from densenet_serving.options import MODEL, STAND_IN
+from densenet_serving.server import torchserve
 from tests.e2e.support import Inference, as_version, command_here, rewrite
 from tests.pictures import SAMPLE_NAME
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
+from densenet_serving.options import MODEL, STAND_IN
+from densenet_serving.server import torchserve
 from handler.card import ModelCard, Preprocessing
 from handler.preprocessing import preprocess
-from scripts.options import MODEL, STAND_IN
-from scripts.server import torchserve
 from tests.e2e.support import Inference, content_of
 from tests.errors import check_error
 from tests.pictures import FITTING, photo

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.options import MODEL, STAND_IN
+from densenet_serving.options import MODEL, STAND_IN
 from tests.e2e.support import Inference, content_of
 from tests.pictures import FITTING, encode, photo
 

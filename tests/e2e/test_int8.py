@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts import paths
-from scripts.archives.mar import MANIFEST
-from scripts.options import STAND_IN
-from scripts.server import torchserve
+from densenet_serving import paths
+from densenet_serving.build.mar import MANIFEST
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import torchserve
 from tests.built import INT8_VERSION
 from tests.e2e.management import Models, assert_refused, with_name
 from tests.e2e.support import Inference, content_of, rewrite

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from scripts.archives.mar import MANIFEST
-from scripts.client.http import Client
-from scripts.files import sha256_of
-from scripts.options import MODEL, STAND_IN
-from scripts.server import torchserve
+from densenet_serving.build.mar import MANIFEST
+from densenet_serving.client.http import Client
+from densenet_serving.files import sha256_of
+from densenet_serving.options import MODEL, STAND_IN
+from densenet_serving.server import torchserve
 from tests.e2e.management import Models, assert_refused, succeed, with_name
 from tests.e2e.support import Inference, as_version, content_of, rewrite
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.archives.mar import MANIFEST
-from scripts.client.http import Client
-from scripts.errors import ApiError, CommandError
-from scripts.files import digest_file, digest_line, sha256_of
-from scripts.options import MODEL, STAND_IN
+from densenet_serving.build.mar import MANIFEST
+from densenet_serving.client.http import Client
+from densenet_serving.errors import ApiError, CommandError
+from densenet_serving.files import digest_file, digest_line, sha256_of
+from densenet_serving.options import MODEL, STAND_IN
 from tests.e2e.management import Models, assert_refused, with_name
 from tests.e2e.support import rewrite
 

@@ -12,9 +12,9 @@ import requests
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import torchserve
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE
-from scripts.options import STAND_IN
-from scripts.server import torchserve
 from tests.e2e.support import Inference
 from tests.pictures import encode, noise
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from scripts.options import MODEL, STAND_IN
+from densenet_serving.options import MODEL, STAND_IN
 from tests.e2e.support import Inference, content_of
 
 Sender = Callable[[Inference, bytes, dict[str, Any]], requests.Response]

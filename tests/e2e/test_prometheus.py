@@ -13,8 +13,8 @@ import pytest
 import requests
 import yaml
 
-from scripts.options import STAND_IN
-from scripts.server import torchserve
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import torchserve
 from tests.e2e.support import Inference
 from tests.ops.material import (
     MADE_BY_PROMETHEUS,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tritonclient.http import InferResult
 
-from scripts import paths
-from scripts.options import STAND_IN
-from scripts.server import torchserve
+from densenet_serving import paths
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import torchserve
 from tests.e2e.support import Inference, content_of
 
 pytestmark = pytest.mark.usefixtures("same_workers")

@@ -10,10 +10,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from scripts.archives.mar import MANIFEST
-from scripts.client.http import Client
-from scripts.errors import ApiError
-from scripts.server import torchserve
+from densenet_serving.build.mar import MANIFEST
+from densenet_serving.client.http import Client
+from densenet_serving.errors import ApiError
+from densenet_serving.server import torchserve
 from tests.e2e.attacks import PATIENCE_SECONDS, grpc_status, write_code
 from tests.local_server import LocalServer, serve
 

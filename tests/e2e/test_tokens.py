@@ -7,9 +7,9 @@ import stat
 import pytest
 import requests
 
-from scripts.client.endpoint import Endpoint
-from scripts.options import STAND_IN
-from scripts.server import torchserve
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import torchserve
 from tests.e2e.support import listening_addresses
 
 OPEN_PORTS = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 from tests.e2e.support import Inference, content_of
 from tests.pictures import FITTING, SAMPLE_NAME
 

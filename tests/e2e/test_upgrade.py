@@ -12,10 +12,10 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from scripts.archives.model_store import file_name
-from scripts.client.http import Client
-from scripts.options import STAND_IN
-from scripts.server import torchserve
+from densenet_serving.build.model_store import file_name
+from densenet_serving.client.http import Client
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import torchserve
 from tests.e2e.management import Models
 from tests.e2e.support import as_version, rewrite
 from tests.faults.load import Answer, Target, closed_loop, statuses

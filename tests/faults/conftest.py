@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts import paths
-from scripts.archives.model_store import read_all
-from scripts.client.http import Client
-from scripts.options import STAND_IN
-from scripts.server import torchserve
-from scripts.server.readiness import wait_until_ready
+from densenet_serving import paths
+from densenet_serving.build.model_store import read_all
+from densenet_serving.client.http import Client
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import torchserve
+from densenet_serving.server.readiness import wait_until_ready
 from tests.disks import small_disk
 from tests.faults.load import Target
 from tests.ports import free_port_range

@@ -14,8 +14,8 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from scripts import paths
-from web.settings import GatewaySettings
+from densenet_serving import paths
+from densenet_serving.gateway.settings import GatewaySettings
 
 ADDRESSES = [f"127.0.0.{i}" for i in range(2, 82)]  # each has fewer connections than one address may have
 FEW_ADDRESSES = 8

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from scripts.client.endpoint import Endpoint
-from scripts.options import STAND_IN
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.options import STAND_IN
 
 TIMEOUT_SECONDS = 60
 CUT_OFF = 0  # in the place of a status: the connection ended without an answer

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from scripts.client.http import Client
+from densenet_serving.client.http import Client
 from tests.faults.conftest import workers
 from tests.faults.load import Target, closed_loop, seconds_of, statuses
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.client.http import Client
-from scripts.server.torchserve import Server
+from densenet_serving.client.http import Client
+from densenet_serving.server.torchserve import Server
 from tests.faults.conftest import workers
 from tests.faults.load import Target, closed_loop, statuses
 

@@ -17,18 +17,18 @@ import psutil
 import pytest
 import requests
 
-from scripts import paths
-from scripts.client.http import Client
-from scripts.options import STAND_IN
-from scripts.server.processes import Identity
-from scripts.server.torchserve import Server
+from densenet_serving import paths
+from densenet_serving.client.http import Client
+from densenet_serving.gateway.settings import LOG_FILE, GatewaySettings
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import gateway
+from densenet_serving.server.gateway import Gateway
+from densenet_serving.server.processes import Identity
+from densenet_serving.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
 from tests.faults.exhaustion import ATTACKS, MEGABYTE, Attacker
 from tests.faults.load import TIMEOUT_SECONDS, Answer, Target, closed_loop, percentile, seconds_of, statuses
 from tests.ports import free_port_range
-from web import gateway
-from web.gateway import Gateway
-from web.settings import GatewaySettings
 
 MEMORY_LIMIT = 3_000_000_000  # were the gateway unbounded, it ends here and not the machine
 COPIES = 3  # of what may be held: as it arrives, put together, and on its way to TorchServe
@@ -43,7 +43,9 @@ PROBE_SECONDS = 6  # the time-out of the probes in deploy/kubernetes
 def front(running: Server) -> Iterator[Gateway]:
     run_dir = running.endpoint.folder
     settings = GatewaySettings(run_dir, STAND_IN, port=free_port_range(1))
-    with subprocess.Popen([sys.executable, "-m", "web", settings.to_json()], cwd=paths.ROOT) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "densenet_serving.gateway", settings.to_json()], cwd=paths.ROOT
+    ) as process:
         limited = psutil.Process(process.pid)
         limited.rlimit(psutil.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
         started = Gateway(Identity.of(process.pid), settings.url)
@@ -152,7 +154,7 @@ def test_strangers_take_neither_the_memory_nor_the_answers(
     )
     assert workers(client) == pids
     assert all(healthy)  # or a supervisor would restart it
-    logged = running.endpoint.folder / gateway.LOG_FILE
+    logged = running.endpoint.folder / LOG_FILE
     assert not logged.exists() or "Traceback" not in logged.read_text()
 
 

@@ -10,8 +10,8 @@ import psutil
 import pytest
 import requests
 
-from scripts import paths, properties
-from scripts.server.torchserve import Server
+from densenet_serving import paths, properties
+from densenet_serving.server.torchserve import Server
 from tests import pictures
 from tests.faults.conftest import Sizes
 from tests.faults.load import Answer, Target, closed_loop, open_loop, percentile, seconds_of, statuses

@@ -7,8 +7,8 @@ from typing import Any
 
 import psutil
 
-from scripts.client.http import Client
-from scripts.server.torchserve import Server
+from densenet_serving.client.http import Client
+from densenet_serving.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
 from tests.faults.load import Answer, Target, closed_loop, statuses
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from scripts import paths
-from scripts.client.http import Client
-from scripts.options import STAND_IN
-from scripts.server.torchserve import Server
+from densenet_serving import paths
+from densenet_serving.client.http import Client
+from densenet_serving.options import STAND_IN
+from densenet_serving.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
 from tests.faults.load import TIMEOUT_SECONDS, Answer, Target, closed_loop, statuses
 

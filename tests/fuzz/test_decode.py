@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 from tests.fuzz import corpus
 from tests.fuzz.conftest import LONG, SECONDS
 

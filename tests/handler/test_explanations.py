@@ -11,6 +11,8 @@ from captum.attr import LayerGradCam
 from numpy.typing import NDArray
 from PIL import Image
 
+from densenet_serving.build.checkpoint import load_network
+from densenet_serving.build.networks import ARCHITECTURES, ServingModel
 from handler.card import ModelCard
 from handler.cores import Threads
 from handler.engines.engine import Engine
@@ -19,8 +21,6 @@ from handler.errors import ArchiveError
 from handler.explanations import HEAD_FILE, Head, color, paint
 from handler.preprocessing import preprocess
 from handler.settings import EngineName, Precision, Settings
-from scripts.model.checkpoint import load_network
-from scripts.model.networks import ARCHITECTURES, ServingModel
 from tests.pictures import noise, photo
 
 THREADS = Threads(1, 1)

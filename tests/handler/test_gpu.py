@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from densenet_serving.build.networks import ARCHITECTURES
 from handler.cores import Threads
 from handler.engines.batches import MAX_BATCH
 from handler.engines.cuda import CudaEngine
@@ -17,7 +18,6 @@ from handler.engines.torch import TorchEngine
 from handler.labels import softmax
 from handler.preprocessing import preprocess
 from handler.settings import Precision, Settings
-from scripts.model.networks import ARCHITECTURES
 from tests.pictures import FITTING, photo
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="This machine has no GPU that PyTorch can use.")

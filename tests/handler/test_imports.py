@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 
 LAYERS = (
     {"errors", "context", "signatures"},
@@ -73,7 +73,7 @@ def test_no_import_goes_round_in_a_circle() -> None:
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_nothing_outside_the_archive_is_imported(module: str) -> None:
-    outside = {"ts", "scripts", "web", "tests", "training", "benchmarks"}
+    outside = {"ts", "densenet_serving", "scripts", "tests", "training", "benchmarks"}
     assert not {name.partition(".")[0] for name in IMPORTS[module]} & outside
 
 

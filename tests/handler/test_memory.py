@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Only Linux limits a process's private memory.")
 

@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from densenet_serving.build.networks import ARCHITECTURES, ServingModel
+from densenet_serving.build.vision import torchvision
 from handler import preprocessing
 from handler.card import Preprocessing
 from handler.preprocessing import MAX_EXACT_ASPECT, preprocess
-from scripts.model.networks import ARCHITECTURES, ServingModel
-from scripts.model.vision import torchvision
 from tests.pictures import noise, photo
 
 T = torchvision.transforms

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
+from densenet_serving import paths
 from handler.errors import ArchiveError
 from handler.settings import Settings
-from scripts import paths
 
 
 def test_the_archives_own_file_spells_out_the_defaults() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from scripts import paths
+from densenet_serving import paths
 from tests.hosts.network import Machine
 
 CONFIG = paths.ROOT / "deploy" / "envoy.yaml"

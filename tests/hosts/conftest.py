@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 from tests.e2e.support import as_version, rewrite
 from tests.hosts.balancer import Balancer
 from tests.hosts.load import Load

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from densenet_serving.gateway.torchserve.answer import WORKER_DIED
 from tests.hosts.conftest import SECOND, UNITS, Farm, Record
 from tests.hosts.load import Load, Sent, statuses
 from tests.hosts.unit import Unit
 from tests.pictures import SAMPLE_NAME
-from web.torchserve.answer import WORKER_DIED
 
 SLOW_SECONDS = 3
 
@@ -72,7 +72,7 @@ def test_a_pulled_cable_loses_no_photo(farm: Farm, photos: int, record_property:
 def test_a_workers_death_costs_no_more_than_the_photo_it_was_alone_with(
     farm: Farm, photos: int, record_property: Record
 ) -> None:
-    """That one may have killed it, and is not sent to another worker (web/torchserve/deaths.py)."""
+    """That one may have killed it, and is not sent to another worker."""
     fault = Fault(farm, photos)
     os.kill(farm.units[2].workers()[0], signal.SIGKILL)
 

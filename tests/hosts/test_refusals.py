@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import requests
 
+from densenet_serving.gateway.settings import GatewaySettings
 from tests.faults.load import percentile
 from tests.hosts.conftest import SECOND, Farm, Record
 from tests.hosts.load import statuses
 from tests.hosts.unit import PORT
 from tests.hosts.uploads import uploads
 from tests.pictures import SAMPLE_NAME
-from web.settings import GatewaySettings
 
 # Times the peak, and how many photos; a gateway gives the uploads below 35 s.
 OVERLOAD, PHOTOS, FULL_PHOTOS = 3, 400, 4_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from scripts import paths, properties
+from densenet_serving import paths, properties
 from tests.hosts.network import Machine
 
 PORT = 8000

@@ -18,11 +18,11 @@ from typing import Any, Self
 import psutil
 import pytest
 
-from scripts import paths
-from scripts.archives.model_store import file_name
-from scripts.client.endpoint import Endpoint
-from scripts.options import MODEL, STAND_IN
-from scripts.server.java import find_java
+from densenet_serving import paths
+from densenet_serving.build.model_store import file_name
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.options import MODEL, STAND_IN
+from densenet_serving.server.java import find_java
 from tests.e2e.support import Inference, as_version, listening_addresses, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts import paths, properties
-from scripts.server.ports import ports_from
-from scripts.server.torchserve import Server
+from densenet_serving import paths, properties
+from densenet_serving.server.ports import ports_from
+from densenet_serving.server.torchserve import Server
 from tests.e2e.support import one_worker
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
@@ -28,13 +28,12 @@ SECONDS = 120
 # What a checkout holds of what a start needs.
 SOURCES = (
     "handler",
+    "densenet_serving",
     "scripts",
-    "web",
     "docs/coffee.jpg",
     "config.properties",
     "index_to_name.json",
     "densenet_client.py",
-    "densenet_command.py",
     "pyproject.toml",
 )
 DEAD = "127.0.0.1:9"  # nothing answers at the port for discarding
@@ -53,7 +52,7 @@ class Place:
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run densenet from the current folder, without a terminal."""
         return subprocess.run(
-            [sys.executable, self.checkout / "densenet_command.py", *arguments],
+            [sys.executable, self.checkout / "densenet_serving/command.py", *arguments],
             cwd=self.folder / "mine",
             env=os.environ | {"HOME": str(self.folder / "home")} | self.variables,
             umask=self.umask,
@@ -94,7 +93,7 @@ def place(request: pytest.FixtureRequest, stand_in_archive: Path, tmp_path_facto
     netrc.write_text("default login anonymous password me@site\n")
     netrc.chmod(0o600)
     (made.folder / "mine").mkdir()
-    for name in ("handler", "scripts", "web", "densenet_client"):
+    for name in ("handler", "densenet_client"):
         (made.folder / "mine" / f"{name}.py").write_text("raise SystemExit('a file of the person')\n")
     return made
 

@@ -15,11 +15,11 @@ import psutil
 import pytest
 import requests
 
+from densenet_serving import paths
+from densenet_serving.client.endpoint import KEY_FILE
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import torchserve
 from handler.cores import default_workers
-from scripts import paths
-from scripts.client.endpoint import KEY_FILE
-from scripts.options import STAND_IN
-from scripts.server import torchserve
 from tests.e2e.support import Inference, command, command_here, one_worker, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range

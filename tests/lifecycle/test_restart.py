@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from scripts import paths
-from scripts.archives.model_store import file_name
-from scripts.options import STAND_IN
-from scripts.server import torchserve
+from densenet_serving import paths
+from densenet_serving.build.model_store import file_name
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import torchserve
+from densenet_serving.server.gateway import Gateway
 from tests.browser.devices import DESKTOP
 from tests.browser.support import Visit
 from tests.e2e.support import as_version, command, command_here, one_worker, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
-from web.gateway import Gateway
 
 
 @pytest.fixture

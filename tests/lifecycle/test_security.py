@@ -12,13 +12,13 @@ import grpc
 import pytest
 import requests
 
-from scripts import paths
-from scripts.client.endpoint import Endpoint, Scope
-from scripts.client.http import Client
-from scripts.errors import ApiError
-from scripts.server import torchserve
-from scripts.server.settings import changes_of
-from scripts.server.torchserve import Server
+from densenet_serving import paths
+from densenet_serving.client.endpoint import Endpoint, Scope
+from densenet_serving.client.http import Client
+from densenet_serving.errors import ApiError
+from densenet_serving.server import torchserve
+from densenet_serving.server.settings import changes_of
+from densenet_serving.server.torchserve import Server
 from tests.e2e.attacks import grpc_status, write_code
 from tests.e2e.support import listening_addresses, wait_until_it_listens
 from tests.ports import free_port_range

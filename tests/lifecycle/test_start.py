@@ -15,8 +15,8 @@ from subprocess import CompletedProcess
 import psutil
 import pytest
 
-from scripts.archives.mar import MANIFEST
-from scripts.server.torchserve import Server
+from densenet_serving.build.mar import MANIFEST
+from densenet_serving.server.torchserve import Server
 from tests.disks import small_disk
 from tests.e2e.support import command, command_here
 from tests.ports import free_port_range

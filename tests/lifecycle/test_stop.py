@@ -17,10 +17,10 @@ import psutil
 import pytest
 import requests
 
-from scripts import paths
-from scripts.client.http import Client
-from scripts.options import STAND_IN
-from scripts.server.torchserve import Server
+from densenet_serving import paths
+from densenet_serving.client.http import Client
+from densenet_serving.options import STAND_IN
+from densenet_serving.server.torchserve import Server
 from tests.e2e.support import command_here, one_worker
 from tests.faults.load import CUT_OFF, Answer, Target, closed_loop, statuses
 from tests.ports import free_port_range

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from scripts import paths
-from scripts.client.endpoint import Endpoint
-from scripts.client.grpc import GrpcClient
-from scripts.client.http import Client
-from scripts.errors import CommandError
-from scripts.options import STAND_IN
-from scripts.server.torchserve import Server
+from densenet_serving import paths
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.client.grpc import GrpcClient
+from densenet_serving.client.http import Client
+from densenet_serving.errors import CommandError
+from densenet_serving.options import STAND_IN
+from densenet_serving.server.torchserve import Server
 from tests import certificates
 from tests.certificates import Pair
 from tests.e2e.support import command_here, one_worker

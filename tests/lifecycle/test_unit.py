@@ -15,18 +15,18 @@ import psutil
 import pytest
 import requests
 
-from scripts import paths, properties
-from scripts.errors import ServingError
-from scripts.server import torchserve
-from scripts.server.ports import ports_from
-from scripts.server.processes import Identity
-from scripts.server.torchserve import Server
+from densenet_serving import paths, properties
+from densenet_serving.errors import ServingError
+from densenet_serving.gateway.keys import ApiKeys
+from densenet_serving.gateway.settings import GatewaySettings
+from densenet_serving.server import torchserve
+from densenet_serving.server.gateway import Gateway
+from densenet_serving.server.ports import ports_from
+from densenet_serving.server.processes import Identity
+from densenet_serving.server.torchserve import Server
+from densenet_serving.server.unit import supervise
 from tests.e2e.support import command_here, one_worker, same_signals, wait_until_it_listens
 from tests.ports import free_port_range
-from web.gateway import Gateway
-from web.keys import ApiKeys
-from web.settings import GatewaySettings
-from web.unit import supervise
 
 START_SECONDS = 120
 END_SECONDS = 90
@@ -127,7 +127,9 @@ def pair(tmp_path: Path) -> Iterator[tuple[Server, Gateway]]:
     store.mkdir()
     server = torchserve.start(run_dir, store, [], paths.SERVER_CONFIG, first)
     settings = GatewaySettings(run_dir, "nobody", port=first + 5)
-    with subprocess.Popen([sys.executable, "-m", "web", settings.to_json()], cwd=paths.ROOT) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "densenet_serving.gateway", settings.to_json()], cwd=paths.ROOT
+    ) as process:
         try:
             gateway = Gateway(Identity.of(process.pid), settings.url)
             gateway.save(run_dir)

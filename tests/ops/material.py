@@ -9,14 +9,14 @@ import shutil
 import pytest
 import yaml
 
-from scripts import paths
+from densenet_serving import paths
 
 OPS = paths.ROOT / "ops"
 RULES = yaml.safe_load((OPS / "alerts.yml").read_text())["groups"][0]["rules"]
 DASHBOARD = json.loads((OPS / "dashboard.json").read_text())
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 MADE_BY_PROMETHEUS = {"up"}
-MADE_BY_THE_GATEWAY = {"gateway_workers_ready", "gateway_workers_wanted"}  # web/routes/health.py
+MADE_BY_THE_GATEWAY = {"gateway_workers_ready", "gateway_workers_wanted"}  # densenet_serving/gateway/routes/health.py
 WORDS = {"and", "or", "unless", "bool", "offset", "by", "without", "on", "ignoring"}
 
 needs_prometheus = pytest.mark.skipif(

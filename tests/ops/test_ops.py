@@ -5,8 +5,8 @@ import subprocess
 import pytest
 import yaml
 
-from scripts import paths, properties
-from scripts.server.ports import DEFAULT_ADDRESSES
+from densenet_serving import paths, properties
+from densenet_serving.server.ports import DEFAULT_ADDRESSES
 from tests.ops.material import (
     DASHBOARD,
     MADE_BY_PROMETHEUS,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.model.vision import torchvision
+from densenet_serving.build.vision import torchvision
 from tests.pictures import encode, noise
 from training import photos
 from training.recipe import Recipe, Stage

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scripts.errors import CommandError
-from scripts.files import sha256_of
-from scripts.model import provenance
+from densenet_serving.build import provenance
+from densenet_serving.errors import CommandError
+from densenet_serving.files import sha256_of
 from training import card
 
 FACTS = card.Facts("efficientnet_lite0", "40 photos: noise", 1234, 1.25, "Apache-2.0")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 from training import checkpoints
 from training.checkpoints import Saved
 

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 from training import crew
 from training.crew import Member
 

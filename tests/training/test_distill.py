@@ -14,9 +14,9 @@ import pytest
 import typer
 from safetensors.torch import load_file
 
-from scripts import paths
-from scripts.console import run
-from scripts.errors import CommandError
+from densenet_serving import paths
+from densenet_serving.console import run
+from densenet_serving.errors import CommandError
 from tests.training.support import STAGES, ColorTeacher, tiny
 from training import card, checkpoints, distill, finish, student
 from training.recipe import Recipe

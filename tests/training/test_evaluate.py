@@ -8,9 +8,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from scripts import paths
-from scripts.errors import CommandError
-from scripts.model import provenance
+from densenet_serving import paths
+from densenet_serving.build import provenance
+from densenet_serving.errors import CommandError
 from tests.pictures import encode, photo
 from training import card, evaluate, student
 from training.evaluate import draw, measure

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 from training.files import is_held_out, read_labelled, read_photos
 
 

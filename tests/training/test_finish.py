@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
+from densenet_serving.errors import CommandError
 from handler.images import decode
 from handler.preprocessing import preprocess
-from scripts.errors import CommandError
 from tests.training.support import CLASSES, RECIPE, ColorTeacher, advance, make_trainer, tiny, write_photos
 from training import card, checkpoints, student
 from training import finish as module

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 from tests.pictures import encode, noise
 from training import photos
 from training.files import is_held_out

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scripts.errors import CommandError
+from densenet_serving.errors import CommandError
 from tests.training.support import RECIPE, STAGES, advance, make_trainer
 from training import checkpoints
 from training.recipe import FREE, LARGER

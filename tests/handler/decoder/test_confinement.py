@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import paths
+from densenet_serving import paths
 
 TRIES = """
 import json, os, pathlib, signal, socket, subprocess, sys

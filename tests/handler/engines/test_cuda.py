@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from densenet_serving.build.networks import ARCHITECTURES
 from handler.engines import torch as torch_engine
 from handler.engines.batches import FIXED_SIZES, MAX_BATCH, padded_size
 from handler.engines.cuda import HALF, FixedBatches, Forward, Launch, prepare
 from handler.labels import softmax
 from handler.preprocessing import preprocess
-from scripts.model.networks import ARCHITECTURES
 from tests.pictures import FITTING, photo
 
 CPU = torch.device("cpu")

@@ -10,6 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from densenet_serving.build.networks import ARCHITECTURES
+from densenet_serving.build.vision import torchvision
 from handler.cores import Threads
 from handler.engines import batches, load
 from handler.engines.engine import Engine
@@ -19,8 +21,6 @@ from handler.errors import ArchiveError
 from handler.labels import softmax
 from handler.preprocessing import preprocess
 from handler.settings import EngineName, Settings
-from scripts.model.networks import ARCHITECTURES
-from scripts.model.vision import torchvision
 from tests.pictures import FITTING, noise, photo
 
 THREADS = Threads(batch=1, alone=2)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-from scripts import paths
+from densenet_serving import paths
 
 PROBE = "from handler.engines.openvino_runtime import openvino; print(openvino.Core().available_devices)"
 SIGNALED = """

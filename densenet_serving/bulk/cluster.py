@@ -1,0 +1,123 @@
+"""A Ray of this machine's own, that nobody else reaches and that leaves nothing behind; or one that runs already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+
+import psutil
+
+from densenet_serving import paths
+from densenet_serving.errors import CommandError, reason_of
+from densenet_serving.temporary import SOCKET_BYTES, make_temporary
+
+PREFIX = "densenet-bulk-"
+# Beside the archive it holds little: chunks are numbers, and photos and rows never enter it. Ray's least is 75 MB.
+STORE_BYTES = 100_000_000
+# Ray puts its sockets there.
+LONGEST_FOLDER = SOCKET_BYTES - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+CLIENT = "ray://"
+CONNECT_SECONDS = 10
+
+
+@contextmanager
+def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bool) -> Iterator[None]:
+    """Connect to a cluster, or start Ray here on loopback without telemetry, and end it afterwards.
+
+    Ray's workers look for modules in the folder that is the current one at this moment, before any other: that is
+    made the folder of our packages, since a person's own may hold a handler.py or a densenet_client.py.
+    """
+    settings = {"RAY_USAGE_STATS_ENABLED": "0"}
+    if address is None:
+        # Its name speaks of other systems: it makes Ray take 127.0.0.1 for its address, and so listen there alone.
+        settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Ray's own token would lie in the home folder, where other users may be able to read it.
+        settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        # Nothing scales here, but Ray starts one of its two autoscalers. The first takes a second to end.
+        settings["RAY_enable_autoscaler_v2"] = "1"
+    os.environ.update(settings)  # before ray is imported, which reads them
+    import ray
+
+    common = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is not None:
+        with _quiet():
+            there = find(address)
+            try:
+                with chdir(paths.ROOT):
+                    ray.init(address=there, **common)
+            except (OSError, RuntimeError) as error:  # ConnectionError and what Ray makes of its own
+                raise CommandError(f"The Ray cluster at {there} cannot be used ({reason_of(error)}).") from error
+            try:
+                yield
+            finally:
+                ray.shutdown()
+        return
+    with folder() as own, _quiet():
+        with chdir(paths.ROOT):
+            ray.init(
+                address="local",  # whatever RAY_ADDRESS says
+                num_cpus=workers,
+                num_gpus=0,
+                object_store_memory=STORE_BYTES + archive_bytes,
+                include_dashboard=dashboard,
+                _temp_dir=str(own),
+                **common,
+            )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def find(address: str) -> str:
+    """Return the HOST:PORT or ray:// that an address stands for, where somebody listens. Raises CommandError.
+
+    Ray itself would ask in vain for minutes.
+    """
+    from ray._private.services import canonicalize_bootstrap_address_or_die  # what `auto` means is known to Ray alone
+
+    advice = "give HOST:PORT of its head, ray://HOST:PORT of its client server, or leave out --address"
+    try:
+        found = address if address.startswith(CLIENT) else canonicalize_bootstrap_address_or_die(address)
+        host, _, port = found.removeprefix(CLIENT).rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:  # and among the first ConnectionError, if there is none on this host
+        raise CommandError(f"No Ray cluster answers at {address} ({reason_of(error)}): {advice}.") from error
+    return found
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """Give Ray a folder of its own. One whose process was killed is removed by the next."""
+    own = make_temporary(f"{PREFIX}{os.getpid()}-", LONGEST_FOLDER)
+    for left in own.parent.glob(f"{PREFIX}*-*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Ray's C++ writes to the standard error's descriptor, whatever its level, from the person's terminal."""
+    terminal, stderr = os.dup(2), sys.stderr
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    with os.fdopen(terminal, "w") as sys.stderr:
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            sys.stderr = stderr
+            os.dup2(terminal, 2)

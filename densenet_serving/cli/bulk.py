@@ -1,0 +1,172 @@
+"""Classify millions of photos without a server, on this machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from densenet_serving import paths
+from densenet_serving.build.mar import Archive
+from densenet_serving.build.model_store import archives_in
+from densenet_serving.console import err, json_line, note, print_facts
+from densenet_serving.errors import CommandError
+from densenet_serving.options import MODEL
+
+if TYPE_CHECKING:
+    from densenet_serving.bulk.job import Job
+    from densenet_serving.bulk.parts import Done
+
+NEEDED = ("ray", "pyarrow")
+INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
+
+
+class Tally:
+    """Counts photos and errors, those of earlier runs too, and the pace of this one."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.errors, self.here = total, 0, 0, 0
+        self._began = time.monotonic()
+
+    def found(self, part: Done) -> None:
+        self.done, self.errors = self.done + part.rows, self.errors + part.errors
+
+    def add(self, part: Done) -> None:
+        self.found(part)
+        self.here += part.rows
+
+    @property
+    def rate(self) -> float:
+        return self.here / max(time.monotonic() - self._began, 1e-9)
+
+    def to_dict(self) -> dict[str, int | float]:
+        facts = {"photos": self.total, "done": self.done, "errors": self.errors}
+        return facts | {"seconds": round(time.monotonic() - self._began, 1), "photos_per_second": round(self.rate, 2)}
+
+
+def bulk(
+    source: Annotated[str, typer.Argument(help="A folder, a .txt list, a .tar or .parquet file; a path or s3:// URI.")],
+    output: Annotated[str, typer.Argument(help="The folder for the Parquet files, new or of the same job.")],
+    archive: Annotated[
+        str | None,
+        typer.Option(
+            help="The .mar to use, or its name in the model store.", show_default="densenet121 or the only one"
+        ),
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Predictions to list for each photo, best first.")] = None,
+    min_probability: Annotated[
+        float | None, typer.Option(min=0, max=1, help="A photo whose best class is less probable is not recognized.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="The column of Parquet files that holds photos or paths.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Photos classified at the same time.", show_default="a worker a core")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster: auto, HOST:PORT or ray://.", show_default="this machine")
+    ] = None,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Start Ray's dashboard on loopback.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line as the work goes on.")] = False,
+) -> None:
+    """Classify every photo into Parquet, a row each; run it again to resume. The exit status is 1 if any failed."""
+    check_installed()
+    from densenet_serving.bulk.job import Job
+
+    mar = Archive.read(chosen_archive(archive, paths.MODEL_STORE))
+    job = Job.of(source, output, mar, column, top_k, min_probability).begin_or_resume(note)
+    tally = do(job, mar.path, workers, address, dashboard, as_json)
+    report(tally, job.output, as_json)
+    if tally.errors:
+        raise typer.Exit(1)
+
+
+def check_installed() -> None:
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise CommandError(f"densenet bulk needs {', '.join(missing)}: run pip install -e '.[bulk]'.")
+
+
+def chosen_archive(given: str | None, model_store: Path) -> Path:
+    """Return the archive at a path, or that of a name in the model store. Raises CommandError for no such name."""
+    if given is None:
+        return default_archive(model_store)
+    if Path(given).exists() or Path(given).name != given:
+        return Path(given)
+    there = {name: path for path in archives_in(model_store) for name in (path.name, path.stem)}
+    if given not in there:
+        names = ", ".join(path.name for path in archives_in(model_store)) or "no archive"
+        raise CommandError(f"There is no archive {given}, and {model_store} holds {names}: name one with --archive.")
+    return there[given]
+
+
+def default_archive(model_store: Path) -> Path:
+    """Return densenet121's archive, or the only one. Raises CommandError if there is a choice or none."""
+    found = archives_in(model_store)
+    preferred = model_store / f"{MODEL}.mar"
+    if preferred in found:
+        return preferred
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "no archive"
+        raise CommandError(
+            f"{model_store} holds {names}: choose one with --archive, or build it with densenet archive."
+        )
+    return found[0]
+
+
+def do(job: Job, archive: Path, workers: int | None, address: str | None, dashboard: bool, as_json: bool) -> Tally:
+    """Do the chunks that have no part yet. Raises CommandError if a chunk cannot be done."""
+    from densenet_serving.bulk import cluster, manifest, parts
+    from densenet_serving.bulk.run import classify
+    from handler.cores import available_cores
+
+    tally, there = Tally(job.total), set()
+    for part in parts.written(job.output):
+        tally.found(part)
+        there.add(part.first)
+    left = [chunk for chunk in manifest.chunks(job.total, job.chunk) if chunk.first not in there]
+    if there:
+        note(f"{tally.done:,} of {job.total:,} photos were classified before.")
+    if not left:
+        return tally
+    show = show_json if as_json else show_bar
+    try:
+        with cluster.connect(address, workers or available_cores(), archive.stat().st_size, dashboard):
+            show(classify(job, left, archive, workers), tally)
+    except KeyboardInterrupt:
+        note(f"Stopped after {tally.done:,} of {job.total:,} photos: run the same command to resume.")
+        raise typer.Exit(INTERRUPTED) from None
+    return tally
+
+
+def show_json(done: Iterator[Done], tally: Tally) -> None:
+    for part in done:
+        tally.add(part)
+        print(json_line(tally.to_dict()), flush=True)
+
+
+def show_bar(done: Iterator[Done], tally: Tally) -> None:
+    columns = (
+        TextColumn("Classifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.1f}/s, {task.fields[errors]} errors"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("", total=tally.total, completed=tally.done, rate=0.0, errors=tally.errors)
+        for part in done:
+            tally.add(part)
+            progress.update(task, completed=tally.done, rate=tally.rate, errors=tally.errors)
+
+
+def report(tally: Tally, output: str, as_json: bool) -> None:
+    if as_json:
+        print(json_line(tally.to_dict() | {"output": output}), flush=True)
+        return
+    pace = f"{tally.here:,} in this run, {tally.rate:.1f} a second" if tally.here else "none in this run"
+    print_facts(
+        {"photos": f"{tally.done:,} ({pace})", "errors": f"{tally.errors:,}", "output": f"{output}/part-*.parquet"}
+    )

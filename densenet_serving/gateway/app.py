@@ -1,0 +1,71 @@
+"""The application: the routes, and the guards that a request passes before them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from densenet_serving.gateway import errors
+from densenet_serving.gateway.guards.access import Access
+from densenet_serving.gateway.guards.bodies import Bodies
+from densenet_serving.gateway.guards.headers import SafeHeaders
+from densenet_serving.gateway.guards.hosts import KnownHosts, known_hosts
+from densenet_serving.gateway.guards.origins import OwnOrigin
+from densenet_serving.gateway.guards.retries import RetryThrottle
+from densenet_serving.gateway.guards.spelling import Spelling
+from densenet_serving.gateway.keys import ApiKeys
+from densenet_serving.gateway.limits.rate import RateLimit
+from densenet_serving.gateway.routes import explanations, health, model, pages, predictions
+from densenet_serving.gateway.settings import GatewaySettings
+from densenet_serving.gateway.torchserve.upstream import Upstream
+
+
+class Application(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        # Outside Starlette's own, which answers a bug.
+        return Spelling(SafeHeaders(super().build_middleware_stack()))
+
+
+def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.Event | None = None) -> FastAPI:
+    """Build the application; it closes `upstream` when it ends. Once `ending` is set, /readyz answers 503."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await upstream.aclose()
+
+    app = Application(
+        title="DenseNet-121",
+        description="Names what is on a photo.",
+        version=metadata.version("densenet-serving"),
+        docs_url=None,  # densenet_serving/gateway/routes/pages.py has one that loads nothing from a CDN
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    errors.install(app)
+    app.include_router(predictions.router(upstream, settings))
+    app.include_router(explanations.router(upstream, settings))
+    app.include_router(model.router(upstream, settings))
+    app.include_router(health.router(upstream, ending or threading.Event()))
+    pages.install(app)
+    # A request passes the last one added first. CORS comes before the key: a browser sends its question without one.
+    app.add_middleware(Bodies, settings=settings)
+    app.add_middleware(Access, keys=ApiKeys(settings.run_dir, settings.keys), rate=RateLimit(settings.rate))
+    app.add_middleware(OwnOrigin, named=settings.cors_origins, hosts=settings.allowed_hosts)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization"],
+        )
+    app.add_middleware(KnownHosts, names=known_hosts(settings))
+    app.add_middleware(RetryThrottle)
+    return app

@@ -1,0 +1,75 @@
+"""API keys: once there is one, only the two health checks are answered without it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from densenet_serving.errors import ServingError
+from densenet_serving.gateway.errors import GatewayError, ServiceUnavailable, Unauthorized
+from densenet_serving.gateway.keys import ApiKeys
+from densenet_serving.gateway.limits import clients
+from densenet_serving.gateway.limits.rate import RateLimit
+
+OPEN_PATHS = ("/healthz", "/readyz", "/metrics")
+# These make TorchServe work. The rest are pages and their files.
+COUNTED_METHODS = ("POST", "PUT")
+NO_KEY = "An API key is needed: send it as Authorization: Bearer KEY."
+WRONG_KEY = "The API key is not valid: densenet keys add NAME makes a new one."
+# The second makes a browser ask a person for the key. Chromium only does if it is in a header line of its own.
+CHALLENGES = ("Bearer", 'Basic realm="any name, the API key as password", charset="UTF-8"')
+
+
+class Access:
+    """ASGI middleware around all routes, so that none can be left open by mistake."""
+
+    def __init__(self, app: ASGIApp, keys: ApiKeys, rate: RateLimit) -> None:
+        self._app = app
+        self._keys = keys
+        self._rate = rate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        guarded = scope["type"] != "lifespan" and scope["path"] not in OPEN_PATHS
+        clients.current.set(clients.of_address(scope))
+        if guarded and self._keys.enforced:
+            try:
+                clients.current.set(clients.with_key(await self._check(scope)))
+            except GatewayError as error:
+                response = error.response()
+                if isinstance(error, Unauthorized):
+                    for challenge in CHALLENGES:
+                        response.headers.append("WWW-Authenticate", challenge)
+                await response(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _check(self, scope: Scope) -> str:
+        """Return the name of the request's key. Raises Unauthorized, TooManyRequests or ServiceUnavailable."""
+        key = key_of(Headers(scope=scope).get("authorization", ""))
+        if not key:
+            raise Unauthorized(NO_KEY)
+        try:
+            name = self._keys.name_of(key)
+        except (ServingError, OSError) as error:
+            raise ServiceUnavailable("The gateway cannot read its API keys: densenet keys list says why.") from error
+        if name is None:
+            raise Unauthorized(WRONG_KEY)
+        if scope.get("method") in COUNTED_METHODS:
+            await self._rate.count(name)
+        return name
+
+
+def key_of(authorization: str) -> str:
+    """Return the key in `Bearer KEY`, or in `Basic`, where a browser sends it as the password; "" if there is none."""
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value).decode().partition(":")[2]
+        except (binascii.Error, ValueError):
+            return ""
+    return ""

@@ -1,0 +1,143 @@
+"""How much memory and time the body of a request may take, on every route."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from densenet_serving.gateway.errors import (
+    RETRY_SOON,
+    GatewayError,
+    PayloadTooLarge,
+    RequestTimeout,
+    ServiceUnavailable,
+    refused,
+)
+from densenet_serving.gateway.limits.budget import Budget
+from densenet_serving.gateway.limits.hold import Hold, current
+from densenet_serving.gateway.settings import GatewaySettings
+from handler.encodings import Inflater, inflater_for
+from handler.errors import RequestError
+
+COUNTED_METHODS = ("POST",)  # spelling.py makes PUT one of them; no route reads the body of another
+MADE_ROOM = "The gateway is full, and this was the slowest request of the client with the most: send it again."
+GRACE_SECONDS = 10  # before the rate counts, since a phone's connection may stall for a while
+
+
+class Bodies:
+    """ASGI middleware that counts requests and their bytes, as a route reads them, until the answer is sent.
+
+    Reading raises a GatewayError if the body is too large or too slow, or if too many bytes are held; the rest of the
+    body is not read. Before a route reads, uvicorn holds at most 64 KiB of a body.
+    """
+
+    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
+        self._app = app
+        self._settings = settings
+        self._requests = Budget(settings.max_requests, settings.max_requests_per_client)
+        self._bytes = Budget(settings.max_held_bytes, settings.max_held_bytes_per_client)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            inflater = self._check(Headers(scope=scope))
+            async with asyncio.timeout(None) as until:
+                await self._pass_on(scope, receive, send, inflater, until)
+        except GatewayError as error:
+            await error.response()(scope, receive, send)
+        except TimeoutError:
+            if not until.expired():
+                raise
+            await ServiceUnavailable(MADE_ROOM, RETRY_SOON).response()(scope, receive, send)
+
+    def _check(self, headers: Headers) -> Inflater | None:
+        """Return what undoes the body's compression. Raises GatewayError if the headers say that it is no use."""
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._settings.max_body_bytes:
+            raise too_large(self._settings)
+        try:
+            return inflater_for(headers.get("content-encoding", ""), self._settings.max_body_bytes)
+        except RequestError as error:
+            raise refused(error) from error
+
+    async def _pass_on(
+        self, scope: Scope, receive: Receive, send: Send, inflater: Inflater | None, until: asyncio.Timeout
+    ) -> None:
+        hold = Hold((self._requests, self._bytes), until, scope.get("state", {}).get("abort", lambda: None))
+        if scope["method"] in COUNTED_METHODS:
+            self._requests.take(hold)
+
+        async def send_held(message: Message) -> None:
+            hold.answering()
+            await send(message)
+
+        within = current.set(hold)
+        try:
+            body = Body(receive, hold, self._bytes, self._settings, inflater)
+            await self._app(scope, body.receive, send_held)
+        finally:
+            current.reset(within)
+            hold.give_back()
+
+
+class Body:
+    """The body of one request, without its Content-Encoding, which `inflater` undoes; `held` counts its bytes."""
+
+    def __init__(
+        self, receive: Receive, hold: Hold, held: Budget, settings: GatewaySettings, inflater: Inflater | None
+    ) -> None:
+        self._receive = receive
+        self._hold = hold
+        self._held = held
+        self._settings = settings
+        self._inflater = inflater
+
+    async def receive(self) -> Message:
+        """Return the next piece. Raises BadRequest, PayloadTooLarge, RequestTimeout or ServiceUnavailable."""
+        if self._hold.complete:
+            return await self._receive()  # returns when the client disconnects
+        try:
+            async with asyncio.timeout(self._seconds_left()):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        upload = self._hold.upload
+        upload.size += len(message.get("body", b""))
+        self._hold.complete = not message.get("more_body", False)
+        if upload.size > self._settings.max_body_bytes:
+            raise too_large(self._settings)
+        if self._inflater is not None and message["type"] == "http.request":
+            message = {**message, "body": self._inflate(self._inflater, message.get("body", b""))}
+        self._held.take(self._hold, len(message.get("body", b"")))
+        return message
+
+    def _inflate(self, inflater: Inflater, piece: bytes) -> bytes:
+        try:
+            inflated = inflater.write(piece)
+            if self._hold.complete:
+                inflater.finish()
+        except RequestError as error:
+            raise refused(error) from error
+        return inflated
+
+    def _seconds_left(self) -> float:
+        """How long the next piece may take, from the rate so far and the time for the whole body."""
+        upload = self._hold.upload
+        by_rate = upload.seconds_left(self._settings.min_upload_rate, GRACE_SECONDS)
+        return min(by_rate, self._settings.upload_seconds - upload.age)
+
+    def _too_slow(self) -> GatewayError:
+        seconds, rate = self._settings.upload_seconds, self._settings.min_upload_rate
+        return RequestTimeout(
+            f"The upload took longer than {seconds:g} s or came at less than {rate / 1000:g} kB/s: "
+            "send smaller photos or fewer at once."
+        )
+
+
+def too_large(settings: GatewaySettings) -> PayloadTooLarge:
+    megabytes = settings.max_body_bytes / 2**20
+    return PayloadTooLarge(f"The request is larger than {megabytes:g} MiB: send smaller photos or fewer at once.")

@@ -1,0 +1,108 @@
+"""How much of something clients may have at a time: connections, requests, bytes of bodies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Protocol
+
+from densenet_serving.gateway.errors import RETRY_SOON, ServiceUnavailable
+
+BUSY = "The gateway is busy: try again in a second."
+IDLE = 0.0  # the pace of a holder that loses nothing if it ends
+WAITING = 1e12  # of one whose client has done its part
+IN_USE = math.inf  # of one that TorchServe works for, which is not ended
+# A photo of 1 MB takes a minute at this rate. A slower one makes room also if its client holds no more than others.
+SLOW = 16_000.0  # bytes a second
+
+
+class Holder(Protocol):
+    """A connection or a request, which holds a part of a budget."""
+
+    owner: str
+
+    @property
+    def pace(self) -> float:
+        """The bytes a second that its client sends or reads, or one of the constants above."""
+
+    def make_room(self) -> None:
+        """End at once. The budget takes back what it held."""
+
+
+class Budget:
+    """At most `most` units in use at a time, and at most `most_of_one` by one client; by default one may use all.
+
+    If they are all in use, the client with the most makes room: an idle holder, or else its slowest one. So a client
+    that asks for little gets it, however many others keep all that they are allowed.
+    """
+
+    def __init__(self, most: int, most_of_one: int | None = None) -> None:
+        self._most = most
+        self._most_of_one = most if most_of_one is None else most_of_one
+        self._held: dict[str, dict[Holder, int]] = {}  # by owner, the longest unused first
+        self._used: dict[str, int] = {}
+        self._total = 0
+
+    def take(self, holder: Holder, amount: int = 1) -> None:
+        """Give a holder more. Raises ServiceUnavailable if nobody makes room."""
+        if not self.try_take(holder, amount):
+            raise ServiceUnavailable(BUSY, RETRY_SOON)
+
+    def try_take(self, holder: Holder, amount: int = 1) -> bool:
+        """Give a holder more, if there is so much left or others make room."""
+        while self.used_by(holder.owner) + amount > self._most_of_one:
+            if not self._make_room([holder.owner], holder, amount):
+                return False
+        while self._total + amount > self._most:
+            if not self._make_room(sorted(self._used, key=self.used_by, reverse=True), holder, amount):
+                return False
+        self._add(holder, amount)
+        return True
+
+    def give_back(self, holder: Holder) -> None:
+        """Take back all that a holder has."""
+        held = self._held.get(holder.owner, {})
+        if holder not in held:
+            return
+        self._add(holder, -held[holder])
+        del held[holder]
+        if not held:
+            del self._held[holder.owner], self._used[holder.owner]
+
+    def touch(self, holder: Holder) -> None:
+        """Note that a holder was just useful: of its owner's idle ones it is the last to make room."""
+        held = self._held.get(holder.owner, {})
+        if holder in held:
+            held[holder] = held.pop(holder)
+
+    def used_by(self, owner: str) -> int:
+        return self._used.get(owner, 0)
+
+    def _add(self, holder: Holder, amount: int) -> None:
+        held = self._held.setdefault(holder.owner, {})
+        held[holder] = held.get(holder, 0) + amount
+        self._used[holder.owner] = self.used_by(holder.owner) + amount
+        self._total += amount
+
+    def _make_room(self, owners: Iterable[str], asking: Holder, amount: int) -> bool:
+        """End an idle holder of the first owner that has one, or else the slowest of the first that has to."""
+        slowest = [found for owner in owners if (found := self._slowest(owner, asking))]
+        wanted = self.used_by(asking.owner) + amount
+        idle = (one for one in slowest if one.pace == IDLE)
+        slow = (one for one in slowest if self.used_by(one.owner) > wanted or one.pace < SLOW)
+        ended = next(idle, None) or next(slow, None)
+        if ended is None:
+            return False
+        ended.make_room()
+        self.give_back(ended)
+        return True
+
+    def _slowest(self, owner: str, asking: Holder) -> Holder | None:
+        slowest, least = None, IN_USE
+        for holder in self._held.get(owner, ()):
+            pace = holder.pace
+            if pace < least and holder is not asking:
+                slowest, least = holder, pace
+            if least == IDLE:
+                break
+        return slowest

@@ -1,0 +1,107 @@
+"""The five addresses on which a TorchServe listens, and why one cannot be had."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import psutil
+
+from densenet_serving.errors import CommandError
+from densenet_serving.server import processes
+
+LOOPBACK = "127.0.0.1"
+
+# The defaults of TorchServe 0.12.
+DEFAULT_ADDRESSES = {
+    "inference_address": "http://127.0.0.1:8080",
+    "management_address": "http://127.0.0.1:8081",
+    "metrics_address": "http://127.0.0.1:8082",
+    "grpc_inference_port": "7070",
+    "grpc_management_port": "7071",
+}
+
+
+def ports_from(port: int) -> dict[str, str]:
+    """Return the settings for five ports in a row, beginning with the inference API's."""
+    http = {
+        f"{kind}_address": f"http://127.0.0.1:{port + i}"
+        for i, kind in enumerate(("inference", "management", "metrics"))
+    }
+    return http | {"grpc_inference_port": str(port + 3), "grpc_management_port": str(port + 4)}
+
+
+def check_ports(values: Mapping[str, str]) -> None:
+    """Raise CommandError if a port cannot be had that TorchServe's settings name."""
+    for key in DEFAULT_ADDRESSES:
+        host = values.get(key.replace("_port", "_address"), LOOPBACK) if key.startswith("grpc") else LOOPBACK
+        check_port_is_free(key, values[key], host)
+
+
+def check_port_is_free(key: str, address: str, host: str = LOOPBACK) -> None:
+    """Raise CommandError, which says why, if no program of this user can listen at an address.
+
+    `key` is the setting or option that names the address: a URL, or a port of `host`.
+    """
+    url = urlsplit(address)
+    host, port = (host, int(address)) if address.isdigit() else (url.hostname or host, url.port)
+    if not port:
+        raise CommandError(f"{key}={address} names no port: write it out in the settings, as in http://127.0.0.1:8080.")
+    others = "another --port" if key == "--port" else "a free range with serve --port or web --torchserve-port"
+    try:
+        number = number_of(host)
+        with socket.socket(socket.AF_INET6 if ":" in number else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((number, port))
+    except socket.gaierror as error:
+        raise CommandError(f"{host} has no address here ({error.strerror}): name one of this machine's.") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            said = f"Port {port} is taken by {holder_of(port)}: end that, or give {others}."
+        elif error.errno == errno.EADDRNOTAVAIL:
+            said = f"{host} is not an address of this machine: give one that it has, or 0.0.0.0 for all of them."
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            said = f"This user may not listen on port {port} of {host} ({error.strerror}): give {others}."
+        else:
+            said = f"Nothing can listen on port {port} of {host} ({error.strerror}): give {others}."
+        raise CommandError(said) from error
+
+
+def number_of(host: str) -> str:
+    """Return the IP address of a host. Raises socket.gaierror."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+
+
+def holder_of(port: int) -> str:
+    """Say which process listens on a port, as far as this user may know."""
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.Error:
+        connections = []
+    listening = [
+        one for one in connections if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port
+    ]
+    if not listening:
+        return "a process that this user cannot see"
+    pid = next((one.pid for one in listening if one.pid), None)
+    if pid is None:
+        return "a process of another user"
+    return described(pid)
+
+
+def described(pid: int) -> str:
+    """Say what a process is: a part of a server of this project and how to end it, or a program's name."""
+    try:
+        process = psutil.Process(pid)
+        for part in processes.VARIABLES:
+            if run_dir := processes.run_dir_of(process, part):
+                return f"the {part} of {run_dir} (pid {pid}), which densenet stop --run-dir {run_dir} ends"
+        return f"{process.name()} (pid {pid})"
+    except psutil.Error:
+        return f"the process {pid}"

@@ -1,1 +1,0 @@
-"""Build model archives, and check them before they are served."""

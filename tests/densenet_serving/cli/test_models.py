@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from densenet_serving.cli import models
+from densenet_serving.client.endpoint import STATE_FILE, Endpoint
+from densenet_serving.errors import ApiError, CommandError
+from densenet_serving.server import heap
+from tests.densenet_serving.build.archive_files import write_archive
+from tests.local_server import LocalServer, as_json
+
+
+def version(number: str = "1.0", ready: int = 1) -> dict[str, Any]:
+    return {
+        "modelName": "m",
+        "modelVersion": number,
+        "modelUrl": "m.mar",
+        "minWorkers": 1,
+        "workers": [{"status": "READY"}] * ready + [{"status": "LOADING"}],
+        "batchSize": 8,
+    }
+
+
+@pytest.fixture
+def run_dir(endpoint: Endpoint) -> Path:
+    """The run folder of the local server, whose model store lies within and holds m.mar."""
+    (endpoint.folder / STATE_FILE).write_text(json.dumps({"endpoint": endpoint.to_dict()}))
+    store = endpoint.folder / "store"
+    store.mkdir()
+    (endpoint.folder / "config.properties").write_text(f"model_store={store}\n")
+    write_archive(store / "m.mar", "2.0")
+    return endpoint.folder
+
+
+@pytest.fixture
+def served(local: LocalServer) -> LocalServer:
+    local.on("GET /models", as_json({"models": [{"modelName": "m", "modelUrl": "m.mar"}]}))
+    local.on("GET /models/m/all", as_json([version(), version("1.1")]))
+    local.on("GET /models/m", as_json([version()]))
+    for method, path in (
+        ("POST", "/models"),
+        ("PUT", "/models/m"),
+        ("PUT", "/models/m/2.0"),
+        ("PUT", "/models/m/1.0/set-default"),
+        ("DELETE", "/models/m"),
+        ("DELETE", "/models/m/1.0"),
+        ("DELETE", "/models/m/2.0"),
+    ):
+        local.on(f"{method} {path}", as_json({"status": "done"}))
+    return local
+
+
+def changes(local: LocalServer) -> list[str]:
+    return [f"{asked.method} {asked.path}" for asked in local.asked if asked.method != "GET"]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+    monkeypatch.setattr(models, "out", console)
+    return cast(io.StringIO, console.file)
+
+
+def test_list_in_a_pipe(run_dir: Path, served: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
+    models.list_models(run_dir=run_dir)
+    first, second = json.loads(capsys.readouterr().out)
+    assert first == {"name": "m", "version": "1.0", "archive": "m.mar", "workers": 2, "ready": 1, "batch_size": 8}
+    assert second["version"] == "1.1"
+
+
+def test_list_on_a_terminal(run_dir: Path, served: LocalServer, terminal: io.StringIO) -> None:
+    models.list_models(run_dir=run_dir)
+    assert "m      1.0      m.mar    1 of 2" in terminal.getvalue()
+
+
+def test_describe(
+    run_dir: Path, served: LocalServer, terminal: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models.describe("m", run_dir=run_dir)
+    models.describe("m", as_json=True, run_dir=run_dir)
+    assert json.loads(terminal.getvalue()) == json.loads(capsys.readouterr().out) == version()
+
+
+@pytest.mark.parametrize("accuracy", [{"top1": 0.4, "top5": 0.6, "evaluated_on": "eval.tar"}, None])
+def test_describe_says_how_good_weights_are_that_are_not_the_official_ones(
+    run_dir: Path, served: LocalServer, capsys: pytest.CaptureFixture[str], accuracy: dict[str, Any] | None
+) -> None:
+    weights = {"source": "a student", "sha256": "ab", "license": "MIT", "accuracy": accuracy}
+    described = version() | {"customizedMetadata": {"weights": weights}}
+    served.on("GET /models/m", as_json([described]))
+    models.describe("m", run_dir=run_dir)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == described
+    said = "The weights are a student: 40.0 % top-1 and 60.0 % top-5 on eval.tar; densenet archive --weights official"
+    assert printed.err.startswith(said) if accuracy else printed.err == ""
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+def test_register(run_dir: Path, served: LocalServer, by_path: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    models.register(run_dir / "store" / "m.mar" if by_path else Path("m.mar"), workers=3, run_dir=run_dir)
+    assert changes(served) == ["POST /models", "PUT /models/m/2.0"]
+    assert "Registered m 2.0." in capsys.readouterr().err
+
+
+def test_register_what_is_registered(run_dir: Path, served: LocalServer) -> None:
+    served.on("GET /models/m/all", as_json([version("2.0")]))
+    with pytest.raises(CommandError, match=r"m 2.0 is registered already: unregister it first"):
+        models.register(Path("m.mar"), run_dir=run_dir)
+    assert changes(served) == []
+
+
+def test_register_from_elsewhere(run_dir: Path, served: LocalServer, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="is not in the server's model store"):
+        models.register(tmp_path / "elsewhere" / "m.mar", run_dir=run_dir)
+
+
+@pytest.mark.parametrize("left_behind", [True, False])
+def test_a_failed_registration_leaves_nothing_behind(run_dir: Path, served: LocalServer, left_behind: bool) -> None:
+    answers = iter([as_json([]), as_json([version("2.0")] if left_behind else [])])
+    served.on("GET /models/m/all", lambda _: next(answers))
+    served.on("POST /models", as_json({"code": 500, "type": "X", "message": "Workers failed."}, 500))
+    with pytest.raises(ApiError, match="Workers failed"):
+        models.register(Path("m.mar"), run_dir=run_dir)
+    assert changes(served) == ["POST /models"] + ["DELETE /models/m/2.0"] * left_behind
+
+
+@pytest.mark.parametrize(
+    ("workers", "said"), [(1, "m has 1 worker."), (2, "m has 2 workers."), (0, "m has 0 workers.")]
+)
+def test_scale(run_dir: Path, served: LocalServer, workers: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    models.scale("m", workers, run_dir=run_dir)
+    assert changes(served) == ["PUT /models/m"]
+    assert said in capsys.readouterr().err
+
+
+def test_a_scale_that_the_memory_has_no_room_for(
+    run_dir: Path, served: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heap, "memory", lambda: 2_000_000_000)
+    with pytest.raises(CommandError, match="TorchServe with 9 workers takes 3820 MB"):
+        models.scale("m", 8, run_dir=run_dir)  # two versions have a worker each
+    assert changes(served) == []
+
+
+def test_default(run_dir: Path, served: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
+    models.default("m", "1.0", run_dir=run_dir)
+    assert changes(served) == ["PUT /models/m/1.0/set-default"]
+    assert "m 1.0 is the default." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "said"), [("", "Unregistered m."), ("1.0", "Unregistered m 1.0.")])
+def test_unregister(
+    run_dir: Path, served: LocalServer, number: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models.unregister("m", number, run_dir=run_dir)
+    assert changes(served) == [f"DELETE /models/m{'/' if number else ''}{number}"]
+    assert said in capsys.readouterr().err

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from densenet_serving.client import sources
+from densenet_serving.errors import CommandError
+from densenet_serving.photo_files import LeftOut
+from tests.local_server import LocalServer, Reply
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "deep").mkdir()
+    for name in ("b.jpg", "a.PNG", "deep/c.webp", "notes.txt", "[odd].jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def expand(folder: Path, *names: str) -> list[str]:
+    given = (str(folder / name) if name != "-" and "//" not in name else name for name in names)
+    found = sources.expand(given, LeftOut())
+    return [name.removeprefix(f"{folder}/") for name in found]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["."], ["[odd].jpg", "a.PNG", "b.jpg", "deep/c.webp"]),
+        (["*.jpg"], ["[odd].jpg", "b.jpg"]),
+        (["**/*.webp"], ["deep/c.webp"]),
+        (["*"], ["[odd].jpg", "a.PNG", "b.jpg"]),
+        (["notes.txt"], ["notes.txt"]),
+        (["[odd].jpg"], ["[odd].jpg"]),
+        (["b.jpg", "-", "https://host/a?b=*"], ["b.jpg", "-", "https://host/a?b=*"]),
+        (["missing.jpg"], ["missing.jpg"]),
+    ],
+)
+def test_names_become_files(folder: Path, names: list[str], expected: list[str]) -> None:
+    assert expand(folder, *names) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "left_out"),
+    [(["."], ["notes.txt"]), (["*"], ["notes.txt"]), (["notes.txt", "b.jpg"], []), (["*.gif"], [])],
+)
+def test_files_that_are_left_out_are_told(folder: Path, names: list[str], left_out: list[str]) -> None:
+    told = LeftOut()
+    list(sources.expand([str(folder / name) for name in names], told))
+    assert told.first == [str(folder / name) for name in left_out]
+    assert told.count == len(left_out)
+
+
+def test_a_folder_and_its_pattern_give_the_same_photos_through_links_and_loops(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(".")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    pattern = [name.rpartition("/")[2] for name in expand(folder, "**/*.*")]
+    assert sorted(pattern) == sorted(name.rpartition("/")[2] for name in expand(folder, "."))
+
+
+@pytest.mark.parametrize("name", ["*.gif", "empty", "album [1]/missing.jpg"])
+def test_what_holds_no_image_keeps_a_row_of_its_own(folder: Path, name: str) -> None:
+    (folder / "empty").mkdir()
+    assert expand(folder, name, "b.jpg") == [name, "b.jpg"]
+
+
+def test_reading_a_folder_without_images(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(CommandError, match=r"holds no image: expected files ending in \.avif, \.bmp"):
+        sources.read(str(folder / "empty"))
+
+
+def test_reading_a_file(folder: Path) -> None:
+    assert sources.read(str(folder / "b.jpg")) == b"b.jpg"
+
+
+def test_reading_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"photo")))
+    assert sources.read("-") == b"photo"
+
+
+def test_a_file_that_cannot_be_read(folder: Path) -> None:
+    with pytest.raises(CommandError, match=r"missing.jpg cannot be read \(No such file.*\): check the path."):
+        sources.read(str(folder / "missing.jpg"))
+
+
+def test_a_pipe_or_a_device_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in (str(tmp_path / "pipe.jpg"), "/dev/zero"):
+        with pytest.raises(CommandError, match=f"{name} is a pipe or a device: give a file"):
+            sources.read(name)
+
+
+def test_a_file_that_no_server_takes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "sparse.jpg").open("wb") as file:
+        file.truncate(1 << 40)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(sources.MAX_BYTES + 1))))
+    for name in (str(tmp_path / "sparse.jpg"), "-"):
+        with pytest.raises(CommandError, match=f"{name} is larger than 33,554,432 bytes"):
+            sources.read(name)
+
+
+def test_reading_an_address(local: LocalServer) -> None:
+    local.on("GET /cat.jpg", Reply(body=b"photo" * 50_000))
+    assert sources.read(f"{local.url}/cat.jpg") == b"photo" * 50_000
+
+
+def test_an_address_that_fails(local: LocalServer, nobody: str) -> None:
+    for url in (f"{local.url}/none.jpg", f"{nobody}/cat.jpg"):
+        with pytest.raises(CommandError, match=r"could not be fetched \(.*Error\): check the address"):
+            sources.read(url)
+
+
+def test_an_address_with_too_much_behind_it(local: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_BYTES", 10)
+    local.on("GET /cat.jpg", Reply(body=bytes(11)))
+    with pytest.raises(CommandError, match="larger than 10 bytes"):
+        sources.read(f"{local.url}/cat.jpg")
+
+
+def test_what_is_worth_fetching_is_what_the_server_takes() -> None:
+    from densenet_serving import paths, properties
+
+    assert properties.read(paths.SERVER_CONFIG)["max_request_size"] == str(sources.MAX_BYTES)

@@ -1,0 +1,136 @@
+"""A hostile environment does not come between a command and its own server."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from densenet_client import Client as Stranger
+from densenet_client import Unreachable
+from densenet_serving import paths
+from densenet_serving.client import transport
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.client.http import Client
+from tests.densenet_serving.conftest import write_keys
+from tests.local_server import Asked, LocalServer, Reply, as_json
+
+FULL = {"class_id": "n1", "class_name": "tabby", "probability": 0.75, "recognized": True}
+# Photos and weights come from other servers, for which a person's proxy and netrc are right.
+OTHER_SERVERS = {"densenet_serving/client/sources.py", "densenet_serving/build/download.py"}
+VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+@pytest.fixture
+def proxy(nobody: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The environment names a proxy for everything, where nothing listens."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in VARIABLES:
+        monkeypatch.setenv(name, nobody)
+        monkeypatch.setenv(name.upper(), nobody)
+    return nobody
+
+
+@pytest.fixture
+def socks(proxy: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, proxy.replace("http:", "socks5:"))
+        monkeypatch.setenv(name.upper(), proxy.replace("http:", "socks5:"))
+    return proxy
+
+
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".netrc").write_text("default login anonymous password me@site\n")
+    monkeypatch.setenv("HOME", str(home))
+
+
+@pytest.mark.parametrize("hostile", ["proxy", "socks", "netrc"])
+def test_every_request_arrives_with_its_own_token(
+    hostile: str, endpoint: Endpoint, local: LocalServer, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(hostile)
+    write_keys(endpoint.folder, hours=-1)
+
+    def renew(_: Asked) -> Reply:
+        write_keys(endpoint.folder)
+        return Reply()
+
+    local.on("GET /token", renew)
+    local.on("GET /models", as_json({"models": []}))
+    local.on("POST /predictions/m", as_json(FULL))
+    client = Client(endpoint)
+    client.models()
+    client.predict("m", b"photo")
+    sent = [(asked.path, asked.headers["Authorization"]) for asked in local.asked]
+    assert sent == [("/token", "Bearer api"), ("/models", "Bearer man"), ("/predictions/m", "Bearer inf")]
+
+
+@pytest.mark.parametrize("hostile", ["proxy", "socks", "netrc"])
+def test_the_client_that_people_import(hostile: str, local: LocalServer, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(hostile)
+    local.on("POST /predict", as_json(FULL))
+    assert Stranger(local.url, key="secret").classify(b"photo").recognized
+    assert Stranger(local.url.replace("127.0.0.1", "localhost")).classify(b"photo").recognized
+    with_key, without = local.asked
+    assert with_key.headers["Authorization"] == "Bearer secret"
+    assert "Authorization" not in without.headers
+
+
+@pytest.mark.parametrize("hostile", ["proxy", "socks"])
+def test_the_connections_of_the_gateway(hostile: str, local: LocalServer, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(hostile)
+    local.on("GET /models/m", as_json([]))
+
+    async def ask() -> httpx.Response:
+        async with transport.async_client() as client:
+            return await client.get(f"{local.url}/models/m")
+
+    assert asyncio.run(ask()).json() == []
+
+
+def test_a_server_elsewhere_is_asked_through_the_proxy(
+    local: LocalServer, netrc: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", local.url)
+    local.on("POST http://photos.example/predict", as_json(FULL))
+    assert Stranger("http://photos.example", key="secret").classify(b"photo").recognized
+    assert local.asked[0].headers["Authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    ("hostile", "reason"), [("proxy", "Connection refused"), ("socks", r"SOCKS needs pip install 'requests\[socks\]'")]
+)
+def test_a_proxy_that_cannot_be_used_is_a_sentence(hostile: str, reason: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(hostile)
+    with pytest.raises(Unreachable, match=rf"photos.example could not be asked \(the proxy .*: {reason}\): correct"):
+        Stranger("http://photos.example").classify(b"photo")
+
+
+def opens_connections(file: Path) -> bool:
+    """Tell whether a file opens a connection by itself, for which the environment would choose the way."""
+    makers = {"Session", "Client", "AsyncClient", "insecure_channel", "secure_channel", "urlopen"}
+    makers |= {"get", "post", "put", "delete", "head", "request"}
+    return any(
+        isinstance(node, ast.Call)
+        and isinstance(called := node.func, ast.Attribute)
+        and isinstance(called.value, ast.Name)
+        and called.value.id in {"requests", "httpx", "grpc", "urllib"}
+        and called.attr in makers
+        for node in ast.walk(ast.parse(file.read_text()))
+    )
+
+
+def test_nothing_else_opens_connections() -> None:
+    found = {
+        str(file.relative_to(paths.ROOT))
+        for file in (paths.ROOT / "densenet_serving").rglob("*.py")
+        if opens_connections(file)
+    }
+    assert found - OTHER_SERVERS == {"densenet_serving/client/transport.py"}

@@ -1,0 +1,59 @@
+"""The server that `python -m web` runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import uvicorn
+from starlette.types import Message, Receive, Scope, Send
+
+from densenet_serving.gateway.__main__ import options
+from densenet_serving.gateway.settings import GatewaySettings
+
+pytestmark = pytest.mark.anyio
+
+
+async def client_seen(settings: GatewaySettings, address: str, forwarded: str) -> str:
+    """Return the client's address as the application sees it."""
+    seen: list[str] = []
+
+    async def application(scope: Scope, _: Receive, __: Send) -> None:
+        seen.append(scope["client"][0])
+
+    async def receive() -> Message:
+        raise NotImplementedError
+
+    async def send(_: Message) -> None:
+        raise NotImplementedError
+
+    config = uvicorn.Config(application, **options(settings))
+    config.load()
+    headers = [(b"x-forwarded-for", forwarded.encode())]
+    scope: Scope = {"type": "http", "client": (address, 5), "headers": headers}
+    await config.loaded_app(scope, receive, send)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("proxies", "address", "forwarded", "client"),
+    [
+        ((), "127.0.0.1", "192.0.2.1", "127.0.0.1"),
+        ((), "10.0.0.5", "192.0.2.1", "10.0.0.5"),
+        (("10.0.0.5/32",), "127.0.0.1", "192.0.2.1", "127.0.0.1"),
+        (("10.0.0.5/32",), "10.0.0.6", "192.0.2.1", "10.0.0.6"),
+        (("10.0.0.5/32",), "10.0.0.5", "192.0.2.1", "192.0.2.1"),
+        (("10.0.0.5/32",), "10.0.0.5", "192.0.2.9, 192.0.2.1", "192.0.2.1"),  # the proxy adds the last one
+        (("10.0.0.0/8",), "10.0.0.5", "192.0.2.1, 10.0.0.6", "192.0.2.1"),
+    ],
+)
+async def test_only_a_named_proxy_says_who_the_client_is(
+    settings: GatewaySettings,
+    monkeypatch: pytest.MonkeyPatch,
+    proxies: tuple[str, ...],
+    address: str,
+    forwarded: str,
+    client: str,
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    assert await client_seen(replace(settings, proxies=proxies), address, forwarded) == client

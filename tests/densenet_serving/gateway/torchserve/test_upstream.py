@@ -1,0 +1,394 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+from pathlib import Path
+
+import httpx
+import pytest
+
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.gateway.limits import clients
+from densenet_serving.gateway.torchserve import deaths
+from densenet_serving.gateway.torchserve.answer import Answer
+from densenet_serving.gateway.torchserve.upstream import (
+    COUNT_SECONDS,
+    LOOK_SECONDS,
+    NO_ACCESS,
+    NO_WORKERS,
+    NOT_RUNNING,
+    REFUSED,
+    TOO_SLOW,
+    WITHOUT_SECONDS,
+    Upstream,
+    Workers,
+)
+from tests import certificates
+from tests.densenet_serving.conftest import write_keys
+from tests.densenet_serving.gateway.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
+from tests.local_server import as_json, serve
+
+pytestmark = pytest.mark.anyio
+
+DEATHS: list[httpx.Response] = [
+    httpx.Response(500, json=WORKER_DIED),
+    httpx.Response(507, json={"code": 507, "type": "InternalServerException", "message": "Worker died."}),
+]
+BROKEN: list[Exception] = [
+    httpx.ReadError("reset"),
+    httpx.RemoteProtocolError("Server disconnected without sending a response."),
+    httpx.WriteError("broken pipe"),
+]
+
+
+async def test_an_image_goes_up_and_an_answer_comes_down(upstream: Upstream, torchserve: TorchServe) -> None:
+    assert await upstream.predict(b"cat", {"top_k": 3, "min_probability": 0.5}) == Answer(200, CAT)
+
+    (asked,) = torchserve.asked
+    assert (asked.method, str(asked.url)) == ("POST", f"http://inference/predictions/{MODEL}")
+    assert asked.content == b"cat"
+    sent = {name: asked.headers[name] for name in ("Authorization", "Content-Type", "Top-K", "Min-Probability")}
+    assert sent == {
+        "Authorization": "Bearer inf",
+        "Content-Type": "application/octet-stream",
+        "Top-K": "3",
+        "Min-Probability": "0.5",
+    }
+
+
+async def test_explanations_have_an_address_of_their_own(upstream: Upstream, torchserve: TorchServe) -> None:
+    torchserve.replies = [httpx.Response(200, json=CAT | {"overlay": "aGVhdA=="})]
+
+    assert (await upstream.explain(b"cat", {"class_id": "猫", "overlay": 0.5})).content["overlay"] == "aGVhdA=="
+    (asked,) = torchserve.asked
+    assert asked.url.path == f"/explanations/{MODEL}"
+    assert asked.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    for name, value in (("class_id", "猫"), ("overlay", "0.5")):
+        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in asked.content
+    assert b"\r\n\r\ncat\r\n" in asked.content
+
+
+async def test_an_error_of_torchserve_is_an_answer(upstream: Upstream) -> None:
+    assert await upstream.predict(b"text", {}) == Answer(415, NO_IMAGE)
+
+
+@pytest.mark.parametrize("death", BROKEN)
+async def test_a_connection_that_breaks_is_tried_again(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response | Exception
+) -> None:
+    torchserve.replies = [death]
+
+    assert await upstream.predict(b"cat", {}) == Answer(200, CAT)
+    assert [asked.content for asked in torchserve.asked] == [b"cat", b"cat"]
+
+
+@pytest.mark.parametrize("death", DEATHS)
+async def test_a_photo_that_killed_a_worker_by_itself_is_not_tried_again(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response
+) -> None:
+    torchserve.replies = [death]
+
+    assert (await upstream.predict(b"cat", {})).status == death.status_code
+    assert len(torchserve.asked) == 1
+
+
+async def together(upstream: Upstream, torchserve: TorchServe, death: httpx.Response, count: int = 3) -> list[int]:
+    """Ask for as many photos at a time, with all of which a worker dies; returns the statuses."""
+    gathered = asyncio.Barrier(count)
+
+    async def die(_: httpx.Request) -> httpx.Response:
+        await gathered.wait()
+        return death
+
+    torchserve.asked.clear()
+    torchserve.replies = [die] * count
+    async with asyncio.timeout(5):
+        return [answer.status for answer in await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(count)))]
+
+
+@pytest.mark.parametrize("death", DEATHS)
+async def test_photos_that_a_worker_died_with_are_tried_again(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response
+) -> None:
+    assert await together(upstream, torchserve, death) == [200] * 3
+    assert len(torchserve.asked) == 6
+
+
+async def test_some_deaths_a_minute_cost_no_photo_and_the_next_does(
+    upstream: Upstream, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deaths, "TOGETHER_SECONDS", 3600)
+    for _ in range(deaths.FORGIVEN):
+        assert await together(upstream, torchserve, DEATHS[0]) == [200] * 3
+        upstream._deaths._deaths[-1] -= 3600  # the next one is another death
+        monkeypatch.setattr(deaths, "QUIET_SECONDS", 2 * 3600)
+
+    assert await together(upstream, torchserve, DEATHS[0]) == [500] * 3
+    assert len(torchserve.asked) == 3
+
+
+async def test_a_photo_that_shared_two_deaths_is_tried_again_and_not_a_third_time(
+    upstream: Upstream, torchserve: TorchServe
+) -> None:
+    gathered = asyncio.Barrier(3)
+
+    async def die(_: httpx.Request) -> httpx.Response:
+        await gathered.wait()
+        return DEATHS[0]
+
+    for deaths_of_both, status in ((2, 200), (3, 500)):
+        torchserve.replies = [*[die] * 3 * deaths_of_both]
+        answers = await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(3)))
+        assert [answer.status for answer in answers] == [status] * 3
+        assert torchserve.replies == []
+
+
+@pytest.mark.parametrize(("death", "status"), list(zip(BROKEN, (503, 503, 503), strict=True)))
+async def test_but_once(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response | Exception, status: int
+) -> None:
+    torchserve.replies = [death, death]
+
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["code"]) == (status, status)
+    assert len(torchserve.asked) == 2
+
+
+async def test_other_errors_are_not_tried_again(upstream: Upstream, torchserve: TorchServe) -> None:
+    error = {"code": 500, "type": "InternalServerException", "message": "Something else."}
+    torchserve.replies = [httpx.Response(500, json=error)]
+
+    assert await upstream.predict(b"cat", {}) == Answer(500, error)
+    assert len(torchserve.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "message"),
+    [
+        (httpx.ConnectError("refused"), 503, NOT_RUNNING),
+        (httpx.ConnectTimeout("slow"), 503, NOT_RUNNING),
+        (httpx.ReadTimeout("slow"), 504, TOO_SLOW),
+    ],
+)
+async def test_a_server_that_does_not_answer(
+    upstream: Upstream, torchserve: TorchServe, failure: Exception, status: int, message: str
+) -> None:
+    torchserve.replies = [failure]
+
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["message"]) == (status, message)
+    assert len(torchserve.asked) == 1
+
+
+async def test_a_server_that_is_not_there(endpoint: Endpoint, nobody: str) -> None:
+    upstream = Upstream(Endpoint(nobody, nobody, nobody, endpoint.folder), MODEL)
+
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["message"]) == (503, NOT_RUNNING)
+    assert not (await upstream.workers()).ready
+    await upstream.aclose()
+
+
+async def test_a_server_that_was_stopped_has_no_tokens(
+    upstream: Upstream, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint.key_file.unlink()
+
+    assert (await upstream.predict(b"cat", {})).content["message"] == NO_ACCESS
+    assert not (await upstream.workers()).ready
+    assert str(endpoint.key_file) in caplog.text
+
+
+async def test_a_proxy_of_the_environment_is_not_used(
+    endpoint: Endpoint, nobody: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    upstream = Upstream(Endpoint(nobody, nobody, nobody, endpoint.folder), MODEL)
+
+    assert (await upstream.predict(b"cat", {})).content["message"] == NOT_RUNNING
+    assert not [pattern for pattern in upstream._client._mounts if pattern.pattern != "all://"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_over_tls_the_servers_own_certificate_is_trusted_and_no_other(tmp_path: Path, shown: bool) -> None:
+    pair = certificates.make(tmp_path, "photos.example.org")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*(pair if shown else certificates.make(tmp_path)))
+    write_keys(tmp_path)
+    with serve(context) as local:
+        local.on(f"POST /predictions/{MODEL}", as_json(CAT))
+        upstream = Upstream(Endpoint(local.url, local.url, local.url, tmp_path, str(pair.certificate)), MODEL)
+        answer = await upstream.predict(b"cat", {})
+        await upstream.aclose()
+
+    assert answer == Answer(200, CAT) if shown else answer.content["message"] == NOT_RUNNING
+    assert len(local.asked) == shown
+
+
+async def test_a_refused_token_is_read_anew(upstream: Upstream, torchserve: TorchServe, endpoint: Endpoint) -> None:
+    await upstream.predict(b"cat", {})
+    write_keys(endpoint.folder, inference="new")
+    torchserve.replies = [httpx.Response(400, json=REFUSED_KEY)]
+
+    assert await upstream.predict(b"cat", {}) == Answer(200, CAT)
+    assert [asked.headers["Authorization"] for asked in torchserve.asked] == ["Bearer inf"] * 2 + ["Bearer new"]
+
+
+async def test_a_token_refused_twice_is_no_fault_of_the_client(upstream: Upstream, torchserve: TorchServe) -> None:
+    torchserve.replies = [httpx.Response(400, json=REFUSED_KEY)] * 2
+
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["message"]) == (503, REFUSED)
+    assert "InvalidKey" not in json.dumps(answer.content)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "fragment"),
+    [
+        (httpx.Response(413), 413, "max_request_size"),
+        (httpx.Response(404, text="<html>"), 404, "not JSON"),
+        (httpx.Response(200, text="fine"), 502, "not JSON"),
+    ],
+)
+async def test_an_answer_without_json(
+    upstream: Upstream, torchserve: TorchServe, reply: httpx.Response, status: int, fragment: str
+) -> None:
+    torchserve.replies = [reply]
+
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["code"]) == (status, status)
+    assert fragment in answer.content["message"]
+
+
+async def test_so_many_images_are_in_flight_and_no_more(endpoint: Endpoint) -> None:
+    now, most = 0, 0
+
+    async def slow(_: httpx.Request) -> httpx.Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.001)
+        now -= 1
+        return httpx.Response(200, json=CAT)
+
+    upstream = Upstream(endpoint, MODEL, in_flight=3, transport=httpx.MockTransport(slow))
+    answers = await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(20)))
+
+    assert answers == [Answer(200, CAT)] * 20
+    assert most == 3
+
+
+@pytest.mark.parametrize(
+    ("described", "workers"),
+    [
+        ([{"workers": [{"status": "READY"}]}], Workers(1, 1)),
+        ([{"workers": [{"status": "LOADING"}, {"status": "READY"}]}], Workers(1, 2)),
+        ([{"workers": [{"status": "READY", "pid": os.getpid()}], "minWorkers": 4}], Workers(1, 4)),
+        ([{"workers": [{"status": "READY", "pid": 2**22 + 1}, {"status": "READY", "pid": -1}]}], Workers(0, 2)),
+        ([{"workers": [{"status": "LOADING"}]}], Workers(0, 1)),
+        ([{"workers": []}], Workers(0, 0)),
+        ([], Workers(0, 0)),
+    ],
+)
+async def test_workers_that_are_ready_and_alive(
+    upstream: Upstream, torchserve: TorchServe, described: list[object], workers: Workers
+) -> None:
+    torchserve.described = described
+
+    assert await upstream.workers() == workers
+    (asked,) = torchserve.asked
+    assert str(asked.url) == f"http://management/models/{MODEL}"
+    assert asked.headers["Authorization"] == "Bearer man"
+
+
+@pytest.mark.parametrize("reply", [httpx.Response(404, json={}), httpx.ReadTimeout("slow"), httpx.ConnectError("no")])
+async def test_not_ready(upstream: Upstream, torchserve: TorchServe, reply: httpx.Response | Exception) -> None:
+    torchserve.replies = [reply]
+
+    assert not (await upstream.workers()).ready
+
+
+def workers(ready: int, wanted: int = 4) -> list[object]:
+    return [{"workers": [{"status": "READY" if i < ready else "UNLOADING"} for i in range(wanted)]}]
+
+
+async def test_workers_that_do_not_come_back_cost_a_photo_no_minute(endpoint: Endpoint, torchserve: TorchServe) -> None:
+    now = 0.0
+    upstream = Upstream(endpoint, MODEL, transport=httpx.MockTransport(torchserve), clock=lambda: now)
+    torchserve.described = workers(0)
+    await upstream.workers()
+    now = WITHOUT_SECONDS
+    assert (await upstream.predict(b"cat", {})).ok  # they may be on their way: it waits for them
+    now += 1
+    refused = await upstream.predict(b"cat", {})
+    assert (refused.status, refused.content["message"]) == (503, NO_WORKERS)
+    torchserve.described = workers(1)
+    now += COUNT_SECONDS
+    assert (await upstream.predict(b"cat", {})).ok
+    await upstream.aclose()
+
+
+async def test_while_photos_come_the_workers_are_counted_again(endpoint: Endpoint, torchserve: TorchServe) -> None:
+    now = 0.0
+    upstream = Upstream(endpoint, MODEL, transport=httpx.MockTransport(torchserve), clock=lambda: now)
+    torchserve.described = workers(4)
+    await upstream.predict(b"cat", {})
+    assert upstream._slots.share == 1
+    now = LOOK_SECONDS + 1.0
+    await upstream.predict(b"cat", {})
+    assert await upstream.workers() == Workers(4, 4)
+    assert upstream._slots.share == 2
+    await upstream.aclose()
+
+
+async def test_however_many_ask_the_workers_are_counted_once_a_second(
+    endpoint: Endpoint, torchserve: TorchServe
+) -> None:
+    now = 0.0
+    upstream = Upstream(endpoint, MODEL, transport=httpx.MockTransport(torchserve), clock=lambda: now)
+    await asyncio.gather(*(upstream.workers() for _ in range(250)))
+    await upstream.workers()
+    assert len(torchserve.asked) == 1
+    now += COUNT_SECONDS
+    await upstream.workers()
+    assert len(torchserve.asked) == 2
+
+
+def decoded_in(seconds: str) -> httpx.Response:
+    return httpx.Response(200, json=CAT, headers={"X-Decode-Seconds": seconds})
+
+
+@pytest.mark.parametrize("seconds", ["", "soon", "nan", "inf", "-5", "1e999"])
+async def test_an_archive_that_does_not_say_how_long_it_decoded(
+    upstream: Upstream, torchserve: TorchServe, seconds: str
+) -> None:
+    for _ in range(3):
+        torchserve.replies = [decoded_in(seconds)]
+        assert await upstream.predict(b"cat", {}) == Answer(200, CAT)
+
+
+async def test_a_client_whose_images_take_more_than_its_share_waits(endpoint: Endpoint, torchserve: TorchServe) -> None:
+    now = 0.0
+    upstream = Upstream(
+        endpoint, MODEL, decode_share=0.25, transport=httpx.MockTransport(torchserve), clock=lambda: now
+    )
+    torchserve.replies = [decoded_in("1.5")] * 11
+    answers = [await upstream.predict(b"cat", {}) for _ in range(12)]
+    assert [answer.status for answer in answers] == [200] * 11 + [429]
+    assert answers[-1].headers == {"Retry-After": "6"}
+    assert "wait 6 s" in answers[-1].message
+    assert torchserve.replies == []
+
+    clients.current.set("another")
+    assert (await upstream.predict(b"cat", {})).ok
+    clients.current.set("")
+    now += 6
+    assert (await upstream.predict(b"cat", {})).ok

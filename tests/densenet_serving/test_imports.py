@@ -1,0 +1,80 @@
+"""Which parts of the project may import which: read from the source, since an import inside a function counts too."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from densenet_serving import paths
+
+SHARED = "shared"  # the modules at the top of densenet_serving, and densenet_client
+# Each imports only those before it.
+LAYERS = ("handler", SHARED, "build", "client", "gateway", "server", "bulk", "cli", "command")
+PACKAGE = "densenet_serving"
+GATEWAY_LAYERS = ("settings", "errors", "keys", "limits", "http", "torchserve", "guards", "routes", "app", "__main__")
+# They load without the extra `web`, since commands import them.
+WITHOUT_FASTAPI = ("gateway/keys.py", "gateway/settings.py", "server/gateway.py", "server/unit.py")
+
+
+def files(folder: str) -> list[Path]:
+    return sorted(path.relative_to(paths.ROOT) for path in (paths.ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path, *, run: bool = False) -> Iterator[str]:
+    """Yield what a file imports: the modules and each name in them; with `run` only what is imported when it is run."""
+    tree = ast.parse((paths.ROOT / path).read_text())
+    for node in tree.body if run else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer(name: str) -> str | None:
+    """Return the layer of a dotted name; None if it is no part of the product."""
+    top, *rest = name.split(".")
+    if top == "handler":
+        return top
+    if top == PACKAGE:
+        return rest[0] if rest and rest[0] in LAYERS else SHARED
+    return {"densenet_client": SHARED}.get(top)
+
+
+@pytest.mark.parametrize("path", [*files("handler"), *files(PACKAGE)], ids=str)
+def test_imports_go_one_way(path: Path) -> None:
+    own = layer(".".join(path.with_suffix("").parts))
+    assert own is not None
+    allowed = LAYERS[: LAYERS.index(own) + 1]
+
+    found = set(imports(path))
+    assert {name for name in found if (other := layer(name)) and other not in allowed} == set()
+    others = ("scripts", "tests", "benchmarks", "training")
+    assert {name for name in found if name.partition(".")[0] in others} == set()
+
+
+@pytest.mark.parametrize("path", files(f"{PACKAGE}/gateway"), ids=str)
+def test_imports_of_the_gateway_go_one_way(path: Path) -> None:
+    own = path.parts[2].removesuffix(".py")
+    if own == "__init__":
+        own = GATEWAY_LAYERS[0]
+    prefix = f"{PACKAGE}.gateway."
+    others = {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)}
+    assert others <= set(GATEWAY_LAYERS[: GATEWAY_LAYERS.index(own) + 1])
+
+
+@pytest.mark.parametrize("path", WITHOUT_FASTAPI)
+def test_what_commands_import_needs_no_fastapi(path: str) -> None:
+    loaded = set(imports(Path(PACKAGE) / path, run=True))
+    assert {name for name in loaded if name.startswith(("fastapi", "starlette"))} == set()
+
+
+def test_the_command_line_has_every_command() -> None:
+    """A file of cli/ is a command, but for those that all commands use; and scripts/ has one of the same name."""
+    ours = {path.stem for path in files(f"{PACKAGE}/cli")} - {"__init__", "main", "examples"}
+    imported = {name.split(".")[2] for name in imports(Path(PACKAGE) / "cli" / "main.py") if ".cli." in f"{name}."}
+    assert imported - {"examples"} == ours
+    assert {path.stem for path in files("scripts")} - {"__init__"} == ours
