@@ -85,7 +85,7 @@ def test_photos_of_50_megapixels_beside_thumbnails_take_the_memory_of_one(
 
 
 def test_an_archive_that_arrives_changed_is_refused(lengths: Path) -> None:
-    from densenet_serving.bulk.model import Model
+    from densenet_serving.bulk.worker import Model
     from densenet_serving.errors import CommandError
 
     with pytest.raises(CommandError, match="not the one of SHA-256 0123"):
