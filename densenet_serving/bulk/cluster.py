@@ -8,7 +8,6 @@ import secrets
 import shutil
 import socket
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
@@ -129,26 +128,29 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
     Ray must be connected. Raises CommandError, naming the cause, if a chunk cannot be done.
     """
     import ray
-    from ray.data import ActorPoolStrategy, DataContext
 
-    DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error ends the run, and is told as a sentence
     cores = int(ray.cluster_resources().get("CPU", 1))
-    workers = max(1, min(most_workers or cores, cores, len(left)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # until 2.64, ray_remote_args_fn is the one way to bound the retries
-        reports = ray.data.from_items([vars(chunk) for chunk in left], override_num_blocks=len(left)).map_batches(
-            Worker,
-            fn_constructor_args=(job, ray.put(archive.read_bytes())),
-            batch_size=1,
-            compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-            num_cpus=1,
-            ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
-        )
+    count = max(1, min(most_workers or cores, cores, len(left)))
+    worker_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
+    given, chunks, undone = ray.put(archive.read_bytes()), iter(left), len(left)
+    # A worker that nothing holds ends: one whose host died gets the core of another that has nothing left to do.
+    busy = {one.__ray_ready__.remote(): one for one in [worker_class.remote(job, given) for _ in range(count)]}
     try:
-        for row in reports.iter_rows():
-            if row["failure"]:
-                raise CommandError(f"{job.output} cannot be written ({row['failure']}): {RESUME}")
-            yield int(row["rows"]), int(row["errors"])
+        while undone:
+            [ended], _ = ray.wait(list(busy))
+            report = ray.get(ended)
+            _hand(next(chunks, None), busy.pop(ended), busy)
+            if isinstance(report, tuple):
+                undone -= 1
+                yield report
+    except ray.exceptions.RayTaskError as error:
+        if not isinstance(error.cause, OSError):
+            raise
+        raise CommandError(f"{job.output} cannot be written ({reason_of(error.cause)}): {RESUME}") from error
     except ray.exceptions.RayError as error:
         raise CommandError(f"The workers could not go on ({reason_of(error)}): {RESUME}") from error
+
+
+def _hand(chunk: Chunk | None, worker: Any, busy: dict[Any, Any]) -> None:
+    if chunk is not None:
+        busy[worker.do.remote(chunk)] = worker

@@ -55,29 +55,18 @@ SCHEMA = pa.schema(
 class Worker:
     """Ray makes one for each core that it has, on any host, and sends it one chunk after another."""
 
-    def __init__(self, job: Job, archive: Any) -> None:
-        """`archive` refers to the bytes of the .mar in Ray's object store, which brings them to this host."""
-        import ray
-
+    def __init__(self, job: Job, archive: bytes) -> None:
+        """`archive` is the .mar, which Ray brought to this host."""
         self._job, self._reader = job, Reader(job.column)
-        self._model = Model(ray.get(archive), job.digest, BATCH, job.headers)
+        self._model = Model(archive, job.digest, BATCH, job.headers)
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Do one chunk, given and reported as Ray Data's rows are: columns of one value.
-
-        `failure` says why the output cannot be written. Raised, it would come wrapped in all of Ray's advice.
-        """
-        chunk = Chunk(int(batch["first"][0]), int(batch["count"][0]))
+    def do(self, chunk: Chunk) -> tuple[int, int]:
+        """Classify a chunk and write its part; returns the rows, and those with an error. Raises OSError."""
         # As columns, a batch at a time: a chunk's dictionaries take 1 GB with a thousand predictions a row.
         batches = (pa.RecordBatch.from_pylist(rows, SCHEMA) for rows in self._batches(chunk))
         rows = pa.Table.from_batches(batches, SCHEMA)
-        failure = ""
-        try:
-            self._job.write(chunk, rows)
-        except OSError as error:
-            failure = str(error)
-        errors = rows.num_rows - rows["error_code"].null_count
-        return {"rows": [rows.num_rows], "errors": [errors], "failure": [failure]}
+        self._job.write(chunk, rows)
+        return rows.num_rows, rows.num_rows - rows["error_code"].null_count
 
     def _batches(self, chunk: Chunk) -> Iterator[list[dict[str, Any]]]:
         photos = self._job.photos(chunk)
