@@ -51,7 +51,9 @@ def test_a_misspelt_parameter_is_refused() -> None:
 )
 def test_a_parameter_of_another_endpoint_is_refused(name: str, here: tuple[str, ...], there: tuple[str, ...]) -> None:
     check_names({name: 1}, there)
-    with pytest.raises(BadRequest, match=f"Unknown parameter {name}: .*explanations take top_k, min_probability, class_id, "):
+    with pytest.raises(
+        BadRequest, match=f"Unknown parameter {name}: .*explanations take top_k, min_probability, class_id, "
+    ):
         check_names({name: 1}, here)
 
 
