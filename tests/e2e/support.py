@@ -96,7 +96,7 @@ def command(
 
 def command_here(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command as `command` does, but in this process: a new one takes most of a second to import."""
-    module = importlib.import_module(f"scripts.{verb}")
+    module = importlib.import_module(f"densenet_serving.cli.{verb}")
     said, complained = io.StringIO(), io.StringIO()
     given = [verb, *map(str, arguments)]
     with pytest.MonkeyPatch.context() as patch, same_signals(), redirect_stdout(said), redirect_stderr(complained):
