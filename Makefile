@@ -21,7 +21,7 @@ TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory  # the totals of the tests are the last line
-.PHONY: help setup serve web stop test test-slow coverage fuzz check format protos lock bench image clean
+.PHONY: help setup serve web stop test test-slow coverage fuzz check format lock bench image clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 16
@@ -76,9 +76,6 @@ check: $(VENV)/.dev  ## format, lint, types, then make test
 format: $(VENV)/.dev  ## lay the code out and repair what ruff can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-
-protos: $(VENV)/.dev  ## make the gRPC messages' Python anew
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. densenet_serving/client/protos/torchserve.proto
 
 lock: $(VENV)/.dev  ## choose the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header --allow-unsafe \

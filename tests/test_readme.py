@@ -105,7 +105,7 @@ def session(checkout: Path, stand_in_archive: Path) -> Session:
     stand_in = json.loads(run(ask_stand_in, checkout))
     described = json.loads(run(".venv/bin/densenet models describe densenet121", checkout))
     run(finish.splitlines()[0], checkout)
-    running = (checkout / ".torchserve" / "server.json").exists()
+    running = (checkout / ".torchserve" / "key_file.json").exists()
     return Session(started, classified, answered, stand_in, described, running)
 
 

@@ -19,7 +19,7 @@ from tests.pictures import FITTING, encode, noise
 
 PATH = f"/explanations/{STAND_IN}"
 JPEG = {"Content-Type": "image/jpeg"}
-FIELDS = {"class_id", "class_name", "probability", "recognized", "overlay"}
+FIELDS = {"class_id", "class_name", "probability", "recognized", "overlay", "maps"}
 
 
 def picture(content: bytes) -> Image.Image:

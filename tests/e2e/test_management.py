@@ -120,4 +120,4 @@ def test_the_workers_run_the_archives_own_code(running: torchserve.Server, clien
     for model in (MODEL, STAND_IN):
         for worker in client.describe(model)["workers"]:
             first, *_ = psutil.Process(worker["pid"]).environ()["PYTHONPATH"].split(":")
-            assert Path(first).is_relative_to(running.temporary)
+            assert Path(first).is_relative_to(running.process.environ()["TMPDIR"])
