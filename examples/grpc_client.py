@@ -1,4 +1,4 @@
-"""Ask TorchServe over gRPC what a photo shows: TOKEN=$(densenet token) python examples/grpc_client.py cat.jpg densenet121
+"""Ask TorchServe over gRPC what a photo shows: TOKEN=... python examples/grpc_client.py cat.jpg densenet121
 
 It needs grpcio-tools, which makes the messages from TorchServe's own .proto files. They are in its package.
 """

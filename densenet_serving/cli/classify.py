@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,10 +15,7 @@ from rich.table import Table
 
 from densenet_serving import paths
 from densenet_serving.client import sources
-from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.http import Client
-from densenet_serving.client.remote import RemoteClient
-from densenet_serving.client.served import advice_if_not_served, default_model
+from densenet_serving.client.served import Asks, advice_if_not_served, connect
 from densenet_serving.console import err, json_line, note, out, plain, visible, warn
 from densenet_serving.errors import ApiError, CommandError
 from densenet_serving.options import Key, Model, RunDir, Token, Url
@@ -30,7 +27,6 @@ FEW = 3
 FORMULA = re.compile(r"[=+\-@\t\r]")
 
 Row = dict[str, Any]
-AnyClient: TypeAlias = Client | RemoteClient
 
 
 def classify(
@@ -51,8 +47,7 @@ def classify(
     """Print the class of every image. The exit status is 1 if any failed."""
     if as_json and as_csv:
         raise CommandError("--json and --csv exclude each other: choose one.")
-    client = RemoteClient(url, key, token, model) if url else Client(Endpoint.find(run_dir), token)
-    served = model or default_model(client, has_management=bool(url) or token is None)
+    client, served = connect(url, key, token, model, run_dir)
     names = find(images)
     given = {"top_k": top_k, "min_probability": min_probability}
     parameters = {name: value for name, value in given.items() if value is not None}
@@ -73,7 +68,7 @@ def find(names: list[str]) -> list[str]:
 
 
 def classify_all(
-    client: AnyClient, model: str, names: list[str], parameters: dict[str, Any], concurrency: int
+    client: Asks, model: str, names: list[str], parameters: dict[str, Any], concurrency: int
 ) -> Iterator[Row]:
     """Send `concurrency` requests at a time. Yields a row for each image, in the given order, as it arrives."""
 

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-from densenet_serving.client.tls import der_of, read_pem
+from densenet_serving.client.transport import der_of, read_pem
 from densenet_serving.console import shell
 from densenet_serving.errors import CommandError
 

@@ -9,14 +9,14 @@ from typing import Any, Self
 
 import httpx
 
-from densenet_serving.client.patience import NO_WORKER
-from densenet_serving.client.tokens import REFUSED_KEY
+from densenet_client import json_in
 from densenet_serving.gateway.errors import RETRY_SOON, error_content
 
 DECODE_SECONDS = "X-Decode-Seconds"  # of the handler's answer
 DECODED_ENOUGH = (
     "Decoding this client's images took more than its share of the workers' time: wait {} s, or send smaller images."
 )
+NO_WORKER = "has no worker to serve inference request"  # TorchServe says so of a full queue, too
 WORKER_DIED = "Worker died."
 NOT_JSON = "TorchServe's answer is not JSON."
 TOO_LARGE = "The photo is larger than TorchServe's max_request_size: send a smaller one."
@@ -38,13 +38,11 @@ class Answer:
     @classmethod
     def of(cls, response: httpx.Response) -> Self:
         """Read a response. TorchServe sends an empty 413, and what a handler wrote as text without a content type."""
-        try:
-            return cls(response.status_code, response.json(), seconds_in(response.headers.get(DECODE_SECONDS, "")))
-        except ValueError:
-            if response.is_success and "content-type" not in response.headers:
-                return cls(response.status_code, response.text)
-            status = response.status_code if response.is_error else HTTPStatus.BAD_GATEWAY
-            return cls.error(status, TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NOT_JSON)
+        content, status = json_in(response), response.status_code
+        if content is not None:
+            return cls(status, content, seconds_in(response.headers.get(DECODE_SECONDS, "")))
+        status = status if response.is_error else HTTPStatus.BAD_GATEWAY
+        return cls.error(status, TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NOT_JSON)
 
     @classmethod
     def error(cls, status: int, message: str) -> Self:
@@ -73,16 +71,10 @@ class Answer:
         full = self.status == HTTPStatus.SERVICE_UNAVAILABLE and NO_WORKER in self.message
         return RETRY_SOON if full else None
 
-    @property
-    def worker_died(self) -> bool:
-        died = self.status == HTTPStatus.INTERNAL_SERVER_ERROR and self.message == WORKER_DIED
-        return died or self.status == HTTPStatus.INSUFFICIENT_STORAGE  # 507: it was killed
 
-    @property
-    def token_refused(self) -> bool:
-        """Whether TorchServe refused the gateway's token, which the client can do nothing about."""
-        is_refusal = self.status == HTTPStatus.BAD_REQUEST and isinstance(self.content, dict)
-        return is_refusal and self.content.get("type") == REFUSED_KEY
+def worker_died(response: httpx.Response) -> bool:
+    died = response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and Answer.of(response).message == WORKER_DIED
+    return died or response.status_code == HTTPStatus.INSUFFICIENT_STORAGE  # 507: it was killed
 
 
 def seconds_in(text: str) -> float:

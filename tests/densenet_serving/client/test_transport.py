@@ -1,9 +1,11 @@
-"""A hostile environment does not come between a command and its own server."""
+"""The server's own certificate is trusted and no other, and a hostile environment does not come between."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
+import ssl
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -15,13 +17,65 @@ from densenet_serving import paths
 from densenet_serving.client import transport
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
+from densenet_serving.errors import CommandError
+from tests import certificates
+from tests.certificates import Pair
 from tests.densenet_serving.conftest import write_keys
-from tests.local_server import Asked, LocalServer, Reply, as_json
+from tests.local_server import Asked, LocalServer, Reply, as_json, serve
 
 FULL = {"class_id": "n1", "class_name": "tabby", "probability": 0.75, "recognized": True}
 # Photos and weights come from other servers, for which a person's proxy and netrc are right.
 OTHER_SERVERS = {"densenet_serving/client/sources.py", "densenet_serving/build/download.py"}
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+@pytest.fixture
+def https(pair: Pair) -> Iterator[LocalServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair)
+    with serve(context) as running:
+        running.on("GET /models", as_json({"models": []}))
+        yield running
+
+
+def endpoint_of(https: LocalServer, folder: Path, certificate: Path) -> Endpoint:
+    write_keys(folder)
+    return Endpoint(https.url, https.url, https.url, folder, str(certificate))
+
+
+@pytest.mark.parametrize("chain", [False, True])
+def test_the_servers_certificate_is_trusted(https: LocalServer, pair: Pair, tmp_path: Path, chain: bool) -> None:
+    shown = tmp_path / "shown.pem"
+    others = certificates.make(tmp_path, "authority.example").certificate.read_text() if chain else ""
+    shown.write_text(pair.certificate.read_text() + others)
+    assert Client(endpoint_of(https, tmp_path, shown)).models() == {}
+
+
+def test_no_other_is_trusted(https: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one for the right name, nor one that the machine trusts; no request is sent, hence no token."""
+    other = certificates.make(tmp_path).certificate
+    for trusted in ("", str(other)):
+        monkeypatch.setenv("SSL_CERT_FILE", trusted)
+        client = Client(endpoint_of(https, tmp_path, other))
+        for ask in (client.models, lambda client=client: client.predict("m", b"")):
+            with pytest.raises(CommandError, match=f"certificate {other}"):
+                ask()
+    assert https.asked == []
+
+
+def test_a_token_is_renewed_over_tls_too(https: LocalServer, pair: Pair, tmp_path: Path) -> None:
+    endpoint = endpoint_of(https, tmp_path, pair.certificate)
+    write_keys(tmp_path, hours=-1)
+    https.on("GET /token", renewing(tmp_path))
+    assert endpoint.token("inference") == "new"
+
+
+def renewing(folder: Path) -> Callable[[Asked], Reply]:
+    def renew(_: Asked) -> Reply:
+        write_keys(folder, inference="new")
+        return as_json({})
+
+    return renew
 
 
 @pytest.fixture
@@ -57,19 +111,14 @@ def test_every_request_arrives_with_its_own_token(
 ) -> None:
     request.getfixturevalue(hostile)
     write_keys(endpoint.folder, hours=-1)
-
-    def renew(_: Asked) -> Reply:
-        write_keys(endpoint.folder)
-        return Reply()
-
-    local.on("GET /token", renew)
+    local.on("GET /token", renewing(endpoint.folder))
     local.on("GET /models", as_json({"models": []}))
     local.on("POST /predictions/m", as_json(FULL))
     client = Client(endpoint)
     client.models()
     client.predict("m", b"photo")
     sent = [(asked.path, asked.headers["Authorization"]) for asked in local.asked]
-    assert sent == [("/token", "Bearer api"), ("/models", "Bearer man"), ("/predictions/m", "Bearer inf")]
+    assert sent == [("/token", "Bearer api"), ("/models", "Bearer man"), ("/predictions/m", "Bearer new")]
 
 
 @pytest.mark.parametrize("hostile", ["proxy", "socks", "netrc"])
@@ -89,7 +138,7 @@ def test_the_connections_of_the_gateway(hostile: str, local: LocalServer, reques
     local.on("GET /models/m", as_json([]))
 
     async def ask() -> httpx.Response:
-        async with transport.async_client() as client:
+        async with transport.connect_async() as client:
             return await client.get(f"{local.url}/models/m")
 
     assert asyncio.run(ask()).json() == []
@@ -104,19 +153,17 @@ def test_a_server_elsewhere_is_asked_through_the_proxy(
     assert local.asked[0].headers["Authorization"] == "Bearer secret"
 
 
-@pytest.mark.parametrize(
-    ("hostile", "reason"), [("proxy", "Connection refused"), ("socks", r"SOCKS needs pip install 'requests\[socks\]'")]
-)
+@pytest.mark.parametrize(("hostile", "reason"), [("proxy", "Connection refused"), ("socks", r"httpx\[socks\]")])
 def test_a_proxy_that_cannot_be_used_is_a_sentence(hostile: str, reason: str, request: pytest.FixtureRequest) -> None:
     request.getfixturevalue(hostile)
-    with pytest.raises(Unreachable, match=rf"photos.example could not be asked \(the proxy .*: {reason}\): correct"):
+    with pytest.raises(Unreachable, match=rf"photos.example .*HTTPS_PROXY.*: .*{reason}.*NO_PROXY"):
         Stranger("http://photos.example").classify(b"photo")
 
 
 def opens_connections(file: Path) -> bool:
     """Tell whether a file opens a connection by itself, for which the environment would choose the way."""
     makers = {"Session", "Client", "AsyncClient", "insecure_channel", "secure_channel", "urlopen"}
-    makers |= {"get", "post", "put", "delete", "head", "request"}
+    makers |= {"get", "post", "put", "delete", "head", "request", "stream"}
     return any(
         isinstance(node, ast.Call)
         and isinstance(called := node.func, ast.Attribute)

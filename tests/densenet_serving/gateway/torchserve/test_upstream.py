@@ -11,7 +11,7 @@ import pytest
 
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.limits import clients
-from densenet_serving.gateway.torchserve import deaths
+from densenet_serving.gateway.torchserve import crashes
 from densenet_serving.gateway.torchserve.answer import Answer
 from densenet_serving.gateway.torchserve.upstream import (
     COUNT_SECONDS,
@@ -64,10 +64,7 @@ async def test_explanations_have_an_address_of_their_own(upstream: Upstream, tor
     assert (await upstream.explain(b"cat", {"class_id": "猫", "overlay": 0.5})).content["overlay"] == "aGVhdA=="
     (asked,) = torchserve.asked
     assert asked.url.path == f"/explanations/{MODEL}"
-    assert asked.headers["Content-Type"].startswith("multipart/form-data; boundary=")
-    for name, value in (("class_id", "猫"), ("overlay", "0.5")):
-        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in asked.content
-    assert b"\r\n\r\ncat\r\n" in asked.content
+    assert (asked.headers["class-id"], asked.headers["overlay"], asked.content) == ("%E7%8C%AB", "0.5", b"cat")
 
 
 async def test_an_error_of_torchserve_is_an_answer(upstream: Upstream) -> None:
@@ -119,11 +116,11 @@ async def test_photos_that_a_worker_died_with_are_tried_again(
 async def test_some_deaths_a_minute_cost_no_photo_and_the_next_does(
     upstream: Upstream, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deaths, "TOGETHER_SECONDS", 3600)
-    for _ in range(deaths.FORGIVEN):
+    monkeypatch.setattr(crashes, "TOGETHER_SECONDS", 3600)
+    for _ in range(crashes.FORGIVEN):
         assert await together(upstream, torchserve, DEATHS[0]) == [200] * 3
-        upstream._deaths._deaths[-1] -= 3600  # the next one is another death
-        monkeypatch.setattr(deaths, "QUIET_SECONDS", 2 * 3600)
+        upstream._crashes._deaths[-1] -= 3600  # the next one is another death
+        monkeypatch.setattr(crashes, "QUIET_SECONDS", 2 * 3600)
 
     assert await together(upstream, torchserve, DEATHS[0]) == [500] * 3
     assert len(torchserve.asked) == 3
@@ -212,7 +209,7 @@ async def test_a_proxy_of_the_environment_is_not_used(
     upstream = Upstream(Endpoint(nobody, nobody, nobody, endpoint.folder), MODEL)
 
     assert (await upstream.predict(b"cat", {})).content["message"] == NOT_RUNNING
-    assert not [pattern for pattern in upstream._client._mounts if pattern.pattern != "all://"]
+    assert not [pattern for pattern in upstream._torchserve._http._mounts if pattern.pattern != "all://"]
 
 
 @pytest.mark.parametrize("shown", [True, False])
