@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from densenet_serving import paths, properties
 from densenet_serving.client.tokens import Scope, Tokens
 from densenet_serving.errors import CommandError
 
-STATE_FILE = "server.json"
 KEY_FILE = "key_file.json"
-
-
-def read_state(run_dir: Path) -> dict[str, Any] | None:
-    """Read what `densenet serve` saved about the server of this run folder; None if it saved nothing.
-
-    Raises CommandError if the file is damaged.
-    """
-    path = run_dir / STATE_FILE
-    if not path.exists():
-        return None
-    try:
-        state = json.loads(path.read_text())
-    except ValueError:
-        state = None
-    if isinstance(state, dict) and isinstance(state.get("endpoint"), dict):
-        return state
-    raise CommandError(f"{path} is damaged: densenet stop ends what runs there.")
 
 
 def is_loopback(host: str) -> bool:
@@ -69,14 +50,11 @@ class Endpoint:
 
         For the default folder it is otherwise the one that `torchserve --start` started in the repository's root.
         """
-        if state := read_state(run_dir):
-            return cls(**state["endpoint"] | {"folder": run_dir})
+        if (run_dir / KEY_FILE).exists():
+            return cls.from_properties(properties.read(run_dir / paths.SERVER_CONFIG.name), run_dir)
         if run_dir != paths.RUN_DIR:
             raise CommandError(f"No server was started with --run-dir {run_dir}: start one with densenet serve.")
         return cls.from_properties(properties.read(paths.SERVER_CONFIG), paths.HOME)
-
-    def to_dict(self) -> dict[str, str]:
-        return {key: str(value) for key, value in asdict(self).items()}
 
     @property
     def model_store(self) -> Path:

@@ -20,7 +20,7 @@ from densenet_serving.errors import ServingError
 from densenet_serving.gateway.limits import clients, hold
 from densenet_serving.gateway.limits.share import Share
 from densenet_serving.gateway.limits.slots import Slots
-from densenet_serving.gateway.torchserve.answer import Answer
+from densenet_serving.gateway.torchserve.answer import JSON, Answer
 from densenet_serving.gateway.torchserve.crashes import CrashPolicy, PhotoRetry
 from densenet_serving.gateway.torchserve.kept import Kept
 
@@ -98,12 +98,12 @@ class Upstream:
         )
 
     async def predict(self, image: bytes, parameters: Mapping[str, Any]) -> Answer:
-        """Classify one image. `parameters` are top_k and min_probability."""
-        return await self._infer("predictions", image, parameters)
+        """Classify one image."""
+        return await self._infer("predictions", image, parameters, JSON)
 
-    async def explain(self, image: bytes, parameters: Mapping[str, Any]) -> Answer:
-        """Classify one image and show on it what the answer rests on."""
-        return await self._infer("explanations", image, parameters)
+    async def explain(self, image: bytes, parameters: Mapping[str, Any], media_type: str = JSON) -> Answer:
+        """Classify one image and show on it what the answer rests on; with PNG the answer is the picture alone."""
+        return await self._infer("explanations", image, parameters, media_type)
 
     async def describe(self) -> Answer:
         """Return TorchServe's description of the served version, with its model card under `customizedMetadata`."""
@@ -132,7 +132,7 @@ class Upstream:
         asking = self._torchserve.ask("management", "GET", "models", self.model, params=params, timeout=READY_SECONDS)
         return await answer_to(asking, too_slow=Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING))
 
-    async def _infer(self, verb: str, image: bytes, parameters: Mapping[str, Any]) -> Answer:
+    async def _infer(self, verb: str, image: bytes, parameters: Mapping[str, Any], media_type: str) -> Answer:
         if await self._has_none_for_long():
             return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NO_WORKERS)
         client = clients.current.get()
@@ -140,8 +140,8 @@ class Upstream:
             if seconds := self._decoding.wait(client):
                 return Answer.wait(math.ceil(seconds))
             with hold.in_use():
+                photo = {"content": image, "headers": image_headers(parameters) | {"Accept": media_type}}
                 retry = PhotoRetry(self._crashes, lambda: self._slots.taken)
-                photo = {"content": image, "headers": image_headers(parameters)}
                 asking = self._torchserve.ask("inference", "POST", verb, self.model, retry=retry, **photo)
                 answer = await answer_to(asking, too_slow=Answer.error(HTTPStatus.GATEWAY_TIMEOUT, TOO_SLOW))
         # An image costs what its decoding takes: otherwise the most expensive ones are the cheapest attack.

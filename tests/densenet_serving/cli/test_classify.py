@@ -24,9 +24,10 @@ from densenet_serving.cli.classify import (
     write_table,
 )
 from densenet_serving.cli.main import app
-from densenet_serving.client.endpoint import STATE_FILE, Endpoint
+from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.console import CONTROL
 from densenet_serving.errors import CommandError
+from tests.densenet_serving.conftest import write_settings
 from tests.local_server import Asked, LocalServer, Reply, as_json
 
 CAT = {"class_id": "n1", "class_name": "Egyptian_cat", "probability": 0.9}
@@ -145,7 +146,7 @@ def served(local: LocalServer, endpoint: Endpoint) -> LocalServer:
             return as_json({"code": 400, "type": "BadRequestException", "message": "Damaged."}, 400)
         return as_json({**CAT, "class_name": asked.body.decode(), "recognized": True})
 
-    (endpoint.folder / STATE_FILE).write_text(json.dumps({"endpoint": endpoint.to_dict()}))
+    write_settings(endpoint)
     local.on("GET /models", as_json({"models": [{"modelName": "densenet121", "modelUrl": "densenet121.mar"}]}))
     local.on("POST /predictions/densenet121", answer)
     return local
