@@ -50,7 +50,8 @@ class Answer:
         if media_type in (JSON, PNG):
             return cls(status, response.content, media_type, seconds)
         if (content := json_in(response)) is not None:
-            return cls(status, json.dumps(content).encode(), decode_seconds=seconds)
+            is_text = content == response.text
+            return cls(status, json.dumps(content).encode() if is_text else response.content, decode_seconds=seconds)
         status = status if response.is_error else HTTPStatus.BAD_GATEWAY
         return cls.error(status, TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NOT_JSON)
 
