@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import itertools
 import json
 import os
 import random
@@ -193,21 +192,17 @@ def pause_after(attempt: int, outcome: Outcome, pauses: tuple[float, ...] = PAUS
 
 def send(http: httpx.Client, request: httpx.Request, retry: Retry) -> httpx.Response:
     """Send a request, and again if `retry` says so. Raises httpx.TransportError, and ClientError as `read` does."""
-    for attempt in itertools.count():
+    attempt = 0
+    while True:
         try:
-            outcome: Outcome = read(http.send(request, stream=True))
+            answer = read(http.send(request, stream=True))
+            if (pause := retry(attempt, answer)) is None:
+                return answer
         except httpx.TransportError as error:
-            outcome = error
-        if (pause := retry(attempt, outcome)) is None:
-            break
+            if (pause := retry(attempt, error)) is None:
+                raise
         time.sleep(pause)
-    return settled(outcome)
-
-
-def settled(outcome: Outcome) -> httpx.Response:
-    if isinstance(outcome, httpx.TransportError):
-        raise outcome
-    return outcome
+        attempt += 1
 
 
 def read(response: httpx.Response) -> httpx.Response:

@@ -117,20 +117,24 @@ def write_csv(rows: Iterator[Row]) -> int:
     failed = 0
     for row in rows:
         failed += "error" in row
-        if "error" in row:
-            writer.writerow([_cell(row["image"]), "", "", "", "", "", _cell(row["error"]["message"])])
-            continue
-        if "answer" in row:
-            writer.writerow([_cell(row["image"]), "", "", json_line(row["answer"]), "", "", ""])
-            continue
-        for rank, prediction in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
-            names = [_cell(prediction[key] or "") for key in ("class_id", "class_name")]
-            found = (prediction["probability"], str(row["recognized"]).lower(), "")
-            writer.writerow([_cell(row["image"]), rank, *names, *found])
+        for cells in csv_cells(row):
+            writer.writerow([cell_of(row["image"]), *map(cell_of, cells)])
     return failed
 
 
-def _cell(text: str) -> str:
+def csv_cells(row: Row) -> Iterator[tuple[Any, ...]]:
+    if "error" in row:
+        yield "", "", "", "", "", row["error"]["message"]
+    elif "answer" in row:
+        yield "", "", json_line(row["answer"]), "", "", ""
+    else:
+        recognized = str(row["recognized"]).lower()
+        for rank, found in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
+            yield rank, found["class_id"] or "", found["class_name"] or "", found["probability"], recognized, ""
+
+
+def cell_of(value: Any) -> str:
+    text = str(value)
     return "'" * bool(FORMULA.match(text)) + visible(text)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import weakref
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -12,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from densenet_client import ClientError, Outcome, Retry, image_headers, json_in, pause_after, send, settled
+from densenet_client import ClientError, Outcome, Retry, image_headers, json_in, pause_after, send
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.tokens import Scope
 from densenet_serving.client.transport import connect, connect_async
@@ -183,15 +182,18 @@ class AsyncClient(Base[httpx.AsyncClient]):
         return held if held and held != refused else await asyncio.to_thread(self._tokens.get, scope, refused)
 
     async def _send(self, request: httpx.Request, retry: Retry) -> httpx.Response:
-        for attempt in itertools.count():
+        """Do as densenet_client.send does."""
+        attempt = 0
+        while True:
             try:
-                outcome: Outcome = await self._http.send(request)
+                answer = await self._http.send(request)
+                if (pause := retry(attempt, answer)) is None:
+                    return answer
             except httpx.TransportError as error:
-                outcome = error
-            if (pause := retry(attempt, outcome)) is None:
-                break
+                if (pause := retry(attempt, error)) is None:
+                    raise
             await asyncio.sleep(pause)
-        return settled(outcome)
+            attempt += 1
 
 
 def is_refused(response: httpx.Response) -> bool:
