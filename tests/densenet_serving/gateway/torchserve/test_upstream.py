@@ -3,10 +3,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -27,10 +26,8 @@ from densenet_serving.gateway.torchserve.upstream import (
     Upstream,
     Workers,
 )
-from tests import certificates
 from tests.densenet_serving.conftest import write_keys
 from tests.densenet_serving.gateway.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
-from tests.local_server import as_json, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -96,8 +93,14 @@ async def test_explanations_have_an_address_of_their_own(upstream: Upstream, tor
     assert second.headers["Accept"] == PNG
 
 
-async def test_an_error_of_torchserve_is_an_answer(upstream: Upstream) -> None:
-    assert await upstream.predict(b"text", {}) == answered(415, NO_IMAGE)
+@pytest.mark.parametrize("error", [NO_IMAGE, {"code": 500, "type": "InternalServerException", "message": "Other."}])
+async def test_an_error_of_torchserve_is_an_answer(
+    upstream: Upstream, torchserve: TorchServe, error: dict[str, Any]
+) -> None:
+    torchserve.replies = [httpx.Response(error["code"], json=error)]
+
+    assert await upstream.predict(b"cat", {}) == answered(error["code"], error)
+    assert len(torchserve.asked) == 1
 
 
 @pytest.mark.parametrize(("breaks", "status"), [(1, 200), (2, 503)])
@@ -162,14 +165,6 @@ async def test_some_deaths_a_minute_cost_no_photo_and_the_next_does(
     assert await together(upstream, torchserve) == [200] * 3
 
 
-async def test_other_errors_are_not_tried_again(upstream: Upstream, torchserve: TorchServe) -> None:
-    error = {"code": 500, "type": "InternalServerException", "message": "Something else."}
-    torchserve.replies = [httpx.Response(500, json=error)]
-
-    assert await upstream.predict(b"cat", {}) == answered(500, error)
-    assert len(torchserve.asked) == 1
-
-
 @pytest.mark.parametrize(
     ("failure", "status", "message"),
     [
@@ -189,16 +184,6 @@ async def test_a_server_that_does_not_answer(
     assert len(torchserve.asked) == 1
 
 
-async def test_a_server_that_is_not_there(endpoint: Endpoint, nobody: str) -> None:
-    upstream = Upstream(Endpoint(nobody, nobody, nobody, endpoint.folder), MODEL)
-
-    answer = await upstream.predict(b"cat", {})
-
-    assert (answer.status, answer.content["message"]) == (503, NOT_RUNNING)
-    assert not (await upstream.workers()).ready
-    await upstream.aclose()
-
-
 async def test_a_server_that_was_stopped_has_no_tokens(
     upstream: Upstream, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,22 +192,6 @@ async def test_a_server_that_was_stopped_has_no_tokens(
     assert (await upstream.predict(b"cat", {})).content["message"] == NO_ACCESS
     assert not (await upstream.workers()).ready
     assert str(endpoint.key_file) in caplog.text
-
-
-@pytest.mark.parametrize("shown", [True, False])
-async def test_over_tls_the_servers_own_certificate_is_trusted_and_no_other(tmp_path: Path, shown: bool) -> None:
-    pair = certificates.make(tmp_path, "photos.example.org")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*(pair if shown else certificates.make(tmp_path)))
-    write_keys(tmp_path)
-    with serve(context) as local:
-        local.on(f"POST /predictions/{MODEL}", as_json(CAT))
-        upstream = Upstream(Endpoint(local.url, local.url, local.url, tmp_path, str(pair.certificate)), MODEL)
-        answer = await upstream.predict(b"cat", {})
-        await upstream.aclose()
-
-    assert answer.content == CAT if shown else answer.content["message"] == NOT_RUNNING
-    assert len(local.asked) == shown
 
 
 async def test_a_refused_token_is_read_anew(upstream: Upstream, torchserve: TorchServe, endpoint: Endpoint) -> None:
