@@ -175,7 +175,7 @@ class Client:
 
 def image_headers(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return the headers of a photo as a body, with its parameters. Headers hold ASCII: the rest is percent-encoded."""
-    named = {name.replace("_", "-"): quote(str(value)) for name, value in parameters.items()}
+    named = {name.replace("_", "-"): quote(str(value)) for name, value in parameters.items() if value is not None}
     return {"Content-Type": "application/octet-stream"} | named
 
 
@@ -207,18 +207,20 @@ def send(http: httpx.Client, request: httpx.Request, retry: Retry) -> httpx.Resp
 
 def read(response: httpx.Response) -> httpx.Response:
     """Return an answer with its body. Raises ClientError past MOST_ANSWER_BYTES."""
-    body = bytearray()
-    with closing(response):
+    body, stream = bytearray(), cast(httpx.SyncByteStream, response.stream)
+    with closing(stream):
         if "Content-Encoding" in response.headers:  # 3 MB of gzip would become gigabytes
             raise ClientError(f"{response.url} answers compressed, which was not asked for: check the address.")
-        for piece in cast(httpx.SyncByteStream, response.stream):
+        for piece in stream:
             body += piece
             if len(body) > MOST_ANSWER_BYTES:
                 raise ClientError(
                     f"{response.url} answers with more than {MOST_ANSWER_BYTES:,} bytes, which neither the gateway nor "
                     "TorchServe does: check the address."
                 )
-    return httpx.Response(response.status_code, headers=response.headers, content=bytes(body))
+    response.stream = httpx.ByteStream(bytes(body))
+    response.read()
+    return response
 
 
 def json_in(response: httpx.Response) -> Any:

@@ -16,7 +16,7 @@ import pytest
 import densenet_client
 from densenet_client import PAUSES, Answer, ClientError, Explanation, Prediction, Refused, Unreachable, pause_after
 from densenet_serving import paths
-from densenet_serving.client.served import RemoteClient
+from densenet_serving.client.served import Ask, connect
 from densenet_serving.errors import ApiError, CommandError
 from tests.local_server import LocalServer, Reply, as_json
 
@@ -82,6 +82,12 @@ def test_a_field_that_a_newer_server_adds_is_left_out(local: LocalServer) -> Non
     assert Client(local.url).ask("predictions", b"photo", {}) == new
 
 
+def command_asks(local: LocalServer) -> Ask:
+    ask, model = connect(local.url, None, None, None, Path("no run folder"))
+    assert model == "the model"
+    return ask
+
+
 @pytest.mark.parametrize(
     ("reply", "content"),
     [(as_json({"tabby": 0.7}), {"tabby": 0.7}), (as_json([FULL]), [FULL]), (Reply(200, b"tabby"), "tabby")],
@@ -90,7 +96,7 @@ def test_the_answer_of_another_projects_archive(local: LocalServer, reply: Reply
     local.on("POST /predict", reply)
     local.on("POST /explain", reply)
     assert Client(local.url).ask("predictions", b"photo", {}) == content
-    assert RemoteClient(local.url, None, None, None).predict("the model", b"photo", {}) == content
+    assert command_asks(local)("predictions", b"photo", {}) == content
     with pytest.raises(ClientError, match=r"class_id.*Client\.ask"):
         Client(local.url).classify(b"photo")
     with pytest.raises(ClientError, match="overlay"):
@@ -112,7 +118,7 @@ def test_a_refusal_says_why(local: LocalServer, reply: Reply, code: int, fact: s
         Client(local.url).classify(b"photo")
     assert caught.value.code == code
     with pytest.raises(ApiError, match=re.escape(fact)) as raised:
-        RemoteClient(local.url, None, None, None).predict("the model", b"photo", {})
+        command_asks(local)("predictions", b"photo", {})
     assert raised.value.error["code"] == code
 
 
@@ -176,8 +182,8 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match=r"key.*token"):
         Client("http://photos", key="one", token="other")
     with pytest.raises(CommandError, match=r"--model.*--token"):
-        RemoteClient("http://photos", None, None, "flowers")
+        connect("http://photos", None, None, "flowers", tmp_path)
     with pytest.raises(CommandError, match="photos"):
-        RemoteClient("photos", None, None, None)
+        connect("photos", None, None, None, tmp_path)
     with pytest.raises(FileNotFoundError):
         Client("http://photos").classify(tmp_path / "none.jpg")

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from densenet_serving import paths
 from densenet_serving.client import sources
-from densenet_serving.client.served import Asks, advice_if_not_served, connect
+from densenet_serving.client.served import Ask, connect
 from densenet_serving.console import err, json_line, note, out, plain, visible, warn
 from densenet_serving.errors import ApiError, CommandError
 from densenet_serving.options import Key, Model, RunDir, Token, Url
@@ -47,11 +47,10 @@ def classify(
     """Print the class of every image. The exit status is 1 if any failed."""
     if as_json and as_csv:
         raise CommandError("--json and --csv exclude each other: choose one.")
-    client, served = connect(url, key, token, model, run_dir)
+    ask, _ = connect(url, key, token, model, run_dir)
     names = find(images)
-    given = {"top_k": top_k, "min_probability": min_probability}
-    parameters = {name: value for name, value in given.items() if value is not None}
-    rows = with_progress(classify_all(client, served, names, parameters, concurrency), len(names))
+    parameters = {"top_k": top_k, "min_probability": min_probability}
+    rows = with_progress(classify_all(ask, names, parameters, concurrency), len(names))
 
     write = write_csv if as_csv else write_json if as_json or not out.is_terminal else write_table
     if write(rows):
@@ -67,15 +66,12 @@ def find(names: list[str]) -> list[str]:
     return found
 
 
-def classify_all(
-    client: Asks, model: str, names: list[str], parameters: dict[str, Any], concurrency: int
-) -> Iterator[Row]:
+def classify_all(ask: Ask, names: list[str], parameters: dict[str, Any], concurrency: int) -> Iterator[Row]:
     """Send `concurrency` requests at a time. Yields a row for each image, in the given order, as it arrives."""
 
     def classify_one(name: str) -> Row:
         try:
-            with advice_if_not_served():
-                answer = client.predict(model, sources.read(name), parameters)
+            answer = ask("predictions", sources.read(name), parameters)
         except ApiError as error:
             return {"image": name, "error": error.error}
         except CommandError as error:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from densenet_client import ClientError, Outcome, Retry, image_headers, json_in, pause_after, send
+from densenet_client import ClientError, Outcome, Question, Retry, image_headers, json_in, pause_after, send
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.tokens import Scope
 from densenet_serving.client.transport import connect, connect_async
@@ -73,11 +73,14 @@ class Client(Base[httpx.Client]):
 
     def predict(self, model: str, image: bytes, parameters: Mapping[str, Any] | None = None, version: str = "") -> Any:
         """Classify one image; returns the decoded JSON answer. Raises ApiError or CommandError."""
-        return self._infer("predictions", model, version, image, parameters or {})
+        return self.ask("predictions", image, parameters or {}, model, version)
 
-    def explain(self, model: str, image: bytes, parameters: Mapping[str, Any]) -> Any:
-        """Explain one image; returns its answer, `overlay` being a PNG in base64. Raises ApiError or CommandError."""
-        return self._infer("explanations", model, "", image, parameters)
+    def ask(
+        self, question: Question, image: bytes, parameters: Mapping[str, Any], model: str, version: str = ""
+    ) -> Any:
+        """Ask about one image; returns the decoded JSON answer. Raises ApiError or CommandError."""
+        path, headers = (question, model, version), image_headers(parameters)
+        return self._call("inference", "POST", *path, content=image, headers=headers, retry=self._retry)
 
     def models(self) -> dict[str, str]:
         """Map each registered model to the file it came from."""
@@ -128,10 +131,6 @@ class Client(Base[httpx.Client]):
 
     def unregister(self, model: str, version: str = "") -> Any:
         return self._call("management", "DELETE", "models", model, version)
-
-    def _infer(self, verb: str, model: str, version: str, image: bytes, parameters: Mapping[str, Any]) -> Any:
-        headers, question = image_headers(parameters), ("POST", verb, model, version)
-        return self._call("inference", *question, content=image, headers=headers, retry=self._retry)
 
     def _call(self, scope: Scope, *question: str, retry: Retry = once, timeout: float = 0.0, **options: Any) -> Any:
         base, seconds = getattr(self._endpoint, scope), timeout or self._timeout

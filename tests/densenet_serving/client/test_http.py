@@ -99,7 +99,7 @@ def test_models_come_from_every_page(client: Client, torchserve: TorchServe) -> 
         (lambda c: c.set_default("a", "1.0"), "PUT /models/a/1.0/set-default"),
         (lambda c: c.unregister("a"), "DELETE /models/a"),
         (lambda c: c.unregister("a", "1.0"), "DELETE /models/a/1.0"),
-        (lambda c: c.explain("a", b"", {}), "POST /explanations/a"),
+        (lambda c: c.ask("explanations", b"", {"overlay": None}, "a"), "POST /explanations/a"),
     ],
 )
 def test_calls(client: Client, torchserve: TorchServe, call: Callable[[Client], Any], asked: str) -> None:
@@ -207,16 +207,15 @@ def test_a_token_given_by_hand_is_sent_once(make: Make, endpoint: Endpoint, torc
     assert torchserve.tokens == ["given"]
 
 
-@pytest.mark.parametrize("ask", [Client.predict, partial(Client.explain, parameters={})])
 def test_an_image_is_sent_again_after_what_passes_and_as_often_as_there_are_pauses(
-    client: Client, torchserve: TorchServe, ask: Callable[..., Any]
+    client: Client, torchserve: TorchServe
 ) -> None:
     passing: list[Reply] = [error(503), error(500), error(507), httpx.ReadError("reset"), error(429)]
     torchserve.replies = passing.copy()
-    assert ask(client, "m", b"photo") == {}
+    assert client.predict("m", b"photo") == {}
     assert [asked.content for asked in torchserve.asked] == [b"photo"] * 6
     torchserve.replies = [*passing, error(503, message="Still."), error(500)]
-    assert error_of(lambda: ask(client, "m", b"photo"))["message"] == "Still."
+    assert error_of(lambda: client.predict("m", b"photo"))["message"] == "Still."
 
 
 def test_a_management_call_is_sent_once(client: Client, torchserve: TorchServe) -> None:
