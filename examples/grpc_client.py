@@ -29,7 +29,7 @@ def load() -> tuple[Any, Any]:
             archive.extract(name, folder)
         sys.path.insert(0, folder)  # where grpc looks for .proto files
         try:
-            return grpc.protos_and_services(PROTOS[0])  # type: ignore[attr-defined, no-any-return]
+            return grpc.protos_and_services(PROTOS[0])
         finally:
             sys.path.remove(folder)
 

@@ -81,7 +81,7 @@ def test_predict_sends_the_image_and_its_parameters(client: Client, torchserve: 
 
 
 def test_models_come_from_every_page(client: Client, torchserve: TorchServe) -> None:
-    pages = (("a", {"nextPageToken": "1"}), ("b", {}))
+    pages: list[tuple[str, dict[str, str]]] = [("a", {"nextPageToken": "1"}), ("b", {})]
     torchserve.replies = [
         httpx.Response(200, json={"models": [{"modelName": name, "modelUrl": f"{name}.mar"}], **more})
         for name, more in pages

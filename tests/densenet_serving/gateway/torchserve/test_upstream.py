@@ -135,7 +135,7 @@ async def together(
         return death
 
     torchserve.asked.clear()
-    torchserve.replies = [die] * 3 * deaths_of_all
+    torchserve.replies = [*[die] * 3 * deaths_of_all]
     async with asyncio.timeout(5):
         answers = await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(3)))
     return [answer.status for answer in answers]
