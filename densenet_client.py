@@ -49,6 +49,7 @@ PASSING = (429, 500, 503, 507)
 LOST = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)  # or what Retry-After says; each but 0 up to a second longer, so that clients part
 LONGEST_PAUSE = 60.0
+BAD_PROXY = (httpx.InvalidURL, ValueError, ImportError)  # what its address in the environment makes httpx raise
 NO_OVERLAY = (
     "The answer has no overlay: archives of other projects, and early ones of this, explain nothing; build it again "
     "with densenet archive."
@@ -127,10 +128,12 @@ class Client:
         timeout: float = TIMEOUT_SECONDS,
         retry: Retry | None = None,
     ) -> None:
-        if not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
+        if not _is_address(url):
             raise ClientError(f"{url} is not the address of a server: give one such as https://photos.example.org.")
         if key and token:
             raise ClientError("A key is for the gateway, a token for TorchServe: give the one that the server takes.")
+        if not (key or token or "").isascii():
+            raise ClientError("The key or token has characters outside ASCII, which none has: check it.")
         self._url, self._timeout, self._retry = url.rstrip("/"), timeout, retry or pause_after
         self._model = model if token else None
         self._http = _open(self._url, token or key, timeout)
@@ -158,9 +161,9 @@ class Client:
         Parameters that are None are left to the server. Raises as `classify`.
         """
         image = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
-        given = {name: value for name, value in parameters.items() if value is not None}
         if self._model is not None:
-            return self._post(f"/{question}/{self._model}", content=image, headers=image_headers(given))
+            return self._post(f"/{question}/{self._model}", content=image, headers=image_headers(parameters))
+        given = {name: value for name, value in parameters.items() if value is not None}
         if question == "predictions":
             given = {"top_k": 1} | given  # without a parameter the gateway leaves out the probability
         return self._post(GATEWAY_PATHS[question], files={"file": image}, params=given)
@@ -246,18 +249,32 @@ def _content_of(response: httpx.Response, url: str) -> Any:
 
 
 def _open(url: str, secret: str | None, timeout: float) -> httpx.Client:
-    """Open connections to one server. Raises Unreachable for a proxy that cannot be used."""
+    """Open connections to one server. Raises Unreachable if the environment's certificates or proxy cannot be used."""
     headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {secret}"} if secret else {})
-    bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
-    trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if url.startswith("https"):
-        trusted.load_verify_locations(bundle)  # which takes 25 ms
     try:
+        trusted = _authorities() if url.startswith("https") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return httpx.Client(
             headers=headers, timeout=timeout, limits=httpx.Limits(), verify=trusted, trust_env=not _is_local(url)
         )
-    except (ValueError, ImportError) as error:
+    except BAD_PROXY as error:
         raise Unreachable(_failure(error, url)) from error
+
+
+def _authorities() -> ssl.SSLContext:
+    """Trust public authorities, or those that the environment names. This takes 25 ms."""
+    named = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
+    is_folder = os.path.isdir(named)  # noqa: PTH112
+    try:
+        return ssl.create_default_context(cafile=None if is_folder else named, capath=named if is_folder else None)
+    except OSError as error:
+        raise Unreachable(f"{named} holds no certificates ({error}): correct SSL_CERT_FILE.") from error
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return url.startswith(("http://", "https://")) and bool(urlsplit(url).hostname and httpx.URL(url).host)
+    except (httpx.InvalidURL, ValueError):
+        return False
 
 
 def _is_local(url: str) -> bool:
@@ -272,7 +289,7 @@ def _is_local(url: str) -> bool:
 def proxy_trouble(error: Exception, url: str) -> str | None:
     """Say what is wrong with the environment's proxy, if that is why there is no connection."""
     parts, proxies = urlsplit(url), getproxies()
-    unconnected = isinstance(error, httpx.ConnectError | httpx.ProxyError | OSError | ValueError | ImportError)
+    unconnected = isinstance(error, (httpx.ConnectError, httpx.ProxyError, OSError, *BAD_PROXY))
     if not unconnected or not (proxies.get(parts.scheme) or proxies.get("all")) or proxy_bypass(parts.hostname or ""):
         return None
     said = str(error).rpartition("] ")[2].strip(".')")  # of "[Errno 111] Connection refused" the words

@@ -6,6 +6,7 @@ import ast
 import base64
 import gzip
 import re
+import ssl
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,8 @@ from densenet_client import PAUSES, Answer, ClientError, Explanation, Prediction
 from densenet_serving import paths
 from densenet_serving.client.served import Ask, connect
 from densenet_serving.errors import ApiError, CommandError
-from tests.local_server import LocalServer, Reply, as_json
+from tests import certificates
+from tests.local_server import LocalServer, Reply, as_json, serve
 
 CAT = {"class_id": "n1", "class_name": "tabby", "probability": 0.75}
 FULL = {**CAT, "recognized": True}
@@ -175,10 +177,31 @@ def test_a_server_that_does_not_answer(local: LocalServer, nobody: str) -> None:
         Client(local.url.replace("http", "https")).classify(b"photo")
 
 
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_the_environment_names_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """A certificate that its own file vouches for is trusted, one that none does is not."""
+    pair = certificates.make(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair)
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with serve(context) as local:
+        local.on("POST /predict", as_json(FULL))
+        with pytest.raises(Unreachable, match="SSL_CERT_FILE"):
+            Client(local.url).classify(b"photo")
+        monkeypatch.setenv(variable, str(pair.certificate))
+        assert Client(local.url).classify(b"photo").recognized
+    monkeypatch.setenv(variable, str(tmp_path / "none.pem"))
+    with pytest.raises(Unreachable, match=r"none\.pem"):
+        Client(local.url)
+
+
 def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
-    for url in ("photos", "https://"):
-        with pytest.raises(ClientError, match=f"^{url} is not the address"):
+    for url in ("photos", "https://", "http://photos:x", "http://["):
+        with pytest.raises(ClientError, match=f"^{re.escape(url)} is not the address"):
             Client(url)
+    with pytest.raises(ClientError, match="ASCII"):
+        Client("http://photos", key="ключ")
     with pytest.raises(ClientError, match=r"key.*token"):
         Client("http://photos", key="one", token="other")
     with pytest.raises(CommandError, match=r"--model.*--token"):

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from densenet_client import proxy_trouble
+from densenet_client import BAD_PROXY, proxy_trouble
 from densenet_serving.errors import CommandError
 from densenet_serving.photo_files import LeftOut, expected, is_photo, photos_in
 
@@ -97,7 +97,7 @@ def _fetch(url: str) -> bytes:
             for piece in response.iter_raw():
                 content += piece
                 _check_size(url, len(content))
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:  # the last two are of the proxy
+    except (httpx.HTTPError, *BAD_PROXY) as error:
         reason = proxy_trouble(error, url) or type(error).__name__
         raise CommandError(f"{url} could not be fetched ({reason}): check the address.") from error
     return bytes(content)

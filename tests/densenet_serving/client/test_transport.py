@@ -175,9 +175,14 @@ def test_a_server_elsewhere_is_asked_through_the_proxy(
     assert local.asked[0].headers["Authorization"] == "Bearer secret"
 
 
-@pytest.mark.parametrize(("hostile", "reason"), [("proxy", "Connection refused"), ("socks", r"httpx\[socks\]")])
-def test_a_proxy_that_cannot_be_used_is_a_sentence(hostile: str, reason: str, request: pytest.FixtureRequest) -> None:
-    request.getfixturevalue(hostile)
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [("http://", "Connection refused"), ("socks5://", r"httpx\[socks\]"), ("ftp://", "ftp"), ("http://x:", "port")],
+)
+def test_a_proxy_that_cannot_be_used_is_a_sentence(
+    scheme: str, reason: str, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy.replace("http://", scheme))
     with pytest.raises(Unreachable, match=rf"photos.example .*HTTPS_PROXY.*: .*{reason}.*NO_PROXY"):
         Stranger("http://photos.example").classify(b"photo")
 
