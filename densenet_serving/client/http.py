@@ -163,6 +163,7 @@ class AsyncClient(Base[httpx.AsyncClient]):
 
     def __init__(self, endpoint: Endpoint, **options: Any) -> None:
         super().__init__(endpoint, None, connect_async(endpoint.certificate, **options))
+        self._looking = asyncio.Lock()
 
     async def ask(self, scope: Scope, *question: str, retry: Retry = once, **options: Any) -> httpx.Response:
         """Send a request, and once more with another token if the first one is refused."""
@@ -178,7 +179,10 @@ class AsyncClient(Base[httpx.AsyncClient]):
 
     async def _token(self, scope: Scope, refused: str = "") -> str:
         held = self._tokens.held(scope)
-        return held if held and held != refused else await asyncio.to_thread(self._tokens.get, scope, refused)
+        if held and held != refused:
+            return held
+        async with self._looking:  # so that no more than one thread waits for TorchServe
+            return await asyncio.to_thread(self._tokens.get, scope, refused)
 
     async def _send(self, request: httpx.Request, retry: Retry) -> httpx.Response:
         """Do as densenet_client.send does."""
