@@ -162,7 +162,7 @@ class Client:
         """
         image = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
         if self._model is not None:
-            return self._post(f"/{question}/{self._model}", content=image, headers=image_headers(parameters))
+            return self._post(f"/{question}/{quote(self._model)}", content=image, headers=image_headers(parameters))
         given = {name: value for name, value in parameters.items() if value is not None}
         if question == "predictions":
             given = {"top_k": 1} | given  # without a parameter the gateway leaves out the probability

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -45,7 +46,7 @@ class Base(Generic[Http]):
     def _request(
         self, token: str, scope: Scope, method: str, *path: str, headers: Mapping[str, str] = {}, **options: Any
     ) -> httpx.Request:
-        url = "/".join((getattr(self._endpoint, scope), *filter(None, path)))
+        url = "/".join((getattr(self._endpoint, scope), *(quote(part, safe="") for part in path if part)))
         own = {"Authorization": f"Bearer {token}", **headers}
         request: httpx.Request = self._http.build_request(method, url, headers=own, **options)
         return request

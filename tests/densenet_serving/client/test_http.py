@@ -99,6 +99,7 @@ def test_models_come_from_every_page(client: Client, torchserve: TorchServe) -> 
         (lambda c: c.set_default("a", "1.0"), "PUT /models/a/1.0/set-default"),
         (lambda c: c.unregister("a"), "DELETE /models/a"),
         (lambda c: c.unregister("a", "1.0"), "DELETE /models/a/1.0"),
+        (lambda c: c.unregister("a/b\n?"), "DELETE /models/a%2Fb%0A%3F"),
         (lambda c: c.ask("explanations", b"", {"overlay": None}, "a"), "POST /explanations/a"),
     ],
 )
