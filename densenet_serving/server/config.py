@@ -12,7 +12,7 @@ from densenet_serving import properties
 from densenet_serving.build.mar import Archive
 from densenet_serving.build.model_store import load_models
 from densenet_serving.client.endpoint import is_loopback
-from densenet_serving.client.tls import der_of, read_pem
+from densenet_serving.client.transport import der_of, read_pem
 from densenet_serving.console import shell
 from densenet_serving.errors import CommandError
 from densenet_serving.server.capacity import with_heap_limit

@@ -14,8 +14,9 @@ import requests
 from densenet_serving.server.settings import changes_of
 
 from densenet_serving import paths
-from densenet_serving.client.endpoint import Endpoint, Scope
+from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
+from densenet_serving.client.tokens import Scope
 from densenet_serving.errors import ApiError
 from densenet_serving.server import torchserve
 from densenet_serving.server.torchserve import Server
@@ -58,7 +59,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def fresh(endpoint: Endpoint, scope: Scope) -> str:
     """Have a token made that does not expire before it is used."""
-    endpoint.replace_token(scope)
+    endpoint.tokens().renew(scope)
     return endpoint.token(scope)
 
 
