@@ -6,8 +6,6 @@ import json
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -21,17 +19,8 @@ from densenet_serving.bulk import cluster
 from densenet_serving.bulk.filesystems import write_whole
 from densenet_serving.cli.bulk import bulk as here
 from densenet_serving.errors import CommandError
-from tests.bulk.conftest import ENVIRONMENT, Bulk, command, make_photos, rows
+from tests.bulk.conftest import ENVIRONMENT, Bulk, command, make_photos, rows, wait_for
 from tests.disks import small_disk
-
-WAIT_SECONDS = 60
-
-
-def wait_for(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_SECONDS
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def lives(process: psutil.Process) -> bool:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import io
 import os
 import random
@@ -211,26 +210,18 @@ def test_names_that_are_not_utf_8_are_listed_kept_and_read(tmp_path: Path) -> No
     (tmp_path / "list.txt").write_bytes(os.fsencode(folder / RAW))
     [found, inside] = find(folder)
     assert find(tmp_path / "list.txt") == [found]
-    job = Job(str(folder), str(tmp_path / "out"), None, "model", "1.0", "digest", None, None).begin_or_resume(print)
+    job = Job(str(folder), str(tmp_path / "out"), "model", "1.0", "digest").begin_or_resume(print)
     kept = job.photos(Chunk(0, 2))
     assert kept == [found, inside]
     assert list(Reader(None).read_all(kept)) == [b"1", b"2"]
 
 
-def test_entries_that_cannot_be_read_get_a_row_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_that_cannot_be_read_get_a_row_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to("nowhere")
-    (tmp_path / "locked").mkdir()
-    listdir = os.listdir
-
-    def refusing(path: str) -> list[str]:
-        if path.endswith("locked"):
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        return listdir(path)
-
-    scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: refusing(path) and scandir(path))
-    monkeypatch.setattr(os, "listdir", refusing)
-    found = contents(tmp_path)
-    assert found["gone.jpg"] == Unreadable(404, "The photo is not there: check the path.")
-    assert isinstance(found["locked"], Unreadable)
-    assert "(Permission denied)" in found["locked"].message
+    (tmp_path / "file").touch()
+    inside, folder = (Reader(None).read(Photo(str(path))) for path in (tmp_path / "file" / "one.jpg", tmp_path))
+    assert contents(tmp_path)["gone.jpg"] == Unreadable(404, "The photo is not there: check the path.")
+    for unread, reason in ((inside, "Not a directory"), (folder, "directory")):
+        assert isinstance(unread, Unreadable)
+        assert unread.code == 502
+        assert reason in unread.message
