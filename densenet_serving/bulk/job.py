@@ -39,8 +39,6 @@ PART = re.compile(r"part-(\d{12})\.parquet")
 FIXED = {
     "source": "source",
     "column": "--column",
-    "model": "model",
-    "version": "version of the model",
     "digest": "archive",
     "top_k": "--top-k",
     "min_probability": "--min-probability",

@@ -40,7 +40,6 @@ def test_a_job_goes_on_with_the_photos_that_it_began_with(job: Job) -> None:
     [
         ({"source": "/elsewhere"}, "source"),
         ({"digest": "0"}, "archive"),
-        ({"version": "2.0"}, "version of the model"),
         ({"top_k": 5, "min_probability": 0.5}, "--top-k, --min-probability"),
     ],
 )
