@@ -146,7 +146,7 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
     except ray.exceptions.RayTaskError as error:
         if not isinstance(error.cause, OSError):
             raise
-        raise CommandError(f"{job.output} cannot be written ({reason_of(error.cause)}): {RESUME}") from error
+        raise CommandError(f"{job.output} cannot be written ({error.cause}): {RESUME}") from error
     except ray.exceptions.RayError as error:
         raise CommandError(f"The workers could not go on ({reason_of(error)}): {RESUME}") from error
 
