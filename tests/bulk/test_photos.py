@@ -18,7 +18,7 @@ from densenet_serving.bulk.filesystems import locate, write_whole
 from densenet_serving.bulk.job import Chunk, Job
 from densenet_serving.bulk.photos import Photo, Reader, Unreadable
 from densenet_serving.errors import CommandError
-from densenet_serving.photo_files import SUFFIXES, LeftOut
+from densenet_serving.photo_files import LeftOut
 
 
 def find(source: Path | str, column: str | None = None) -> list[Photo]:
@@ -54,13 +54,6 @@ def test_a_folder_gives_its_photos_and_those_of_its_shards_in_order(tmp_path: Pa
     [first, *_] = photos.find(str(tmp_path), None, left_out)
     assert first.path == str(tmp_path / "a.jpg")
     assert left_out.first == [str(tmp_path / "clip.mov"), str(tmp_path / "notes.txt")]
-
-
-def test_every_format_that_the_handler_reads_is_found(tmp_path: Path) -> None:
-    names = {name for suffix in SUFFIXES for name in (f"one{suffix}", f"TWO{suffix.upper()}")}
-    for name in names:
-        (tmp_path / name).touch()
-    assert {Path(photo.path).name for photo in find(tmp_path)} == names
 
 
 def test_a_list_gives_a_photo_a_line(tmp_path: Path) -> None:
