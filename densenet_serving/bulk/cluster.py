@@ -143,12 +143,11 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
             if isinstance(report, tuple):
                 undone -= 1
                 yield report
-    except ray.exceptions.RayTaskError as error:
-        if not isinstance(error.cause, OSError):
-            raise
-        raise CommandError(f"{job.output} cannot be written ({error.cause}): {RESUME}") from error
     except ray.exceptions.RayError as error:
-        raise CommandError(f"The workers could not go on ({reason_of(error)}): {RESUME}") from error
+        cause = getattr(error, "cause", error)  # of a worker's own exception
+        if isinstance(cause, OSError):
+            raise CommandError(f"{job.output} cannot be read or written ({cause}): {RESUME}") from error
+        raise CommandError(f"The workers could not go on ({reason_of(cause)}): {RESUME}") from error
 
 
 def _hand(chunk: Chunk | None, worker: Any, busy: dict[Any, Any]) -> None:
