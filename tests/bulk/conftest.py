@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,13 +126,6 @@ def store() -> Iterator[str]:
     file_system.create_dir("bucket")
     yield query
     running.stop()
-
-
-def wait_for(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + TIMEOUT_SECONDS
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def rows(output: Path | str) -> list[dict[str, Any]]:

@@ -16,10 +16,11 @@ import pytest
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[bulk]'")
 
 from densenet_serving import paths
-from tests.bulk.conftest import ENVIRONMENT, command, make_photos, rows, wait_for
+from tests.bulk.conftest import ENVIRONMENT, command, make_photos, rows
 from tests.bulk.hosts import PORT, TOKEN, Host, cluster
 from tests.disks import small_disk
 from tests.hosts.network import reason_against
+from tests.waiting import until
 
 HOSTS = 3
 END_SECONDS = 120
@@ -73,7 +74,7 @@ class Run:
             assert self._process.poll() is None, self._log.read_text()
             return len(self.parts()) >= wanted
 
-        wait_for(written)
+        until(written, END_SECONDS)
 
     def parts(self) -> list[Path]:
         return list(self._output.glob("part-*.parquet"))
@@ -135,4 +136,7 @@ def test_a_hosts_cable_is_cut_and_another_host_is_killed(
 
 def make_store(folder: Path, mode: str) -> None:
     """Remount it read-only (ro) or not (rw), between two writes."""
-    wait_for(lambda: not subprocess.run(["mount", "-o", f"remount,{mode}", folder], capture_output=True).returncode)
+    until(
+        lambda: not subprocess.run(["mount", "-o", f"remount,{mode}", folder], capture_output=True).returncode,
+        END_SECONDS,
+    )
