@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from densenet_serving import paths, properties
+from handler.encodings import SIGNATURES
 from handler.settings import Settings
-from handler.signatures import SIGNATURES
 
 TEXT = (paths.ROOT / "docs" / "security.md").read_text()
 NAMED = sorted(set(re.findall(r"(tests/[\w/]+\.py)::(test_\w+)", TEXT)))

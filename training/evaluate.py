@@ -19,7 +19,7 @@ from densenet_serving.build.networks import Architecture, ServingModel
 from densenet_serving.console import err, note, out, run, warn
 from densenet_serving.errors import CommandError
 from handler.errors import RequestError
-from handler.images import decode
+from handler.images import DEFAULTS, decode, pixels_of
 from training import card, networks, serving
 from training.calibration import calibration_error
 from training.files import read_labelled
@@ -76,7 +76,7 @@ def readable(source: Path) -> tuple[list[bytes], list[int]]:
     photos, labels, damaged = [], [], 0
     for label, data in track(list(read_labelled(source)), "Reading", console=err, transient=True):
         try:
-            decode(data, serving.SETTINGS, 256)
+            decode(data, DEFAULTS, 256)
         except RequestError:
             damaged += 1
         else:
@@ -94,7 +94,7 @@ def answer(architecture: Architecture, path: Path, photos: Sequence[bytes]) -> T
     spec = architecture.preprocessing
     model = ServingModel(*load_network(path, architecture), spec).eval()
     bar = track(photos, architecture.title, console=err, transient=True)
-    return serving.logits_of(model, (serving.pixels_of(data, spec) for data in bar))
+    return serving.logits_of(model, (pixels_of(data, spec) for data in bar))
 
 
 def ask(teacher: str, photos: Sequence[bytes]) -> Tensor:

@@ -19,6 +19,7 @@ from densenet_serving.console import err, note, run, warn
 from densenet_serving.errors import CommandError
 from handler.cores import available_cores
 from handler.errors import RequestError
+from handler.images import pixels_of
 from training import card, checkpoints, serving, student
 from training.calibration import fit_temperature, one_hot
 from training.files import is_held_out, read_labelled, read_photos
@@ -132,7 +133,7 @@ class ServingPixels:
         chosen = (data for name, data in read_photos(self.sources) if name in self.names)
         for data in track(chosen, self.title, total=len(self.names), console=err, transient=True):
             try:
-                yield serving.pixels_of(data, student.SPEC)
+                yield pixels_of(data, student.SPEC)
             except RequestError:
                 continue
 
@@ -166,7 +167,7 @@ def answer_both(
 
 
 def answer_labels(model: nn.Module, labelled: Path) -> tuple[Tensor, Tensor]:
-    pairs = [(label, serving.pixels_of(data, student.SPEC)) for label, data in read_labelled(labelled)]
+    pairs = [(label, pixels_of(data, student.SPEC)) for label, data in read_labelled(labelled)]
     logits = serving.logits_of(model, (pixels for _, pixels in pairs)).float()
     return logits, one_hot(torch.tensor([label for label, _ in pairs]), logits.shape[1])
 

@@ -10,18 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from handler.card import Preprocessing
-from handler.images import decode
-from handler.preprocessing import preprocess
-from handler.settings import Settings
-
 BATCH = 16  # images; a DenseNet-121 that estimates statistics keeps much of each
-SETTINGS = Settings()
-
-
-def pixels_of(data: bytes, spec: Preprocessing) -> NDArray[np.uint8]:
-    """Bring one file to what a served model sees, (crop, crop, 3). Raises RequestError where it is damaged."""
-    return preprocess(decode(data, SETTINGS, spec.resize), spec)
 
 
 def logits_of(model: nn.Module, pixels: Iterable[NDArray[np.uint8]]) -> Tensor:

@@ -11,15 +11,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from densenet_serving.errors import CommandError
-from handler.images import decode
-from handler.preprocessing import preprocess
+from handler.images import pixels_of
 from tests.training.support import CLASSES, RECIPE, ColorTeacher, advance, make_trainer, tiny, write_photos
 from training import card, checkpoints, student
 from training import finish as module
 from training.calibration import fit_temperature, one_hot
 from training.files import is_held_out, read_photos
 from training.finish import answer_both, estimate_statistics, export, finish, prepare
-from training.serving import SETTINGS, logits_of
+from training.serving import logits_of
 
 FACTS = card.Facts("colors", "40 photos", 3, 1.5, "Apache-2.0")
 
@@ -33,7 +32,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def serving_pixels(folder: Path, held_out: bool) -> list[NDArray[np.uint8]]:
     return [
-        preprocess(decode(data, SETTINGS, 255), student.SPEC)
+        pixels_of(data, student.SPEC)
         for name, data in read_photos([folder])
         if is_held_out(name) is held_out
     ]
@@ -81,7 +80,7 @@ def test_a_temperature_can_be_fitted_on_labels(folder: Path, tmp_path: Path) -> 
     labelled = write_photos(tmp_path / "labelled", count=CLASSES)
     network = tiny()
     temperature, _ = prepare(network, [folder], ColorTeacher(), labelled, 8)
-    pixels = [preprocess(decode(data, SETTINGS, 255), student.SPEC) for _, data in read_photos([labelled])]
+    pixels = [pixels_of(data, student.SPEC) for _, data in read_photos([labelled])]
     logits = logits_of(student.served(network), pixels)
     assert temperature == pytest.approx(fit_temperature(logits, one_hot(torch.arange(CLASSES), CLASSES)))
 

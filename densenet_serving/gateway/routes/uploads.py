@@ -15,8 +15,7 @@ from densenet_serving.gateway.errors import BadRequest, GatewayError, PayloadToo
 from densenet_serving.gateway.routes.forms import MAX_FIELDS, Form, parameter_of, read_form
 from densenet_serving.gateway.routes.schemas import CommonParameters
 from densenet_serving.gateway.settings import GatewaySettings
-from handler.documents import JSON_FORM, base64_in, begins_json, read_instances
-from handler.encodings import from_base64, holds_image
+from handler.encodings import JSON_FORM, begins_json, file_in, holds_image, read_instances
 from handler.errors import RequestError
 
 NO_PHOTO = (
@@ -98,8 +97,7 @@ def from_json(body: bytes) -> Upload:
 
 
 def photo_in(instance: Any, index: int) -> bytes | GatewayError:
-    encoded = base64_in(instance, index)
-    photo = from_base64(encoded, f"b64 of instance {index}") if isinstance(encoded, str) else encoded
+    photo = file_in(instance, index)
     return refused(photo) if isinstance(photo, RequestError) else photo
 
 
