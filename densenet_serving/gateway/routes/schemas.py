@@ -9,43 +9,9 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
 from densenet_serving.gateway.torchserve.answer import PNG
+from handler.answers import Answer, Explanation, schema
 from handler.card import Task, Weights
-from handler.labels import Prediction
-from handler.parameters import EXPLANATION, PREDICTION
-
-
-class Label(BaseModel):
-    """The tutorial's answer."""
-
-    class_id: Annotated[str, Field(examples=["n02124075"])]
-    class_name: Annotated[str, Field(examples=["Egyptian_cat"])]
-
-
-class Classification(BaseModel):
-    """TorchServe's answer if a parameter was given, the photo is not recognized (class_id is then null), or the model
-    is multi-label; then predictions are all classes that are on the photo.
-    """
-
-    class_id: str | None
-    class_name: str | None
-    probability: float
-    recognized: bool
-    predictions: list[Prediction] = []
-
-
-class Explanation(BaseModel):
-    """TorchServe's answer. An archive that is too old to explain has no overlay."""
-
-    class_id: str
-    class_name: str
-    probability: float
-    recognized: Annotated[bool, Field(description="Whether the best class is, whichever is explained.")]
-    overlay: Annotated[str, Field(description="A PNG in base64: what the model saw of the photo, under the colors.")]
-    maps: Annotated[
-        dict[str, list[list[float]]],
-        Field(description="By class_id, for the class explained and all predictions: where it was seen, 0 to 1."),
-    ]
-    predictions: Annotated[list[Prediction], Field(description="The best classes, if top_k is over 1.")] = []
+from handler.parameters import PARAMETERS, Operation, Parameter, names_of
 
 
 class Model(BaseModel):
@@ -71,40 +37,43 @@ class Error(BaseModel):
     message: str
 
 
-class Failed(BaseModel):
-    """What one of several files is answered if it was refused."""
-
-    error: Error
-
-
-Answered = Label | Classification
-
 PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."}
 PHOTOS = {"type": "array", "items": PHOTO, "description": "One photo or several."}
 JSON_EXAMPLE = {"instances": [{"b64": "<base64 of the photo>"}], "parameters": {"min_probability": 0.2}}
-PARAMETERS: dict[str, dict[str, Any]] = {
-    "top_k": {"type": "integer", "minimum": 1, "description": "How many classes to list."},
-    "min_probability": {
-        "type": "number",
-        "minimum": 0,
-        "maximum": 1,
-        "description": "A photo whose best probability is lower counts as not recognized.",
-    },
-    "class_id": {"type": "string", "description": "The class to explain; the best one by default."},
-    "overlay": {
-        "type": "number",
-        "minimum": 0,
-        "maximum": 1,
-        "description": "The share of color: 0 shows the photo alone, 1 the colors alone.",
-    },
+ANSWER = schema(Answer)
+# The tutorial's answer, if no parameter is given, the photo is recognized and the model is not multi-label.
+LABEL = {
+    "type": "object",
+    "title": "Label",
+    "properties": {name: ANSWER["properties"][name] for name in ("class_id", "class_name")},
 }
+# What one of several files is answered if it was refused.
+FAILED = {"type": "object", "properties": {"error": {"$ref": "#/components/schemas/Error"}}}
+JSON_TYPES = {int: "integer", float: "number", str: "string"}
+
+
+def described(parameter: Parameter) -> dict[str, Any]:
+    bounds = {"minimum": parameter.least, "maximum": parameter.most}
+    limits = {name: bound for name, bound in bounds.items() if bound is not None}
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": parameter.help,
+        "schema": {"type": JSON_TYPES[parameter.type]} | limits,
+    }
+
+
+def answers(description: str, *kinds: dict[str, Any], **others: Any) -> dict[int | str, dict[str, Any]]:
+    """Describe what a status of 200 answers."""
+    content = {"application/json": {"schema": {"anyOf": kinds} if len(kinds) > 1 else kinds[0]}}
+    return {200: {"description": description, "content": content | others}}
 
 
 def errors(**descriptions: str) -> dict[int | str, dict[str, Any]]:
     return {int(status.strip("_")): {"model": Error, "description": text} for status, text in descriptions.items()}
 
 
-def takes(file: dict[str, Any], parameters: tuple[str, ...]) -> dict[str, Any]:
+def takes(file: dict[str, Any], operation: Operation) -> dict[str, Any]:
     """Describe a form with the field `file`, whose schema is given, the other forms of a body, and the parameters."""
     form = {"type": "object", "required": ["file"], "properties": {"file": file}}
     content = {
@@ -114,7 +83,7 @@ def takes(file: dict[str, Any], parameters: tuple[str, ...]) -> dict[str, Any]:
     }
     return {
         "requestBody": {"required": True, "content": content},
-        "parameters": [{"name": name, "in": "query", "schema": PARAMETERS[name]} for name in parameters],
+        "parameters": [described(PARAMETERS[name]) for name in names_of(operation)],
     }
 
 
@@ -130,26 +99,24 @@ REFUSALS = errors(
 )
 PREDICT: dict[str, Any] = {
     "responses": REFUSALS
-    | {
-        200: {
-            "model": Answered | list[Answered | Failed],
-            "description": "An object for one file, a list in the order sent for several.",
-        }
-    },
-    "openapi_extra": takes(PHOTOS, PREDICTION),
+    | answers(
+        "An object for one file, a list in the order sent for several.",
+        LABEL,
+        ANSWER,
+        {"type": "array", "items": {"anyOf": [LABEL, ANSWER, FAILED]}},
+    ),
+    "openapi_extra": takes(PHOTOS, "predictions"),
     "dependencies": KEY,
 }
 EXPLAIN: dict[str, Any] = {
     "responses": REFUSALS
     | errors(_415="No image of an accepted format.")
-    | {
-        200: {
-            "model": Explanation,
-            "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
-            "description": "The answer with the picture in base64; with Accept: image/png the picture alone.",
-        }
-    },
-    "openapi_extra": takes(PHOTO, EXPLANATION),
+    | answers(
+        "The answer with the picture in base64; with Accept: image/png the picture alone.",
+        schema(Explanation),
+        **{PNG: {"schema": {"type": "string", "format": "binary"}}},
+    ),
+    "openapi_extra": takes(PHOTO, "explanations"),
     "dependencies": KEY,
 }
 MODEL: dict[str, Any] = {

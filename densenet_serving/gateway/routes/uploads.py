@@ -12,10 +12,8 @@ from python_multipart.multipart import parse_options_header
 from densenet_serving.gateway.errors import BadRequest, PayloadTooLarge
 from densenet_serving.gateway.routes.forms import MAX_FIELDS, Upload, read_form, too_many_fields, too_many_files
 from densenet_serving.gateway.settings import GatewaySettings
-from handler.documents import JSON_FORM, base64_in, begins_json, read_instances
-from handler.encodings import from_base64, holds_image
-from handler.errors import RequestError
-from handler.parameters import check_names, in_headers, parameter_name
+from handler.encodings import JSON_FORM, begins_json, file_in, holds_image, read_instances
+from handler.parameters import Operation, in_headers, read_all
 
 NO_PHOTO = (
     "The request has no file: send the photo as the form field file, as curl -F file=@cat.jpg does, as the body "
@@ -42,15 +40,14 @@ async def read(request: Request, settings: GatewaySettings) -> Upload:
     return upload
 
 
-def parameters_of(request: Request, upload: Upload, known: tuple[str, ...]) -> dict[str, Any]:
+def parameters_of(request: Request, upload: Upload, operation: Operation) -> dict[str, Any]:
     """Merge the parameters of a request: those of the body win over the query, and that over headers, as Top-K.
 
-    Raises the handler's BadRequest for a name, but in a header, that is not `known`.
+    Raises the handler's BadRequest for a value that cannot be, and for a name, but in a header, that is not known.
     """
-    query = dict(request.query_params)
-    check_names({**query, **upload.parameters}, known)
-    given = [*in_headers(request.headers, known).items(), *query.items(), *upload.parameters.items()]
-    return {parameter_name(name) or name: value for name, value in given}
+    sources = (in_headers(request.headers, operation), request.query_params, upload.parameters)
+    first, second, third = (read_all(given, operation) for given in sources)
+    return first | second | third
 
 
 def boundary_in(options: dict[bytes, bytes]) -> bytes:
@@ -75,12 +72,7 @@ def from_json(body: bytes) -> Upload:
     if sum(body.count(mark) for mark in (b"[", b"{", b",")) > MAX_MARKS:
         raise PayloadTooLarge(f"The JSON has more than {MAX_MARKS} values: send {JSON_FORM}.")
     instances, parameters = read_instances(body)
-    return Upload([photo_in(instance, i) for i, instance in enumerate(instances)], parameters)
-
-
-def photo_in(instance: Any, index: int) -> bytes | RequestError:
-    encoded = base64_in(instance, index)
-    return from_base64(encoded, f"b64 of instance {index}") if isinstance(encoded, str) else encoded
+    return Upload([file_in(instance, i) for i, instance in enumerate(instances)], parameters)
 
 
 def from_urlencoded(body: bytes) -> Upload:

@@ -125,6 +125,7 @@ async def test_an_error_of_torchserve_passes_through(
         ("/predict", {"files": files(b"text")}, 400, "not an image"),
         ("/explain", {"files": files(b"text")}, 415, "not an image"),
         ("/explain", {"files": files(b"cat", b"dog")}, 400, "several files"),
+        ("/explain", {"files": files(b"cat"), "params": {"overlay": "2"}}, 400, "overlay"),
         *(
             (path, form, status, fragment)
             for path in ("/predict", "/explain")
@@ -137,6 +138,10 @@ async def test_an_error_of_torchserve_passes_through(
                 ({"files": files(b"")}, 400, "empty"),
                 ({"files": files(b"x" * 1000)}, 413, "larger than"),
                 ({"files": files(b"cat"), "params": {"topk": "2"}}, 400, "topk"),
+                ({"files": files(b"cat"), "params": {"top_k": "many"}}, 400, "'many'"),
+                ({"files": files(b"cat"), "data": {"top_k": "0"}}, 400, "top_k"),
+                ({"files": files(b"cat"), "headers": {"Top-K": "0"}}, 400, "top_k"),
+                ({"files": files(b"cat", b"cat"), "params": {"min_probability": "nan"}}, 400, "min_probability"),
                 ({"files": files(b"cat"), "params": {"top_k\r\nX-Injected": "2"}}, 400, "Injected"),
             ]
         ),
