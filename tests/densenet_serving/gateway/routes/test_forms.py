@@ -13,7 +13,6 @@ from densenet_serving.gateway.errors import BadRequest, GatewayError, PayloadToo
 from densenet_serving.gateway.routes import forms
 from densenet_serving.gateway.routes.forms import MAX_FIELDS, Upload
 from densenet_serving.gateway.settings import GatewaySettings
-from handler.errors import RequestError
 
 pytestmark = pytest.mark.anyio
 
@@ -58,12 +57,12 @@ JPEG = b"\xff\xd8\xff\xe0 a photo"
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 10_000])
 async def test_files_and_parameters_in_pieces_of_any_size(settings: GatewaySettings, size: int) -> None:
-    contents: list[bytes | RequestError] = [b"\r\n--" + BOUNDARY.encode()[:-1] + b"\r\n-", bytes(range(256)), b""]
+    contents = [b"\r\n--" + BOUNDARY.encode()[:-1] + b"\r\n-", bytes(range(256)), b""]
     body = form(("file", contents[0]), ("top_k", b"5"), ("file", contents[1]), ("other", contents[2]))
 
     found = await read(Sender(body[i : i + size] for i in range(0, len(body), size)), settings)
 
-    assert found == Upload(contents, {"top_k": "5"})
+    assert found == Upload([*contents], {"top_k": "5"})
 
 
 async def test_many_parts_are_refused_before_the_rest_is_read(settings: GatewaySettings) -> None:
