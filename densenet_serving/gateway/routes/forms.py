@@ -26,7 +26,6 @@ OTHER_BOUNDARY = (
 )
 CUT_SHORT = "The form ends in the middle: send it again, whole."
 MAX_FIELDS = 1000
-PARAMETER_BYTES = 100  # a number, or the id of a class
 PREAMBLE_BYTES = 4096
 # python-multipart leaves these out, as RFC 7578 asks; Flask reads them.
 EXTENDED_NAME = re.compile(rb";\s*filename\*\d*\*?\s*=", re.IGNORECASE)
@@ -49,20 +48,14 @@ class Upload:
         return self.files or [content for content in self.others if holds_image(content)]
 
     def add_field(self, name: str, content: bytes) -> None:
-        """Raises BadRequest if it is a parameter that the form has twice, or one too long to be a value."""
+        """Raises BadRequest if it is a parameter that the form has twice."""
         parameter = parameter_name(name)
         if parameter is None:
             self.others.append(content)
             return
         if parameter in self.parameters:
             raise BadRequest(f"The form has {parameter} twice: send it once.")
-        check_length(parameter, len(content))
         self.parameters[parameter] = content.decode(errors="replace")
-
-
-def check_length(parameter: str, size: int) -> None:
-    if size > PARAMETER_BYTES:
-        raise BadRequest(f"The parameter {parameter} has more than {PARAMETER_BYTES} characters.")
 
 
 async def read_form(boundary: bytes, pieces: AsyncIterator[bytes], settings: GatewaySettings) -> Upload:
@@ -86,9 +79,9 @@ class FormReader:
         self._preamble: bytes | None = b""  # None once the first boundary is there
         self._first_boundary = b"--" + boundary
         self._complete = False
-        self._header, self._value = b"", b""
-        self._name = ""
-        self._file_name: str | None = None  # of the current part; None for a field
+        self._header, self._value, self._disposition = b"", b"", b""
+        self._name, self._file_name = "", ""  # of the current part
+        self._is_file = False
         self._content = bytearray()
         callbacks: MultipartCallbacks = {
             "on_part_begin": self._on_part_begin,
@@ -105,9 +98,11 @@ class FormReader:
         except FormParserError as error:
             raise malformed(error) from error
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, piece: bytes) -> None:
+        if self._preamble is not None:
+            piece = self._without_preamble(piece)
         try:
-            self._parser.write(self._without_preamble(chunk))
+            self._parser.write(piece)
         except FormParserError as error:
             raise malformed(error) from error
 
@@ -122,21 +117,19 @@ class FormReader:
         """Drop all bytes now. Parser and reader refer to each other, so Python would free them only later."""
         self._upload, self._content = Upload(), bytearray()
 
-    def _without_preamble(self, chunk: bytes) -> bytes:
+    def _without_preamble(self, piece: bytes) -> bytes:
         """Drop what is before the first boundary: mail programs write a line there, and RFC 2046 allows it."""
-        if self._preamble is None:
-            return chunk
-        self._preamble += chunk
+        self._preamble = (self._preamble or b"") + piece
         start = self._preamble.find(self._first_boundary)
-        if start < 0 and len(self._preamble) > PREAMBLE_BYTES:
+        if start >= 0:
+            begun, self._preamble = self._preamble[start:], None
+            return begun
+        if len(self._preamble) > PREAMBLE_BYTES:
             raise BadRequest(OTHER_BOUNDARY)
-        if start < 0:
-            return b""
-        begun, self._preamble = self._preamble[start:], None
-        return begun
+        return b""
 
     def _on_part_begin(self) -> None:
-        self._disposition, self._content = b"", bytearray()
+        self._disposition = b""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -151,34 +144,26 @@ class FormReader:
 
     def _on_headers_finished(self) -> None:
         options = options_of(self._disposition)
-        self._name, self._file_name = options.get("name", ""), options.get("filename")
-        if self._is_file:
-            if len(self._upload.files) == self._settings.max_files:
-                raise too_many_files(self._settings)
-            return
-        self._fields += 1
+        self._name, self._file_name = options.get("name", ""), options.get("filename", "")
+        self._is_file = "filename" in options and parameter_name(self._name) is None
+        self._fields += not self._is_file
+        if self._is_file and len(self._upload.files) == self._settings.max_files:
+            raise too_many_files(self._settings)
         if self._fields > MAX_FIELDS:
             raise too_many_fields()
 
-    @property
-    def _is_file(self) -> bool:
-        return self._file_name is not None and parameter_name(self._name) is None
-
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        size = len(self._content) + end - start
-        if parameter := parameter_name(self._name):
-            check_length(parameter, size)
-        if size > self._settings.max_file_bytes:
+        self._content += memoryview(data)[start:end]
+        if len(self._content) > self._settings.max_file_bytes:
             megabytes = self._settings.max_file_bytes / 10**6
             raise PayloadTooLarge(f"A file is larger than {megabytes:g} MB: send smaller photos.")
-        self._content += memoryview(data)[start:end]
 
     def _on_part_end(self) -> None:
+        content, self._content = bytes(self._content), bytearray()
         if not self._is_file:
-            self._upload.add_field(self._name, bytes(self._content))
-        elif self._content or self._file_name:
-            self._upload.files.append(bytes(self._content))
-        self._content = bytearray()
+            self._upload.add_field(self._name, content)
+        elif content or self._file_name:
+            self._upload.files.append(content)
 
     def _on_end(self) -> None:
         self._complete = True

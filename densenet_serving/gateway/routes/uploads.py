@@ -22,6 +22,7 @@ NO_PHOTO = (
 NO_BOUNDARY = "The header says multipart/form-data without a boundary: leave it to the client library, which adds one."
 # Marks of JSON that separate values: base64 has none, so a document of photos has few.
 MAX_MARKS = 1000
+PARAMETER_LENGTH = 100  # of a number, or the id of a class: TorchServe gets it in a header
 
 
 async def read(request: Request, settings: GatewaySettings) -> Upload:
@@ -43,11 +44,15 @@ async def read(request: Request, settings: GatewaySettings) -> Upload:
 def parameters_of(request: Request, upload: Upload, operation: Operation) -> dict[str, Any]:
     """Merge the parameters of a request: those of the body win over the query, and that over headers, as Top-K.
 
-    Raises the handler's BadRequest for a value that cannot be, and for a name, but in a header, that is not known.
+    Raises BadRequest for a value that cannot be, and for a name, but in a header, that is not known.
     """
     sources = (in_headers(request.headers, operation), request.query_params, upload.parameters)
     first, second, third = (read_all(given, operation) for given in sources)
-    return first | second | third
+    chosen = first | second | third
+    for name, value in chosen.items():
+        if len(str(value)) > PARAMETER_LENGTH:
+            raise BadRequest(f"The parameter {name} has more than {PARAMETER_LENGTH} characters.")
+    return chosen
 
 
 def boundary_in(options: dict[bytes, bytes]) -> bytes:

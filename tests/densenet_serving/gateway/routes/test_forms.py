@@ -166,7 +166,6 @@ CUT_SHORT, MALFORMED = "ends in the middle", "malformed"
         (form(*[("file", b"x")] * 4), PayloadTooLarge, "3 files"),
         (part('name="a"', b"") * (MAX_FIELDS + 1), PayloadTooLarge, "1000 fields"),
         (form(("top_k", b"1"), ("Top-K", b"2")), BadRequest, "top_k twice"),
-        (form(("top_k", b"1" * 101)), BadRequest, "top_k has more than 100"),
         (b"", BadRequest, CUT_SHORT),
         (form(("file", b"cat"), closed=False), BadRequest, CUT_SHORT),
         (form(("file", b"cat"))[:40], BadRequest, CUT_SHORT),

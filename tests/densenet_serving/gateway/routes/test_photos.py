@@ -125,7 +125,10 @@ async def test_an_error_of_torchserve_passes_through(
         ("/predict", {"files": files(b"text")}, 400, "not an image"),
         ("/explain", {"files": files(b"text")}, 415, "not an image"),
         ("/explain", {"files": files(b"cat", b"dog")}, 400, "several files"),
+        ("/predict", {"files": files(*[b"x"] * 4)}, 413, "3 files"),
         ("/explain", {"files": files(b"cat"), "params": {"overlay": "2"}}, 400, "overlay"),
+        ("/explain", {"files": files(b"cat"), "params": {"class_id": "x" * 101}}, 400, "class_id"),
+        ("/explain", {"files": files(b"cat"), "data": {"class_id": "x" * 101}}, 400, "class_id"),
         *(
             (path, form, status, fragment)
             for path in ("/predict", "/explain")
