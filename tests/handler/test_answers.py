@@ -61,8 +61,8 @@ UNNAMED = {"class_id": None, "class_name": None, "probability": 0.876543, "recog
         (Answer.of(CAT, False), UNNAMED),
         (Answer.of(CAT, False, []), UNNAMED | {"predictions": []}),
         (
-            Explanation("n02123045", "tabby", 0.1, True, b"PNG"),
-            TABBY_JSON | {"recognized": True, "overlay": "UE5H"},
+            Explanation("n02123045", "tabby", 0.1, True, b"PNG", {"n02123045": [[1.0]]}),
+            TABBY_JSON | {"recognized": True, "overlay": "UE5H", "maps": {"n02123045": [[1.0]]}},
         ),
     ],
 )
@@ -120,7 +120,7 @@ def test_a_bad_image_among_good_ones_stands_in_its_place() -> None:
 @pytest.mark.parametrize(("size", "fits"), [(MAX_ANSWER_BYTES // 4 * 3 - 300, True), (MAX_ANSWER_BYTES, False)])
 def test_an_answer_that_torchserve_would_not_pass_on_is_an_error(write: Writer, size: int, fits: bool) -> None:
     """TorchServe ends a worker that answers a row with more."""
-    body = answer(write, [Explanation("n0", "red", 1, True, bytes(size))]).body
+    body = answer(write, [Explanation("n0", "red", 1, True, bytes(size), {})]).body
     assert len(body) <= MAX_ANSWER_BYTES
     assert (b"The answer has 8,738," in body) != fits
 
