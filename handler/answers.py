@@ -31,30 +31,32 @@ ERROR_TYPES = {
 }
 
 
-def _said(description: str, **options: Any) -> Any:
-    return field(metadata={"description": description}, **options)
-
-
 @dataclass(frozen=True)
 class Prediction:
     """One class and how probable it is."""
 
-    class_id: str = _said("The id of the class, such as n02124075.")
-    class_name: str = _said("The name of the class, such as Egyptian_cat.")
-    probability: float = _said("From 0 to 1.")
+    class_id: str = field(metadata={"description": "The id of the class, such as n02124075."})
+    class_name: str = field(metadata={"description": "The name of the class, such as Egyptian_cat."})
+    probability: float = field(metadata={"description": "From 0 to 1."})
 
 
 @dataclass(frozen=True)
 class Answer:
     """What is on one image."""
 
-    class_id: str | None = _said("The id of the best class; null if the image is not recognized.")
-    class_name: str | None = _said("The name of the best class; null if the image is not recognized.")
-    probability: float = _said("The probability of the best class, from 0 to 1.")
-    recognized: bool = _said("Whether the best class is probable enough.")
-    predictions: tuple[Prediction, ...] | None = _said(
-        "The best classes, if more than one was asked for; of a multi-label model all that are on the image.",
+    class_id: str | None = field(
+        metadata={"description": "The id of the best class; null if the image is not recognized."}
+    )
+    class_name: str | None = field(
+        metadata={"description": "The name of the best class; null if the image is not recognized."}
+    )
+    probability: float = field(metadata={"description": "The probability of the best class, from 0 to 1."})
+    recognized: bool = field(metadata={"description": "Whether the best class is probable enough."})
+    predictions: tuple[Prediction, ...] | None = field(
         default=None,
+        metadata={
+            "description": "The best classes, if more than one was asked for; of a multi-label model all that are on the image."
+        },
     )
 
     @classmethod
@@ -66,17 +68,25 @@ class Answer:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A class of one image, and what speaks for it: as a picture, and as numbers also for all classes listed."""
+    """A class of one image, and a picture of what speaks for it."""
 
-    class_id: str = _said("The id of the class that is explained.")
-    class_name: str = _said("The name of the class that is explained.")
-    probability: float = _said("The probability of the class that is explained, from 0 to 1.")
-    recognized: bool = _said("Whether the best class is probable enough, whichever is explained.")
-    overlay: bytes = _said("A PNG in base64: what the model saw of the photo, under the colors.")
-    maps: Mapping[str, list[list[float]]] = _said(
-        "By class_id, for the class that is explained and all predictions: rows of numbers from 0 to 1."
+    class_id: str = field(metadata={"description": "The id of the class that is explained."})
+    class_name: str = field(metadata={"description": "The name of the class that is explained."})
+    probability: float = field(metadata={"description": "The probability of the class that is explained, from 0 to 1."})
+    recognized: bool = field(
+        metadata={"description": "Whether the best class is probable enough, whichever is explained."}
     )
-    predictions: tuple[Prediction, ...] | None = _said("The best classes, as in a prediction.", default=None)
+    overlay: bytes = field(
+        metadata={"description": "A PNG in base64: what the model saw of the photo, under the colors."}
+    )
+    maps: dict[str, list[list[float]]] = field(
+        metadata={
+            "description": "By class_id, for the class explained and all predictions: where it was seen, from 0 to 1."
+        }
+    )
+    predictions: tuple[Prediction, ...] | None = field(
+        default=None, metadata={"description": "The best classes, if more than one was asked for."}
+    )
 
 
 # What became of one image: its answer, or why it has none.
@@ -84,7 +94,7 @@ Result = Answer | Explanation | RequestError
 
 
 class Column(NamedTuple):
-    """A field of a record. `type` is str, float, bool, Mapping (of rows), or the record of which the field is a list.
+    """A field of a record. `type` is str, float, bool, dict, or the record of which the field is a list.
 
     A field that `may_be_missing` is left out of the JSON where it is None; another is null there if it is `nullable`.
     """
@@ -108,14 +118,13 @@ def _column(one: Any, hint: Any) -> Column:
     nullable = type(None) in get_args(hint)
     [kind] = set(get_args(hint)) - {type(None)} if nullable else {hint}
     is_list = get_origin(kind) is tuple
-    kind = get_args(kind)[0] if is_list else kind
+    kind = get_args(kind)[0] if is_list else get_origin(kind) or kind
     missing = one.default is not MISSING
-    kind = str if kind is bytes else get_origin(kind) or kind  # base64
+    kind = str if kind is bytes else kind  # base64
     return Column(one.name, kind, is_list, nullable and not missing, missing, one.metadata["description"])
 
 
-JSON_TYPES = {str: "string", float: "number", bool: "boolean", Mapping: "object"}
-ROWS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+JSON_TYPES = {str: "string", float: "number", bool: "boolean", dict: "object"}
 
 
 def schema(record: type) -> dict[str, Any]:
@@ -134,8 +143,7 @@ def _property(column: Column) -> dict[str, Any]:
     if column.is_list:
         return {"type": "array", "items": schema(column.type), "description": column.description}
     kind = JSON_TYPES[column.type]
-    inner = {"additionalProperties": ROWS} if column.type is Mapping else {}
-    return {"type": [kind, "null"] if column.nullable else kind, "description": column.description} | inner
+    return {"type": [kind, "null"] if column.nullable else kind, "description": column.description}
 
 
 def to_json(record: Any) -> dict[str, Any]:

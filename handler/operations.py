@@ -11,12 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from handler import parameters
 from handler.answers import Answer, Explanation, Response, Result, Writer, respond
 from handler.errors import BadRequest, RequestError
 from handler.explanations import Head, paint, rounded
 from handler.labels import Labels, ranked
-from handler.parameters import OVERLAY, read_all, shown
+from handler.parameters import EXPLANATION, OVERLAY, PREDICTION, read_all, shown
 from handler.settings import Settings
 
 PNG = "image/png"
@@ -52,12 +51,12 @@ class Chosen:
 class Operation(ABC):
     labels: Labels
     settings: Settings
-    name: ClassVar[parameters.Operation]
+    known_parameters: ClassVar[tuple[str, ...]]
     needs_features: ClassVar[bool]
 
     def choose(self, given: Mapping[str, Any]) -> Chosen:
         """Check the parameters that a request gives. Raises BadRequest."""
-        values, classes = read_all(given, self.name), len(self.labels)
+        values, classes = read_all(given, self.known_parameters), len(self.labels)
         index = None
         if (class_id := values.pop("class_id", None)) is not None and (index := self.labels.index(class_id)) is None:
             example = self.labels[0][0]
@@ -79,7 +78,7 @@ class Operation(ABC):
 class Predict(Operation):
     """The best classes of an image, or with a multi-label model all that are on it."""
 
-    name = "predictions"
+    known_parameters = PREDICTION
     needs_features = False
 
     def answer(self, inferred: Inferred, chosen: Chosen) -> Answer:
@@ -100,22 +99,21 @@ class Explain(Operation):
     """
 
     head: Head | None  # None for a model whose head is not one linear layer
-    name = "explanations"
+    known_parameters = EXPLANATION
     needs_features = True
 
     def answer(self, inferred: Inferred, chosen: Chosen) -> Explanation:
-        probabilities = inferred.probabilities
+        probabilities, head = inferred.probabilities, self._linear()
         index = int(probabilities.argmax()) if chosen.class_index is None else chosen.class_index
-        head, explained = self._linear(), self.labels.predict(probabilities, index)
-        predicted = Predict(self.labels, self.settings).answer(inferred, chosen)
-        listed = predicted.predictions if chosen.top_k > 1 else None
-        shown = (index, *ranked(probabilities, len(listed or ())))
-        activations = {i: head.activation(inferred.features, i) for i in shown}
+        listed = Predict(self.labels, self.settings).answer(inferred, chosen).predictions if chosen.top_k > 1 else None
+        places = (index, *ranked(probabilities, len(listed or ())))
+        activations = {i: head.activation(inferred.features, i) for i in places}
+        explained = self.labels.predict(probabilities, index)
         return Explanation(
             explained.class_id,
             explained.class_name,
             explained.probability,
-            predicted.recognized,
+            bool(probabilities.max() >= chosen.min_probability),
             paint(inferred.pixels, activations[index], chosen.overlay),
             {self.labels[i][0]: rounded(activation) for i, activation in activations.items()},
             listed,

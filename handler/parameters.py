@@ -7,32 +7,26 @@ commands and the documents take names, ranges and descriptions from it.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote
 
 from handler.errors import BadRequest
 
-Operation = Literal["predictions", "explanations"]
 OVERLAY = 0.5
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """`type` is int, float or str; a number is of `least` to `most`, where those are not None."""
+    """`type` is int, float or str; a number is at least `least`, and at most `most` where that is not None."""
 
     name: str
     type: type[int] | type[float] | type[str]
     help: str
-    operations: tuple[Operation, ...]
-    least: int | None = None
+    predicts: bool = True  # whether predictions take it; explanations take all
+    least: int = 0
     most: int | None = None
-
-    @property
-    def header(self) -> str:
-        """The name as a header: Top-K."""
-        return self.name.replace("_", "-").title()
 
     def read(self, value: Any) -> Any:
         """Return a client's value, a text or one of JSON, as `type`. Raises BadRequest if it cannot be."""
@@ -45,8 +39,7 @@ class Parameter:
             number = self.type(text)
         except (TypeError, ValueError, OverflowError) as error:
             raise self._refusal(text) from error
-        too_little = self.least is not None and not number >= self.least  # also refuses nan
-        if too_little or (self.most is not None and not number <= self.most):
+        if not number >= self.least or (self.most is not None and number > self.most):  # refuses nan too
             raise self._refusal(text)
         return number
 
@@ -55,33 +48,25 @@ class Parameter:
         bounds = f"of at least {self.least}" if self.most is None else f"from {self.least} to {self.most}"
         return BadRequest(f"{self.name} must be a {kind} {bounds}; it is {shown(value)}.")
 
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of a value."""
+        if self.type is str:
+            return {"type": "string", "description": self.help}
+        bounds = {"minimum": self.least} | ({} if self.most is None else {"maximum": self.most})
+        return {"type": "integer" if self.type is int else "number", **bounds, "description": self.help}
+
 
 TABLE = (
-    Parameter("top_k", int, "How many classes to list, best first.", ("predictions", "explanations"), 1),
-    Parameter(
-        "min_probability",
-        float,
-        "An image whose best class is less probable is not recognized.",
-        ("predictions", "explanations"),
-        0,
-        1,
-    ),
-    Parameter("class_id", str, "The class to explain; by default the best one.", ("explanations",)),
-    Parameter(
-        "overlay",
-        float,
-        f"The share of the colors: 0 shows the image alone, 1 the colors alone, by default {OVERLAY}.",
-        ("explanations",),
-        0,
-        1,
-    ),
+    Parameter("top_k", int, "How many classes to list, best first.", least=1),
+    Parameter("min_probability", float, "An image whose best class is less probable is not recognized.", most=1),
+    Parameter("class_id", str, "The class to explain; by default the best one.", predicts=False),
+    Parameter("overlay", float, "The share of color: 0 shows the image alone, 1 the colors alone.", False, most=1),
 )
 PARAMETERS = {one.name: one for one in TABLE}
 
-
-def names_of(operation: Operation) -> tuple[str, ...]:
-    """Name the parameters that an operation takes."""
-    return tuple(one.name for one in TABLE if operation in one.operations)
+# The names that each operation knows.
+PREDICTION = tuple(one.name for one in TABLE if one.predicts)
+EXPLANATION = tuple(PARAMETERS)
 
 
 def parameter_name(name: str) -> str | None:
@@ -90,34 +75,32 @@ def parameter_name(name: str) -> str | None:
     return plain if plain in PARAMETERS else None
 
 
-def in_headers(headers: Mapping[str, Any], operation: Operation) -> dict[str, str]:
-    """Find an operation's parameters in a request's headers, percent-encoded where they are outside ASCII.
+def in_headers(headers: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, str]:
+    """Find the known parameters among a request's headers, whose values are percent-encoded outside ASCII.
 
     A value that is a mapping is a form part's own headers.
     """
-    known = names_of(operation)
     texts = ((name, value) for name, value in headers.items() if isinstance(value, str))
     return {name: unquote(value) for name, value in texts if parameter_name(name) in known}
 
 
-def read_all(given: Mapping[str, Any], operation: Operation) -> dict[str, Any]:
-    """Check all parameters of a request, and name them plainly; if one is given twice, the last counts.
-
-    Raises BadRequest for a value that cannot be, and for a name that the operation does not know, as a misspelled one.
-    """
-    check_names(given, operation)
-    return {name: PARAMETERS[name].read(value) for key, value in given.items() if (name := parameter_name(key))}
-
-
-def check_names(given: Collection[str], operation: Operation) -> None:
-    """Raises BadRequest if a parameter is not one of the operation."""
-    known = names_of(operation)
+def check_names(given: Iterable[str], known: tuple[str, ...]) -> None:
+    """Raises BadRequest if a parameter is not known here, such as a misspelled one."""
     unknown = sorted(str(name) for name in given if parameter_name(name) not in known)
     if unknown:
         raise BadRequest(
-            f"Unknown parameter {_cut(', '.join(unknown))}: predictions take {', '.join(names_of('predictions'))}; "
-            f"explanations take {', '.join(names_of('explanations'))}."
+            f"Unknown parameter {_cut(', '.join(unknown))}: predictions take {', '.join(PREDICTION)}; "
+            f"explanations take {', '.join(EXPLANATION)}."
         )
+
+
+def read_all(given: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    """Check all parameters of a request, and name them plainly; if one is given twice, the last counts.
+
+    Raises BadRequest for a value that cannot be, and for a name that is not known.
+    """
+    check_names(given, known)
+    return {name: PARAMETERS[name].read(value) for key, value in given.items() if (name := parameter_name(key))}
 
 
 def shown(value: Any) -> str:

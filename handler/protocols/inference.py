@@ -63,7 +63,7 @@ class InferenceProtocols:
         request_id = _id_of(document)
         given = dict(_object(document, "parameters"))
         all_binary = _flag(given.pop("binary_data_output", False), "binary_data_output")
-        chosen = self.predict.choose(in_headers(headers, self.predict.name) | given)
+        chosen = self.predict.choose(in_headers(headers, self.predict.known_parameters) | given)
         images = read_images(inputs[0], binary, self.predict.settings, self.card.preprocessing.crop)
         outputs = Outputs(self.card, chosen.top_k, request_id, _wanted(document, all_binary))
         return ImageRequest(images, chosen, self.predict, outputs.write)

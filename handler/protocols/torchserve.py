@@ -84,7 +84,7 @@ def parse(
     elif content_type == FORM:
         fields = _photos_in_form(fields, headers)
 
-    given: dict[str, Any] = in_headers(request_headers, operation.name)
+    given: dict[str, Any] = in_headers(request_headers, operation.known_parameters)
     images: list[ImageInput] = []
     for name, value in fields.items():
         if _is_json(name, value, headers, content_type):
@@ -96,7 +96,7 @@ def parse(
             images.append(_file_of(name, value))
     given |= {name: value for name, value in row.items() if parameter_name(name)}
 
-    check_names(given, operation.name)
+    check_names(given, operation.known_parameters)
     check_count(len(images), operation.settings)
     return tuple(images), given
 

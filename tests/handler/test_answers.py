@@ -61,9 +61,8 @@ UNNAMED = {"class_id": None, "class_name": None, "probability": 0.876543, "recog
         (Answer.of(CAT, False), UNNAMED),
         (Answer.of(CAT, False, []), UNNAMED | {"predictions": []}),
         (
-            Explanation("n02123045", "tabby", 0.1, True, b"PNG", {"n02123045": [[0.5]]}, (TABBY,)),
-            TABBY_JSON
-            | {"recognized": True, "overlay": "UE5H", "maps": {"n02123045": [[0.5]]}, "predictions": [TABBY_JSON]},
+            Explanation("n02123045", "tabby", 0.1, True, b"PNG", {"n02123045": [[1.0]]}),
+            TABBY_JSON | {"recognized": True, "overlay": "UE5H", "maps": {"n02123045": [[1.0]]}},
         ),
     ],
 )

@@ -17,6 +17,7 @@ from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.answer import JSON, PNG, Answer
 from densenet_serving.gateway.torchserve.upstream import Upstream
 from handler.errors import RequestError
+from handler.parameters import EXPLANATION, PREDICTION
 
 EMPTY = "The file is empty: send the photo's bytes."
 TWO_FILES = "The request has several files: send one, since one picture shows one photo."
@@ -29,7 +30,7 @@ def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
     async def predict(request: Request) -> Response:
         """Name what is on a photo, or on each of several, in the order sent."""
         upload = await uploads.read(request, settings)
-        parameters = uploads.parameters_of(request, upload, "predictions")
+        parameters = uploads.parameters_of(request, upload, PREDICTION)
         answers = await asyncio.gather(*(answer_to(photo, upstream.predict, parameters) for photo in upload.photos))
         return respond([as_the_tutorial(answer, brief=not parameters) for answer in answers])
 
@@ -37,7 +38,7 @@ def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
     async def explain(request: Request) -> Response:
         """Show on a photo the evidence for its best class, or for another one. With top_k it also lists classes."""
         upload = await uploads.read(request, settings)
-        parameters = uploads.parameters_of(request, upload, "explanations")
+        parameters = uploads.parameters_of(request, upload, EXPLANATION)
         if len(upload.photos) > 1:
             raise BadRequest(TWO_FILES)
         wanted = PNG if PNG in request.headers.get("accept", "") else JSON

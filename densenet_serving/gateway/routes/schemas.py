@@ -9,9 +9,16 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
 from densenet_serving.gateway.torchserve.answer import PNG
-from handler.answers import Answer, Explanation, schema
+from handler.answers import Answer, Explanation
 from handler.card import Task, Weights
-from handler.parameters import PARAMETERS, Operation, Parameter, names_of
+from handler.parameters import EXPLANATION, PARAMETERS, PREDICTION
+
+
+class Label(BaseModel):
+    """The tutorial's answer."""
+
+    class_id: Annotated[str, Field(examples=["n02124075"])]
+    class_name: Annotated[str, Field(examples=["Egyptian_cat"])]
 
 
 class Model(BaseModel):
@@ -37,43 +44,25 @@ class Error(BaseModel):
     message: str
 
 
+class Failed(BaseModel):
+    """What one of several files is answered if it was refused."""
+
+    error: Error
+
+
+# TorchServe answers in full if a parameter was given, the photo is not recognized, or the model is multi-label.
+Answered = Label | Answer
+
 PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."}
 PHOTOS = {"type": "array", "items": PHOTO, "description": "One photo or several."}
 JSON_EXAMPLE = {"instances": [{"b64": "<base64 of the photo>"}], "parameters": {"min_probability": 0.2}}
-ANSWER = schema(Answer)
-# The tutorial's answer, if no parameter is given, the photo is recognized and the model is not multi-label.
-LABEL = {
-    "type": "object",
-    "title": "Label",
-    "properties": {name: ANSWER["properties"][name] for name in ("class_id", "class_name")},
-}
-# What one of several files is answered if it was refused.
-FAILED = {"type": "object", "properties": {"error": {"$ref": "#/components/schemas/Error"}}}
-JSON_TYPES = {int: "integer", float: "number", str: "string"}
-
-
-def described(parameter: Parameter) -> dict[str, Any]:
-    bounds = {"minimum": parameter.least, "maximum": parameter.most}
-    limits = {name: bound for name, bound in bounds.items() if bound is not None}
-    return {
-        "name": parameter.name,
-        "in": "query",
-        "description": parameter.help,
-        "schema": {"type": JSON_TYPES[parameter.type]} | limits,
-    }
-
-
-def answers(description: str, *kinds: dict[str, Any], **others: Any) -> dict[int | str, dict[str, Any]]:
-    """Describe what a status of 200 answers."""
-    content = {"application/json": {"schema": {"anyOf": kinds} if len(kinds) > 1 else kinds[0]}}
-    return {200: {"description": description, "content": content | others}}
 
 
 def errors(**descriptions: str) -> dict[int | str, dict[str, Any]]:
     return {int(status.strip("_")): {"model": Error, "description": text} for status, text in descriptions.items()}
 
 
-def takes(file: dict[str, Any], operation: Operation) -> dict[str, Any]:
+def takes(file: dict[str, Any], parameters: tuple[str, ...]) -> dict[str, Any]:
     """Describe a form with the field `file`, whose schema is given, the other forms of a body, and the parameters."""
     form = {"type": "object", "required": ["file"], "properties": {"file": file}}
     content = {
@@ -83,7 +72,7 @@ def takes(file: dict[str, Any], operation: Operation) -> dict[str, Any]:
     }
     return {
         "requestBody": {"required": True, "content": content},
-        "parameters": [described(PARAMETERS[name]) for name in names_of(operation)],
+        "parameters": [{"name": name, "in": "query", "schema": PARAMETERS[name].schema()} for name in parameters],
     }
 
 
@@ -99,24 +88,26 @@ REFUSALS = errors(
 )
 PREDICT: dict[str, Any] = {
     "responses": REFUSALS
-    | answers(
-        "An object for one file, a list in the order sent for several.",
-        LABEL,
-        ANSWER,
-        {"type": "array", "items": {"anyOf": [LABEL, ANSWER, FAILED]}},
-    ),
-    "openapi_extra": takes(PHOTOS, "predictions"),
+    | {
+        200: {
+            "model": Answered | list[Answered | Failed],
+            "description": "An object for one file, a list in the order sent for several.",
+        }
+    },
+    "openapi_extra": takes(PHOTOS, PREDICTION),
     "dependencies": KEY,
 }
 EXPLAIN: dict[str, Any] = {
     "responses": REFUSALS
     | errors(_415="No image of an accepted format.")
-    | answers(
-        "The answer with the picture in base64; with Accept: image/png the picture alone.",
-        schema(Explanation),
-        **{PNG: {"schema": {"type": "string", "format": "binary"}}},
-    ),
-    "openapi_extra": takes(PHOTO, "explanations"),
+    | {
+        200: {
+            "model": Explanation,
+            "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
+            "description": "The answer with the picture in base64; with Accept: image/png the picture alone.",
+        }
+    },
+    "openapi_extra": takes(PHOTO, EXPLANATION),
     "dependencies": KEY,
 }
 MODEL: dict[str, Any] = {

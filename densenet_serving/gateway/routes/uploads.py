@@ -13,7 +13,7 @@ from densenet_serving.gateway.errors import BadRequest, PayloadTooLarge
 from densenet_serving.gateway.routes.forms import MAX_FIELDS, Upload, read_form, too_many_fields, too_many_files
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.encodings import JSON_FORM, begins_json, file_in, holds_image, read_instances
-from handler.parameters import Operation, in_headers, read_all
+from handler.parameters import in_headers, read_all
 
 NO_PHOTO = (
     "The request has no file: send the photo as the form field file, as curl -F file=@cat.jpg does, as the body "
@@ -41,13 +41,13 @@ async def read(request: Request, settings: GatewaySettings) -> Upload:
     return upload
 
 
-def parameters_of(request: Request, upload: Upload, operation: Operation) -> dict[str, Any]:
+def parameters_of(request: Request, upload: Upload, known: tuple[str, ...]) -> dict[str, Any]:
     """Merge the parameters of a request: those of the body win over the query, and that over headers, as Top-K.
 
     Raises BadRequest for a value that cannot be, and for a name, but in a header, that is not known.
     """
-    sources = (in_headers(request.headers, operation), request.query_params, upload.parameters)
-    first, second, third = (read_all(given, operation) for given in sources)
+    sources = (in_headers(request.headers, known), request.query_params, upload.parameters)
+    first, second, third = (read_all(given, known) for given in sources)
     chosen = first | second | third
     for name, value in chosen.items():
         if len(str(value)) > PARAMETER_LENGTH:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from dataclasses import replace
 
@@ -13,8 +14,8 @@ from densenet_serving.gateway.guards.retries import MOST_TOKENS, NO_RETRY
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
-from handler.answers import Answer, Explanation, schema
-from handler.parameters import Operation, names_of
+from handler.answers import Answer, Explanation, columns
+from handler.parameters import EXPLANATION, PARAMETERS, PREDICTION
 from tests.densenet_serving.gateway.conftest import CAT, TorchServe, check_error, client_of, loads
 
 pytestmark = pytest.mark.anyio
@@ -36,27 +37,30 @@ async def test_the_documentation_loads_nothing_from_elsewhere(front: httpx.Async
 
 
 @pytest.mark.parametrize(
-    ("path", "operation", "record", "types"),
+    ("path", "known", "record", "types"),
     [
-        ("/predict", "predictions", Answer, {"application/json"}),
-        ("/explain", "explanations", Explanation, {"application/json", "image/png"}),
+        ("/predict", PREDICTION, Answer, {"application/json"}),
+        ("/explain", EXPLANATION, Explanation, {"application/json", "image/png"}),
     ],
 )
 async def test_the_documentation_follows_the_handlers_records(
-    front: httpx.AsyncClient, path: str, operation: Operation, record: type, types: set[str]
+    front: httpx.AsyncClient, path: str, known: tuple[str, ...], record: type, types: set[str]
 ) -> None:
     openapi = loads(await front.get("/openapi.json"))
     found = openapi["paths"][path]["post"]
 
     assert set(openapi["paths"]) == {"/predict", "/explain", "/model", "/healthz", "/readyz"}
     assert found["requestBody"]["content"]["multipart/form-data"]["schema"]["required"] == ["file"]
-    assert [parameter["name"] for parameter in found["parameters"]] == list(names_of(operation))
-    content = found["responses"]["200"]["content"]
-    assert set(content) == types
-    answered = content["application/json"]["schema"]
-    assert schema(record) in answered.get("anyOf", [answered])
+    assert {one["name"]: one["schema"] for one in found["parameters"]} == {
+        name: PARAMETERS[name].schema() for name in known
+    }
+    answered = found["responses"]["200"]["content"]
+    assert set(answered) == types
+    assert f"#/components/schemas/{record.__name__}" in json.dumps(answered)
+    properties = openapi["components"]["schemas"][record.__name__]["properties"]
+    described = {column.name: column.description for column in columns(record)}
+    assert {name: one["description"] for name, one in properties.items()} == described
     assert "422" not in found["responses"]
-    assert set(openapi["components"]["schemas"]) >= {"Error", "Model"}
 
 
 @pytest.mark.parametrize(
