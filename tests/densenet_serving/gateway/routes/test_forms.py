@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from densenet_serving.gateway.errors import BadRequest, GatewayError, PayloadTooLarge
-from densenet_serving.gateway.routes import forms
-from densenet_serving.gateway.routes.forms import MAX_FIELDS, Upload
+from densenet_serving.gateway.routes import uploads
+from densenet_serving.gateway.routes.uploads import MAX_FIELDS, Upload
 from densenet_serving.gateway.settings import GatewaySettings
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,7 @@ class Sender:
 
 
 async def read(sender: Sender, settings: GatewaySettings, boundary: str = BOUNDARY) -> Upload:
-    return await forms.read_form(boundary.encode(), sender.stream(), settings)
+    return await uploads.read_form(boundary.encode(), sender.stream(), settings)
 
 
 def part(disposition: str, content: bytes, *headers: str) -> bytes:

@@ -45,7 +45,8 @@ async def test_torchserves_bytes_are_the_answer(
 
 
 async def test_several_answers_are_joined_as_they_are(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
-    torchserve.replies = [httpx.Response(200, content=b'{"a" : 1}'), httpx.Response(415, json=NO_IMAGE)]
+    answers = {b"cat": httpx.Response(200, content=b'{"a" : 1}'), b"text": httpx.Response(415, json=NO_IMAGE)}
+    torchserve.replies = [lambda request: answers[request.content]] * 2
     answer = await front.post("/predict?top_k=2", files=files(b"cat", b"text"))
     error = b'{"code":400,"type":"BadRequestException","message":"This is not an image: send JPEG."}'
     assert answer.content == b'[{"a" : 1},{"error":%b}]' % error
