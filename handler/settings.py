@@ -10,7 +10,7 @@ from handler.card import Task
 from handler.errors import ArchiveError
 
 Precision = Literal["auto", "f32"]
-EngineName = Literal["auto", "openvino", "torch"]
+EngineName = Literal["auto", "openvino", "torch"]  # and the files of handler/engines/
 JpegDecode = Literal["exact", "scaled"]
 Threshold = float | Literal["auto"]
 CHOICES = {"engine": EngineName, "precision": Precision, "jpeg_decode": JpegDecode}

@@ -13,13 +13,13 @@ from urllib.parse import unquote
 import pytest
 import torch
 import typer
+from handler.signatures import SIGNATURES
 
 from densenet_serving import paths, properties
 from densenet_serving.cli import main as cli
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.parameters import OVERLAY
 from handler.settings import Settings
-from handler.signatures import SIGNATURES
 
 NOT_OURS = {"build", "shared"}
 DOCUMENTS = sorted(

@@ -16,7 +16,6 @@ LOG_FILE = "gateway.log"  # in the run folder
 # Tells the process to answer 503 at /readyz, and everything else as before.
 END_SOON = signal.SIGUSR1
 QUEUE_SHARE = 64  # per cent of the queue: the rest is for who asks TorchServe itself
-LISTS = ("cors_origins", "allowed_hosts", "proxies")
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
@@ -70,10 +69,9 @@ class GatewaySettings:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        values = json.loads(text)
-        lists = {name: tuple(values.get(name, ())) for name in LISTS}
-        files = {name: Path(values[name]) for name in ("run_dir", "keys") if values.get(name)}
-        return cls(**values | lists | files)
+        from pydantic import TypeAdapter  # of the extra `web`, which the commands that only write settings do without
+
+        return TypeAdapter(cls).validate_json(text)
 
     def within(self, torchserve: Mapping[str, str], model: Mapping[str, Any]) -> Self:
         """Return these settings with the limits that TorchServe's settings and the model's description give.

@@ -16,7 +16,7 @@ LAYERS = ("handler", SHARED, "build", "client", "gateway", "server", "bulk", "cl
 PACKAGE = "densenet_serving"
 GATEWAY_LAYERS = ("settings", "errors", "keys", "limits", "http", "torchserve", "guards", "routes", "app", "__main__")
 # They load without the extra `web`, since commands import them.
-WITHOUT_FASTAPI = ("gateway/keys.py", "gateway/settings.py", "server/gateway.py", "server/unit.py")
+WITHOUT_FASTAPI = ("gateway/keys.py", "gateway/settings.py", "server/gateway.py")
 
 
 def files(folder: str) -> list[Path]:

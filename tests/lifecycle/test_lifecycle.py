@@ -60,7 +60,7 @@ def life(stand_in_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Li
     """`serve`, `serve`, `stop`, `stop`, with the repository on the caller's PYTHONPATH."""
     run_dir, port = tmp_path_factory.mktemp("life") / "run", free_port_range()
     store = tmp_path_factory.mktemp("life-store")
-    rewrite(stand_in_archive, store / stand_in_archive.name, {"handler/responses.py": lambda text: text + MARK})
+    rewrite(stand_in_archive, store / stand_in_archive.name, {"handler/answers.py": lambda text: text + MARK})
     arguments = ("--port", str(port), "--model-store", store, "--run-dir", run_dir, "--json-logs")
     try:
         started = command("serve", *arguments, environment={"PYTHONPATH": str(paths.ROOT)})
