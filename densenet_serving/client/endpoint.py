@@ -20,9 +20,6 @@ Scope = Literal["inference", "management"]
 KEY_FILE = "key_file.json"
 TIMEOUT_SECONDS = 10
 RESTART = "restart the server with densenet stop and densenet serve."
-# The default addresses of TorchServe 0.12's gRPC.
-GRPC_HOST = "127.0.0.1"
-GRPC_PORTS: dict[Scope, str] = {"inference": "7070", "management": "7071"}
 
 
 def is_loopback(host: str) -> bool:
@@ -69,11 +66,6 @@ class Endpoint:
     def model_store(self) -> Path:
         """The only folder that this server loads archives from."""
         return self.folder / properties.read(self.folder / paths.SERVER_CONFIG.name)["model_store"]
-
-    def grpc(self, scope: Scope) -> str:
-        """Return the host:port at which an API listens for gRPC."""
-        values = properties.read(self.folder / paths.SERVER_CONFIG.name)
-        return f"{values.get(f'grpc_{scope}_address', GRPC_HOST)}:{values.get(f'grpc_{scope}_port', GRPC_PORTS[scope])}"
 
     @property
     def key_file(self) -> Path:
