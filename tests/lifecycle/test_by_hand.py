@@ -56,7 +56,7 @@ def root(stand_in_archive: Path, port: int, tmp_path_factory: pytest.TempPathFac
     (folder / "config.properties").write_text(on_ports(f"{config}{ONE_WORKER}", port))
     for part in (paths.METRICS_CONFIG, paths.LOG_CONFIG, paths.SAMPLE_PHOTO):
         copy = folder / part.relative_to(paths.ROOT)
-        copy.parent.mkdir(exist_ok=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(part, copy)
     log_config = folder / paths.LOG_CONFIG.relative_to(paths.ROOT)
     log_config.write_text(log_config.read_text().replace("50 MB", f"{LOG_KILOBYTES} KB"))

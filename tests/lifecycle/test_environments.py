@@ -35,6 +35,8 @@ SOURCES = (
     "densenet_client.py",
     "pyproject.toml",
 )
+# As the console script of that checkout does, which comes first on the path.
+START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from densenet_serving.command import main; main()"
 DEAD = "127.0.0.1:9"  # nothing answers at the port for discarding
 PROXIES = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), f"http://{DEAD}")
 PROXIES |= dict.fromkeys(("ALL_PROXY", "all_proxy"), f"socks5://{DEAD}") | {"NO_PROXY": "", "no_proxy": ""}
@@ -50,7 +52,7 @@ class Place:
     def run(self, *arguments: str | Path, environment: Mapping[str, str] = HOSTILE) -> subprocess.CompletedProcess[str]:
         """Run densenet from the current folder, without a terminal."""
         return subprocess.run(
-            [sys.executable, self.checkout / "densenet_serving/command.py", *arguments],
+            [sys.executable, "-c", START, self.checkout, *arguments],
             cwd=self.folder / "mine",
             env=os.environ | {"HOME": str(self.folder / "home")} | dict(environment),
             umask=0,

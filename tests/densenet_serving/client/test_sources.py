@@ -122,9 +122,3 @@ def test_an_address_with_too_much_behind_it(local: LocalServer, monkeypatch: pyt
     local.on("GET /cat.jpg", Reply(body=bytes(11)))
     with pytest.raises(CommandError, match="larger than 10 bytes"):
         sources.read(f"{local.url}/cat.jpg")
-
-
-def test_what_is_worth_fetching_is_what_the_server_takes() -> None:
-    from densenet_serving import paths, properties
-
-    assert properties.read(paths.SERVER_CONFIG)["max_request_size"] == str(sources.MAX_BYTES)
