@@ -129,12 +129,12 @@ def _wait(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
 
 
 def _families(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Return the processes and all their children, each once."""
-    family: dict[psutil.Process, None] = {}
+    """Return the processes with all their children."""
+    family: list[psutil.Process] = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            family |= dict.fromkeys([process, *process.children(recursive=True)])
-    return list(family)
+            family += [process, *process.children(recursive=True)]
+    return family
 
 
 def watch(processes: Mapping[str, psutil.Process], until: threading.Event, seconds: float = float("inf")) -> str | None:

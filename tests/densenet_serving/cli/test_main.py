@@ -14,8 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from densenet_serving import paths
-from densenet_serving.cli.examples import EXAMPLES
-from densenet_serving.cli.main import app, main
+from densenet_serving.cli.main import EXAMPLES, app, main
 
 COMMANDS = ["serve", "web", "stop", "classify", "explain", "archive", "labels", "token", "models", "keys"]
 
