@@ -52,7 +52,7 @@ def gateway(start: list[str | Path], run_dir: Path) -> Iterator[Gateway]:
     assert found is not None
     assert f"{found.url}/predict" in started.stdout
     yield found
-    found.stop(run_dir)
+    found.stop()
 
 
 def predict(gateway: Gateway, *photos: bytes, **options: object) -> requests.Response:
