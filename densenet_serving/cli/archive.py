@@ -13,7 +13,7 @@ from densenet_serving.build.model_store import FIRST_VERSION
 from densenet_serving.build.precision import MIN_AGREEMENT, ArchivePrecision
 from densenet_serving.build.spec import ModelSpec
 from densenet_serving.options import MODEL, STAND_IN, Activation, ModelStore, RunDir
-from densenet_serving.server.warnings import warn_if_another_answers
+from densenet_serving.server.report import warn_if_another_answers
 from handler.card import Interpolation, Task
 
 OWN = "the architecture's"

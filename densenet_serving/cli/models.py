@@ -19,7 +19,7 @@ from densenet_serving.console import err, note, out, plain, warn
 from densenet_serving.errors import CommandError
 from densenet_serving.options import RunDir, Timeout
 from densenet_serving.server import upgrade
-from densenet_serving.server.memory import check_memory_for_more
+from densenet_serving.server.capacity import check_memory_for_more
 
 app = typer.Typer(
     no_args_is_help=True,

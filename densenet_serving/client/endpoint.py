@@ -1,46 +1,19 @@
-"""Where a running TorchServe listens, and the tokens in its key file."""
+"""Where a running TorchServe listens."""
 
 from __future__ import annotations
 
 import ipaddress
-import json
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
-
-import requests
+from typing import Self
 
 from densenet_serving import paths, properties
-from densenet_serving.client import transport
+from densenet_serving.client.tokens import Scope, Tokens
 from densenet_serving.errors import CommandError
 
-Scope = Literal["inference", "management"]
-
-STATE_FILE = "server.json"
 KEY_FILE = "key_file.json"
-TIMEOUT_SECONDS = 10
-RESTART = "restart the server with densenet stop and densenet serve."
-# The default addresses of TorchServe 0.12's gRPC.
-GRPC_HOST = "127.0.0.1"
-GRPC_PORTS: dict[Scope, str] = {"inference": "7070", "management": "7071"}
-
-
-def read_state(run_dir: Path) -> dict[str, Any] | None:
-    """Read what `densenet serve` saved about the server of this run folder; None if it saved nothing.
-
-    Raises CommandError if the file is damaged.
-    """
-    path = run_dir / STATE_FILE
-    if not path.exists():
-        return None
-    try:
-        state = json.loads(path.read_text())
-    except ValueError:
-        state = None
-    if isinstance(state, dict) and isinstance(state.get("endpoint"), dict):
-        return state
-    raise CommandError(f"{path} is damaged: densenet stop ends what runs there.")
 
 
 def is_loopback(host: str) -> bool:
@@ -77,66 +50,24 @@ class Endpoint:
 
         For the default folder it is otherwise the one that `torchserve --start` started in the repository's root.
         """
-        if state := read_state(run_dir):
-            return cls(**state["endpoint"] | {"folder": run_dir})
+        if (run_dir / KEY_FILE).exists():
+            return cls.from_properties(properties.read(run_dir / paths.SERVER_CONFIG.name), run_dir)
         if run_dir != paths.RUN_DIR:
             raise CommandError(f"No server was started with --run-dir {run_dir}: start one with densenet serve.")
         return cls.from_properties(properties.read(paths.SERVER_CONFIG), paths.HOME)
-
-    def to_dict(self) -> dict[str, str]:
-        return {key: str(value) for key, value in asdict(self).items()}
 
     @property
     def model_store(self) -> Path:
         """The only folder that this server loads archives from."""
         return self.folder / properties.read(self.folder / paths.SERVER_CONFIG.name)["model_store"]
 
-    def grpc(self, scope: Scope) -> str:
-        """Return the host:port at which an API listens for gRPC."""
-        values = properties.read(self.folder / paths.SERVER_CONFIG.name)
-        return f"{values.get(f'grpc_{scope}_address', GRPC_HOST)}:{values.get(f'grpc_{scope}_port', GRPC_PORTS[scope])}"
-
     @property
     def key_file(self) -> Path:
         return self.folder / KEY_FILE
 
-    def token(self, scope: Scope, margin: timedelta = timedelta()) -> str:
-        """Return a token that stays valid for at least `margin`; if the current one does not, TorchServe makes another.
+    def tokens(self, given: str | None = None, clock: Callable[[], float] = time.time) -> Tokens:
+        return Tokens(self.key_file, self.management, self.certificate, given, clock)
 
-        Raises CommandError if there is no key file or the server does not answer.
-        """
-        token, expires, api_key = self._keys(scope)
-        if expires - margin <= datetime.now(UTC):
-            self._renew(scope, api_key)
-            token, _, _ = self._keys(scope)
-        return token
-
-    def replace_token(self, scope: Scope) -> None:
-        """Ask TorchServe for a new token, so that it refuses the current one. Raises CommandError."""
-        self._renew(scope, self._keys(scope)[2])
-
-    def _keys(self, scope: Scope) -> tuple[str, datetime, str]:
-        """Read the token of a scope, the time it expires and the key that renews it. Raises CommandError."""
-        try:
-            keys = json.loads(self.key_file.read_text())
-            expires = datetime.fromisoformat(keys[scope]["expiration time"])
-            token, api_key = keys[scope]["key"], keys["API"]["key"]
-        except FileNotFoundError as error:
-            raise CommandError(
-                f"There is no {self.key_file}, so no server runs from there: start one with densenet serve, "
-                "or pass its --run-dir."
-            ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CommandError(f"{self.key_file} cannot be read ({error}): restart the server.") from error
-        return token, expires if expires.tzinfo else expires.replace(tzinfo=UTC), api_key
-
-    def _renew(self, scope: Scope, api_key: str) -> None:
-        url = f"{self.management}/token"
-        headers = {"Authorization": f"Bearer {api_key}"}
-        try:
-            with transport.session(self.certificate) as session:
-                response = session.get(url, params={"type": scope}, headers=headers, timeout=TIMEOUT_SECONDS)
-        except requests.RequestException as error:
-            raise CommandError(f"{url} did not answer, which gives new tokens: {RESTART}") from error
-        if not response.ok:
-            raise CommandError(f"{url} answered {response.status_code} and gave no new {scope} token: {RESTART}")
+    def token(self, scope: Scope) -> str:
+        """Return a token that is valid for a while. Raises CommandError as Tokens.get does."""
+        return self.tokens().get(scope)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -15,29 +14,24 @@ from densenet_serving.server import processes
 
 LOOPBACK = "127.0.0.1"
 
-# The defaults of TorchServe 0.12.
-DEFAULT_ADDRESSES = {
-    "inference_address": "http://127.0.0.1:8080",
-    "management_address": "http://127.0.0.1:8081",
-    "metrics_address": "http://127.0.0.1:8082",
-    "grpc_inference_port": "7070",
-    "grpc_management_port": "7071",
-}
+HTTP_ADDRESSES = ("inference_address", "management_address", "metrics_address")
+GRPC_PORTS = ("grpc_inference_port", "grpc_management_port")
 
 
-def ports_from(port: int) -> dict[str, str]:
-    """Return the settings for five ports in a row, beginning with the inference API's."""
-    http = {
-        f"{kind}_address": f"http://127.0.0.1:{port + i}"
-        for i, kind in enumerate(("inference", "management", "metrics"))
-    }
-    return http | {"grpc_inference_port": str(port + 3), "grpc_management_port": str(port + 4)}
+def ports_from(http: int, grpc: int | None = None) -> dict[str, str]:
+    """Return the settings for three ports in a row for HTTP, and two for gRPC, which follow unless another is given."""
+    addresses = {name: f"http://{LOOPBACK}:{http + i}" for i, name in enumerate(HTTP_ADDRESSES)}
+    first = http + len(addresses) if grpc is None else grpc
+    return addresses | {name: str(first + i) for i, name in enumerate(GRPC_PORTS)}
+
+
+DEFAULT_ADDRESSES = ports_from(8080, 7070)  # of TorchServe 0.12
 
 
 def check_ports(values: Mapping[str, str]) -> None:
     """Raise CommandError if a port cannot be had that TorchServe's settings name."""
     for key in DEFAULT_ADDRESSES:
-        host = values.get(key.replace("_port", "_address"), LOOPBACK) if key.startswith("grpc") else LOOPBACK
+        host = values.get(key.replace("_port", "_address"), LOOPBACK) if key in GRPC_PORTS else LOOPBACK
         check_port_is_free(key, values[key], host)
 
 
@@ -52,10 +46,10 @@ def check_port_is_free(key: str, address: str, host: str = LOOPBACK) -> None:
         raise CommandError(f"{key}={address} names no port: write it out in the settings, as in http://127.0.0.1:8080.")
     others = "another --port" if key == "--port" else "a free range with serve --port or web --torchserve-port"
     try:
-        number = number_of(host)
-        with socket.socket(socket.AF_INET6 if ":" in number else socket.AF_INET) as probe:
+        family, kind, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((number, port))
+            probe.bind(found)
     except socket.gaierror as error:
         raise CommandError(f"{host} has no address here ({error.strerror}): name one of this machine's.") from error
     except OSError as error:
@@ -70,14 +64,6 @@ def check_port_is_free(key: str, address: str, host: str = LOOPBACK) -> None:
         raise CommandError(said) from error
 
 
-def number_of(host: str) -> str:
-    """Return the IP address of a host. Raises socket.gaierror."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
-
-
 def holder_of(port: int) -> str:
     """Say which process listens on a port, as far as this user may know."""
     try:
@@ -90,9 +76,7 @@ def holder_of(port: int) -> str:
     if not listening:
         return "a process that this user cannot see"
     pid = next((one.pid for one in listening if one.pid), None)
-    if pid is None:
-        return "a process of another user"
-    return described(pid)
+    return described(pid) if pid else "a process of another user"
 
 
 def described(pid: int) -> str:
