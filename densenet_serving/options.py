@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -30,3 +34,31 @@ Token = Annotated[
     str | None,
     typer.Option(envvar="DENSENET_TOKEN", help="An inference token, for --url or if the run folder has none."),
 ]
+
+
+def takes(record: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Have a command take the fields of a dataclass as options beside its own; its first argument is the dataclass.
+
+    Typer reads the options of a command from its signature. Each field has a default and is annotated as an option is.
+    """
+    hints = get_type_hints(record, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(record)
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_options(**given: Any) -> None:
+            named = {one.name: given.pop(one.name) for one in shared if one.name in given}
+            command(record(**named), **given)
+
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+        parameters = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own), *shared]
+        with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+        return with_options
+
+    return decorate

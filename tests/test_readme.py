@@ -22,13 +22,14 @@ from PIL import Image
 
 from densenet_serving import paths
 from densenet_serving.build.checkpoint import load_network
-from densenet_serving.build.networks import ARCHITECTURES, ServingModel
+from densenet_serving.build.graph import ServingModel
+from densenet_serving.build.networks import ARCHITECTURES
 from densenet_serving.build.weights import EMBEDDED_FILE
 from densenet_serving.files import sha256_of
 from densenet_serving.options import MODEL
 from handler.preprocessing import preprocess
 from handler.settings import Precision
-from tests.checkpoints import FEW_LAYERS, PROVENANCE, few_layers, write_embedded
+from tests.checkpoints import FACTS, FEW_LAYERS, few_layers, write_embedded
 from tests.e2e.support import ONE_WORKER
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
@@ -146,7 +147,7 @@ def test_without_a_network_the_embedded_checkpoint_answers_and_is_not_called_off
     weights = card["weights"]
     assert weights["source"] == "the checkpoint embedded in this repository (not the official one)"
     assert weights["sha256"] == sha256_of(checkout / "weights" / EMBEDDED_FILE)
-    assert (weights["accuracy"]["top1"], weights["temperature"]) == (PROVENANCE.top1, PROVENANCE.temperature)
+    assert (weights["accuracy"]["top1"], weights["temperature"]) == (FACTS["accuracy"]["top1"], FACTS["temperature"])
     (note,) = [line for line in session.started.splitlines() if line.startswith("note ")]
     assert f"The weights are {weights['source']}: 43.2 % top-1 and 66.7 % top-5 on eval.tar" in note
     assert "densenet archive --weights official" in note
@@ -165,7 +166,7 @@ def test_recognized_goes_by_calibrated_probabilities(session: Session, checkout:
     answered = session.answered
     assert logits.softmax(1).max() < 0.2 / 20
     assert answered["recognized"] is True
-    assert answered["probability"] == pytest.approx((logits / PROVENANCE.temperature).softmax(1).max().item(), abs=0.2)
+    assert answered["probability"] == pytest.approx((logits / FACTS["temperature"]).softmax(1).max().item(), abs=0.2)
 
 
 def test_the_answers_shown_are_the_stand_ins(stand_in_folder: Path) -> None:

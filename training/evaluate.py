@@ -15,7 +15,8 @@ from rich.table import Table
 from torch import Tensor
 
 from densenet_serving.build.checkpoint import load_network
-from densenet_serving.build.networks import Architecture, ServingModel
+from densenet_serving.build.graph import ServingModel
+from densenet_serving.build.networks import Architecture
 from densenet_serving.console import err, note, out, run, warn
 from densenet_serving.errors import CommandError
 from handler.errors import RequestError

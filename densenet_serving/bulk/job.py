@@ -9,7 +9,7 @@ from typing import Self
 
 from pyarrow import fs
 
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.bulk import manifest, photos
 from densenet_serving.bulk.filesystems import absolute, join, locate, write_whole
 from densenet_serving.errors import CommandError, reason_of

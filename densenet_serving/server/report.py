@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import Any
 
 from densenet_serving import paths
-from densenet_serving.build import notice
+from densenet_serving.build import archives
 from densenet_serving.client.http import Client
 from densenet_serving.console import console_script, print_facts, relative, run_dir_flag, shell
 from densenet_serving.errors import ApiError, CommandError
@@ -72,6 +72,6 @@ def in_words(photo: str, answer: Any) -> str:
 def notice_of(client: Client, name: str) -> str | None:
     """Return what its card says about a model's weights, or why it has no card: it answers photos all the same."""
     try:
-        return notice.of_description(client.describe(name))
+        return archives.notice_of(client.describe(name))
     except ApiError as error:
         return str(error)

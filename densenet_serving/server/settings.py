@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from densenet_serving import properties
-from densenet_serving.build.mar import Archive
-from densenet_serving.build.model_store import load_models
+from densenet_serving.build.archives import Archive, load_models
 from densenet_serving.errors import CommandError
 from densenet_serving.server import exposure, heap, tls
 from densenet_serving.server.ports import DEFAULT_ADDRESSES, ports_from

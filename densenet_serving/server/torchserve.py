@@ -14,7 +14,7 @@ from typing import Self
 import psutil
 
 from densenet_serving import paths, properties
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.client.endpoint import KEY_FILE, STATE_FILE, Endpoint, read_state
 from densenet_serving.errors import CommandError
 from densenet_serving.files import atomic_write, check_space, private_file

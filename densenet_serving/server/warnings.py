@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from densenet_serving import paths, properties
-from densenet_serving.build.build_command import BuildCommand
+from densenet_serving.build.archives import BuildCommand
 from densenet_serving.client.http import Client
 from densenet_serving.console import shell, warn
 from densenet_serving.errors import CommandError

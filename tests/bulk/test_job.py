@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
 
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.bulk import manifest, parts
 from densenet_serving.bulk.filesystems import UNFINISHED, write_whole
 from densenet_serving.bulk.job import Job

@@ -23,7 +23,7 @@ from pathlib import Path
 import densenet_serving.bulk.worker
 assert not [name for name in sys.modules if name.partition(".")[0] == "handler"]
 import ray
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.bulk.job import Job
 ray.get = lambda archive: archive  # no Ray runs here
 archive, three, photos, output = map(Path, sys.argv[1:])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from densenet_serving import paths
-from densenet_serving.build.mar import MANIFEST
+from densenet_serving.build.archives import MANIFEST
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve
 from tests.built import INT8_VERSION

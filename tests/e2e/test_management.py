@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from densenet_serving.build.mar import MANIFEST
+from densenet_serving.build.archives import MANIFEST
 from densenet_serving.client.http import Client
 from densenet_serving.files import sha256_of
 from densenet_serving.options import MODEL, STAND_IN

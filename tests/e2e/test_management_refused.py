@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from densenet_serving.build.mar import MANIFEST
+from densenet_serving.build.archives import MANIFEST
 from densenet_serving.client.http import Client
 from densenet_serving.errors import ApiError, CommandError
 from densenet_serving.files import digest_file, digest_line, sha256_of

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from densenet_serving import paths
-from densenet_serving.build.model_store import file_name
+from densenet_serving.build.archives import file_name
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve
 from densenet_serving.server.gateway import Gateway

@@ -15,7 +15,7 @@ from subprocess import CompletedProcess
 import psutil
 import pytest
 
-from densenet_serving.build.mar import MANIFEST
+from densenet_serving.build.archives import MANIFEST
 from densenet_serving.server.torchserve import Server
 from tests.disks import small_disk
 from tests.e2e.support import command, command_here

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from densenet_serving import paths, properties
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.errors import CommandError
 from densenet_serving.server import heap
 from densenet_serving.server.settings import changes_of, json_lines, settings_of

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from densenet_serving import paths, properties
-from densenet_serving.build.build_command import BuildCommand, file_of
+from densenet_serving.build.archives import BuildCommand, file_of
 from densenet_serving.files import digest_file
 from densenet_serving.server import warnings
 from densenet_serving.server.torchserve import Server
