@@ -1,6 +1,6 @@
 # make serve   set everything up, build the archive, start TorchServe, classify a photo
 # make web     the same, and the gateway in front of it: http://127.0.0.1:8000
-# make test    set up what the tests need and run them all
+# make test    set up what the tests need and run them
 # make help    the rest
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -21,7 +21,7 @@ TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory  # the totals of the tests are the last line
-.PHONY: help setup serve web stop test coverage test-faults test-image fuzz check format protos lock bench image clean
+.PHONY: help setup serve web stop test test-slow coverage fuzz check format lock bench image clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 16
@@ -54,22 +54,20 @@ web: $(VENV)/.web  ## start the server and the gateway, http://127.0.0.1:8000
 stop: $(VENV)/.serve  ## stop both
 	@$(BIN)/densenet stop
 
-test: $(VENV)/.dev  ## run every test; PRECISION=f32: with archives that answer as without bf16
+test: $(VENV)/.dev  ## run the tests; PRECISION=f32: with archives that answer as without bf16
 	@$(BIN)/python -m tests $(if $(PRECISION),--precision $(PRECISION))
 
-coverage: $(VENV)/.dev  ## the same, and name the lines that no test ran (slower)
+# FULL=1 collects the wheels of the image, which podman then builds.
+test-slow: $(VENV)/.dev $(if $(FULL),build/image/cpu/.complete)  ## several hosts, Envoy, Kubernetes; FULL=1: faults and the image too, for an hour
+	@$(BIN)/python -m tests --slow $(if $(FULL),--full)
+
+coverage: $(VENV)/.dev  ## make test, and name the lines that no test ran (slower)
 	@$(BIN)/python -m tests --coverage
-
-test-faults: $(VENV)/.dev  ## overload, soak, kill and starve a server for minutes (make test does it for seconds)
-	$(BIN)/pytest -m faults --full --junit-xml=build/faults.xml
-
-test-image: build/image/cpu/.complete $(VENV)/.dev  ## build the container image and run it, with podman (minutes)
-	$(BIN)/pytest tests/deploy --image --junit-xml=build/image.xml
 
 fuzz: $(VENV)/.dev  ## look for input that breaks the handler, for SECONDS=600
 	FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/fuzz
 
-check: $(VENV)/.dev  ## format, lint, types, then every test: what CI runs
+check: $(VENV)/.dev  ## format, lint, types, then make test
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -78,9 +76,6 @@ check: $(VENV)/.dev  ## format, lint, types, then every test: what CI runs
 format: $(VENV)/.dev  ## lay the code out and repair what ruff can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-
-protos: $(VENV)/.dev  ## make the gRPC messages' Python anew
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. densenet_serving/client/protos/torchserve.proto
 
 lock: $(VENV)/.dev  ## choose the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header --allow-unsafe \

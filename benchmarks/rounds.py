@@ -21,7 +21,7 @@ from benchmarks.results import CLIENTS, Figures, Outcome, Sample, Step
 from benchmarks.service import Place, Running
 from densenet_serving import paths
 from densenet_serving.errors import CommandError
-from densenet_serving.server.supervision import postponed_signals
+from densenet_serving.server.processes import postponed_signals
 
 WARM_SECONDS = 2
 WARM_CLIENTS = 8

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
+
+from densenet_serving import paths, properties
 
 MODEL, STAND_IN = "densenet121", "efficientnet_lite0"
 # What can be between the linear layers of a head: functions of torch.nn.functional.
@@ -17,9 +19,6 @@ Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "sigmo
 
 RunDir = Annotated[Path, typer.Option(help="The server's own folder, for logs, tokens and state.")]
 ModelStore = Annotated[Path, typer.Option(help="The folder of archives.")]
-FixedModels = Annotated[
-    bool, typer.Option("--fixed-models", help="Refuse to register or unregister models while the server runs.")
-]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for accepted requests.")]
 Model = Annotated[str | None, typer.Option(help="The served model.", show_default="densenet121 or the only one")]
 # Secrets and the address come from variables too: other users of the machine can read a command's arguments.
@@ -34,6 +33,32 @@ Token = Annotated[
     str | None,
     typer.Option(envvar="DENSENET_TOKEN", help="An inference token, for --url or if the run folder has none."),
 ]
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How TorchServe is started: the options that `serve` and `web` share."""
+
+    model_store: ModelStore = paths.MODEL_STORE
+    run_dir: RunDir = paths.RUN_DIR
+    config: Annotated[Path, typer.Option(help="TorchServe's settings.")] = paths.SERVER_CONFIG
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop it on SIGTERM or SIGHUP.")] = False
+    timeout: Timeout = 60
+    fixed_models: Annotated[
+        bool, typer.Option("--fixed-models", help="Refuse to register or unregister models while the server runs.")
+    ] = False
+    tls_cert: Annotated[Path | None, typer.Option(help="TorchServe serves https with this (PEM, RSA).")] = None
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's private key (PEM, PKCS #8).")] = None
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="Write each line of the logs as JSON.")] = False
+
+    def changes(self) -> dict[str, str]:
+        """Return the settings of TorchServe that these options change. Raises CommandError."""
+        changes = {"enable_model_api": "false"} if self.fixed_models else {}
+        files = {"certificate_file": self.tls_cert, "private_key_file": self.tls_key}
+        changes |= {name: str(path.absolute()) for name, path in files.items() if path}
+        if self.json_logs:  # densenet_serving/server/log4j2.xml asks for this property
+            changes["vmargs"] = f"{properties.read(self.config).get('vmargs', '')} -Dlog.format=json".strip()
+        return changes
 
 
 def takes(record: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.card import Preprocessing
-from handler.decoder.messages import SIDES, Task
-from handler.decoder.process import Gone, Process
+from handler.decoder.process import SIDES, Gone, Process, Task
 from handler.errors import ArchiveError, PayloadTooLarge, RequestError, ServiceUnavailable
 from handler.payload import ImageInput
 from handler.settings import Settings
@@ -97,7 +96,8 @@ class Decoder:
                 self._keep_within_budget(image for image in images if isinstance(image, _Image))
             waiting.sort(key=lambda image: image.pixels)
         spent = set[int]()
-        list(self._threads.map(partial(self._decode, deadline, spent), waiting))
+        begin = self._threads.map if len(waiting) > 1 else map  # one alone is spared the change of threads
+        list(begin(partial(self._decode, deadline, spent), waiting))
         seconds = [sum(image.seconds for image in images if isinstance(image, _Image)) for images in rows]
         return Decoded([_outcome(image) for images in rows for image in images], seconds)
 
@@ -138,7 +138,7 @@ class Decoder:
         if image.seconds >= self._settings.decode_seconds:
             spent.add(image.request)
 
-    def _ask(self, task: Task, image: _Image) -> bytes | bytearray | None:
+    def _ask(self, task: Task, image: _Image) -> bytes | None:
         """Return what was asked for, or leave the error in the image."""
         process = self._processes.pop()
         answer = process.ask(task, image.data, max(0.01, self._settings.decode_seconds - image.seconds))

@@ -55,6 +55,12 @@ class Head:
         return activation
 
 
+def rounded(activation: NDArray[np.float32]) -> list[list[float]]:
+    """Write an activation (h, w) as rows of three decimals, finer than the steps of its colors."""
+    rows: list[list[float]] = activation.astype(np.float64).round(3).tolist()
+    return rows
+
+
 def paint(pixels: NDArray[np.uint8], activation: NDArray[np.float32], overlay: float) -> bytes:
     """Blend the activation in color over the image the model saw, (side, side, 3); returns a PNG.
 

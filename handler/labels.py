@@ -62,8 +62,7 @@ class Labels:
 
         A list and not a dict: ImageNet has names that stand for two classes (crane, maillot).
         """
-        best = np.argsort(-probabilities, kind="stable")[:k]
-        return [self.predict(probabilities, int(i)) for i in best]
+        return [self.predict(probabilities, i) for i in ranked(probabilities, k)]
 
     def at_least(self, probabilities: NDArray[np.float64], least: float) -> list[Prediction]:
         """List the classes of one row whose own probability is `least` or more, best first."""
@@ -73,6 +72,11 @@ class Labels:
         """Name one class of a row of probabilities."""
         class_id, class_name = self[index]
         return Prediction(class_id, class_name, float(probabilities[index]))
+
+
+def ranked(probabilities: NDArray[np.float64], k: int) -> list[int]:
+    """Return the outputs of the `k` best classes of one row, best first; a tie goes to the lower one."""
+    return [int(i) for i in np.argsort(-probabilities, kind="stable")[:k]]
 
 
 def _pair(value: Any) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from handler import responses
 from handler.errors import BadRequest, RequestError
-from handler.explanations import Head, paint
-from handler.labels import Labels
+from handler.explanations import Head, paint, rounded
+from handler.labels import Labels, ranked
 from handler.parameters import EXPLANATION, PREDICTION, Parameters
 from handler.payload import Payload
 from handler.responses import Response, Result, Writer
@@ -70,7 +69,7 @@ class Predict:
 
 @dataclass(frozen=True)
 class Explain:
-    """A class of an image, and a picture of what speaks for it.
+    """A class of an image, a picture of what speaks for it, and the same as numbers for every class that is listed.
 
     Answered as JSON with the picture as base64, or with `Accept: image/png` as the picture alone.
     """
@@ -83,9 +82,12 @@ class Explain:
     def answer(self, inferred: Inferred, parameters: Parameters) -> dict[str, Any]:
         probabilities, chosen = inferred.probabilities, parameters.class_index
         index = int(probabilities.argmax()) if chosen is None else chosen
-        overlay = paint(inferred.pixels, self._linear().activation(inferred.features, index), parameters.overlay)
-        explained = self.labels.predict(probabilities, index)
-        return responses.explanation(explained, probabilities.max(), parameters, base64.b64encode(overlay).decode())
+        head, explained = self._linear(), self.labels.predict(probabilities, index)
+        listed = Predict(self.labels).answer(inferred, parameters)["predictions"] if parameters.top_k > 1 else []
+        activations = {i: head.activation(inferred.features, i) for i in (index, *ranked(probabilities, len(listed)))}
+        overlay = paint(inferred.pixels, activations[index], parameters.overlay)
+        maps = {self.labels[i][0]: rounded(activation) for i, activation in activations.items()}
+        return responses.explanation(explained, probabilities.max(), parameters, overlay, maps, listed)
 
     def writer(self, payload: Payload, headers: Mapping[str, Any]) -> Writer:
         self._linear()  # before the image is decoded
@@ -106,4 +108,4 @@ def _write_png(results: list[Result]) -> Response:
     [result] = results
     if isinstance(result, RequestError):
         return responses.respond(results)
-    return Response(HTTPStatus.OK, base64.b64decode(result["overlay"]), PNG)
+    return Response(HTTPStatus.OK, result["overlay"], PNG)

@@ -6,6 +6,7 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote
 
 from handler.errors import BadRequest
 from handler.labels import Labels
@@ -26,7 +27,7 @@ class Parameters:
 
 # The names that each operation knows.
 PREDICTION = ("top_k", "min_probability")
-EXPLANATION = ("min_probability", "class_id", "overlay")
+EXPLANATION = (*PREDICTION, "class_id", "overlay")
 
 
 def parameter_name(name: str) -> str | None:
@@ -36,8 +37,12 @@ def parameter_name(name: str) -> str | None:
 
 
 def in_headers(headers: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, str]:
-    """Find the known parameters among a request's headers. A value that is a mapping is a form part's own headers."""
-    return {name: value for name, value in headers.items() if isinstance(value, str) and parameter_name(name) in known}
+    """Find the known parameters among a request's headers, whose values are percent-encoded outside ASCII.
+
+    A value that is a mapping is a form part's own headers.
+    """
+    texts = ((name, value) for name, value in headers.items() if isinstance(value, str))
+    return {name: unquote(value) for name, value in texts if parameter_name(name) in known}
 
 
 def check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -85,10 +86,18 @@ def _listed(predictions: list[Prediction]) -> list[dict[str, Any]]:
     ]
 
 
-def explanation(explained: Prediction, best: float, parameters: Parameters, overlay: str) -> dict[str, Any]:
+def explanation(
+    explained: Prediction,
+    best: float,
+    parameters: Parameters,
+    overlay: bytes,
+    maps: Mapping[str, list[list[float]]],
+    listed: list[dict[str, Any]],
+) -> dict[str, Any]:
     """Answer one image with the class that was explained.
 
-    `best` is the highest probability of any class, `overlay` a PNG as base64.
+    `best` is the highest probability of any class, `overlay` a PNG. `maps` has by class id where the class was seen,
+    (h, w) from 0 to 1, for the class explained and those `listed`, which are answered if several were asked for.
     """
     return {
         "class_id": explained.class_id,
@@ -96,7 +105,8 @@ def explanation(explained: Prediction, best: float, parameters: Parameters, over
         "probability": _rounded(explained.probability),
         "recognized": bool(best >= parameters.min_probability),
         "overlay": overlay,
-    }
+        "maps": maps,
+    } | ({"predictions": listed} if parameters.top_k > 1 else {})
 
 
 def describe_error(error: RequestError) -> dict[str, Any]:
@@ -123,10 +133,14 @@ def items(results: list[Result]) -> list[dict[str, Any]]:
 
 
 def encode(content: Any) -> bytes:
-    """Write JSON in the fewest bytes, other scripts as they are, without \\u escapes."""
+    """Write JSON in the fewest bytes, other scripts as they are, without \\u escapes, and bytes as base64."""
     # A message may quote half a surrogate pair, which JSON allows a client to send and UTF-8 cannot hold.
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(content, default=_base64, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode(errors="replace")
+
+
+def _base64(value: Any) -> str:
+    return base64.b64encode(value).decode()
 
 
 def _rounded(probability: float) -> float:

@@ -31,8 +31,10 @@ from handler.settings import Precision
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "tests"
 DOCUMENTS = "documents"  # the tests that lie in no folder
+# They need more of a machine (network namespaces, Envoy, kubectl, podman), and only `make test-slow` runs them.
+SLOW = ("hosts", "deploy")
 # The longest first, so that no core idles in the end, but only one that waits for the archives; then all others.
-LONGEST_FIRST = ("handler", "bulk", "lifecycle", "e2e", "densenet_serving", DOCUMENTS, "hosts", "browser", "fuzz")
+LONGEST_FIRST = ("handler", "bulk", "lifecycle", "e2e", "densenet_serving", DOCUMENTS, "browser", "training", "fuzz")
 # It measures a server under load: nothing may run beside it.
 ALONE = ("faults",)
 MOST_AT_ONCE = 4
@@ -101,15 +103,19 @@ def main(
     # One more than there are cores: a server that starts leaves them idle.
     jobs: Annotated[int, typer.Option(min=1, help="Folders side by side.")] = min(available_cores() + 1, MOST_AT_ONCE),
     coverage: Annotated[bool, typer.Option("--coverage", help="Report the lines that no test ran; slower.")] = False,
+    slow: Annotated[bool, typer.Option("--slow", help=f"Only {' and '.join(SLOW)}.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help=f"With --slow: {' and '.join(ALONE)} too, and each for as long as it says.")
+    ] = False,
 ) -> None:
-    """Run all tests, or those of some folders."""
+    """Run all tests that are not slow, the slow ones, or those of some folders."""
     begun = time.monotonic()
-    suites = find_suites(folders or [])
+    suites = find_suites(folders or [], (SLOW + ALONE if full else SLOW) if slow else ())
     shutil.rmtree(RESULTS, ignore_errors=True)
     RESULTS.mkdir(parents=True)
     results: list[Result] = []
     with console.status(f"Testing {len(suites)} folders") as status:
-        for result in run_all(suites, options_of(precision, coverage), jobs):
+        for result in run_all(suites, options_of(precision, coverage, full), jobs):
             results.append(result)
             tell(result)
             left = [suite.name for suite in suites if suite not in [one.suite for one in results]]
@@ -119,15 +125,16 @@ def main(
     sys.exit(summarize(results, time.monotonic() - begun))
 
 
-def options_of(precision: Precision | None, coverage: bool) -> list[str]:
-    """Say the options to pytest; its cache is no use to several processes at once."""
+def options_of(precision: Precision | None, coverage: bool, full: bool) -> list[str]:
+    """Return pytest's options; its cache is no use to several processes at once."""
     options = ["-p", "no:cacheprovider"]
-    if precision:
-        options.append(f"--precision={precision}")
-    return [*options, "--cov", "--cov-report="] if coverage else options
+    options += [f"--precision={precision}"] if precision else []
+    options += ["--cov", "--cov-report="] if coverage else []
+    return [*options, "--full"] if full else options
 
 
-def find_suites(chosen: list[str]) -> list[Suite]:
+def find_suites(chosen: list[str], slow: tuple[str, ...]) -> list[Suite]:
+    """Return the suites of the chosen folders, or of `slow`; by default of every folder that is not slow."""
     names = sorted(path.parent.name for path in ROOT.glob("tests/*/__init__.py"))
     suites = [Suite(name, [f"tests/{name}"]) for name in names]
     suites.append(Suite(DOCUMENTS, sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_*.py"))))
@@ -135,7 +142,8 @@ def find_suites(chosen: list[str]) -> list[Suite]:
         raise typer.BadParameter(f"There are no tests {', '.join(sorted(unknown))}: choose among {', '.join(names)}.")
     places = {name: place for place, name in enumerate(LONGEST_FIRST)}
     suites.sort(key=lambda suite: places.get(suite.name, len(places)))
-    return [suite for suite in suites if suite.name in chosen or not chosen]
+    wanted = chosen or slow or [suite.name for suite in suites if suite.name not in SLOW]
+    return [suite for suite in suites if suite.name in wanted]
 
 
 def run_all(suites: list[Suite], options: list[str], jobs: int) -> Iterator[Result]:

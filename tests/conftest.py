@@ -24,7 +24,9 @@ MARKS = {"e2e": "e2e", "lifecycle": "e2e", "faults": "faults", "hosts": "faults"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="faults: minutes instead of seconds (make test-faults)")
+    parser.addoption(
+        "--full", action="store_true", help="try faults for minutes, and the image (make test-slow FULL=1)"
+    )
     parser.addoption(
         "--precision",
         choices=get_args(Precision),

@@ -1,15 +1,17 @@
-"""Every link between the documents leads somewhere; the paths and commands that they name exist."""
+"""What documents name exists: files, headings, commands, tests. What they promise has a test; their numbers hold."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import torch
 import typer
 
 from densenet_serving import paths, properties
@@ -17,6 +19,7 @@ from densenet_serving.cli import main as cli
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.parameters import OVERLAY
 from handler.settings import Settings
+from handler.signatures import SIGNATURES
 
 NOT_OURS = {"build", "shared"}
 DOCUMENTS = sorted(
@@ -24,8 +27,15 @@ DOCUMENTS = sorted(
     for path in paths.ROOT.rglob("*.md")
     if not any(part in NOT_OURS or part.startswith(".") for part in path.relative_to(paths.ROOT).parts)
 )
-CONTRIBUTING = (paths.ROOT / "CONTRIBUTING.md").read_text()
-NAMED = sorted(set(re.findall(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:json|properties|toml|md|lock))`", CONTRIBUTING)))
+every_document = pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=lambda path: path.relative_to(paths.ROOT).as_posix()
+)
+TEST_FILES = sorted(paths.ROOT.glob("tests/**/test_*.py"))
+# Each of their tests is of a fault, and docs/reliability.md describes it.
+FAULTS = (
+    *("faults/test_*", "hosts/test_*", "lifecycle/test_start", "lifecycle/test_stop", "lifecycle/test_unit"),
+    *("bulk/test_cluster", "bulk/test_command"),
+)
 
 
 def prose(path: Path) -> str:
@@ -58,22 +68,15 @@ def anchors(path: Path) -> set[str]:
     return names
 
 
-RELATIVE = [
-    (path.relative_to(paths.ROOT).as_posix(), link)
-    for path in DOCUMENTS
-    for link in links(path)
-    if not re.match(r"[a-z]+:", link)
-]
-
-
-@pytest.mark.parametrize(("document", "link"), RELATIVE)
-def test_a_link_leads_to_a_file_and_to_a_heading_in_it(document: str, link: str) -> None:
-    source = paths.ROOT / document
-    name, _, anchor = link.partition("#")
-    target = source.parent / unquote(name) if name else source
-    assert target.exists(), f"{document} links to {name}, which does not exist"
-    if anchor:
-        assert anchor in anchors(target), f"{document} links to {link}, and {target.name} has no such heading"
+@every_document
+def test_a_link_leads_to_a_file_and_to_a_heading_in_it(document: Path) -> None:
+    for link in links(document):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = document.parent / unquote(name) if name else document
+        assert target.exists(), f"{name} does not exist"
+        assert not anchor or anchor in anchors(target), f"{target.name} has no heading for {link}"
 
 
 def test_every_page_is_reached_from_the_index() -> None:
@@ -83,19 +86,17 @@ def test_every_page_is_reached_from_the_index() -> None:
     assert "docs/README.md" in links(paths.ROOT / "README.md")
 
 
-def test_contributing_says_what_to_open_for_many_changes() -> None:
-    assert len(re.findall(r"^\| ", CONTRIBUTING, re.MULTILINE)) > 20
+def test_the_paths_that_contributing_names_exist() -> None:
+    text = (paths.ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:json|properties|toml|md|lock))`", text))
+    assert len(named) > 50
+    assert [path for path in sorted(named) if not (paths.ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("path", NAMED)
-def test_a_path_that_contributing_names_exists(path: str) -> None:
-    assert (paths.ROOT / path).exists()
-
-
-@pytest.mark.parametrize("document", [path.relative_to(paths.ROOT).as_posix() for path in DOCUMENTS])
-def test_the_commands_that_a_document_names_exist(document: str) -> None:
+@every_document
+def test_the_commands_that_a_document_names_exist(document: Path) -> None:
     """The commands of densenet and their own, the targets of make, the modules that python runs."""
-    code = "\n".join(code_of((paths.ROOT / document).read_text()))
+    code = "\n".join(code_of(document.read_text()))
     verbs = commands_of(typer.main.get_command(cli.app))
     for verb, own in re.findall(r"\bdensenet ([a-z]+)(?: ([a-z]+)\b)?", code):
         assert verb in verbs, f"{document} names densenet {verb}"
@@ -106,15 +107,63 @@ def test_the_commands_that_a_document_names_exist(document: str) -> None:
         assert find_spec(module), f"{document} names python -m {module}"
 
 
-@pytest.mark.parametrize("document", ["api.md", "configuration.md"])
+@cache
+def defined_in(file: Path) -> set[str]:
+    return set(re.findall(r"^(?:async )?def (test_\w+)\(", file.read_text(), re.MULTILINE))
+
+
+def named_in(text: str) -> set[tuple[str, str]]:
+    """Return the (module, test) of each `tests/folder/test_module.py::test_name` or `test_module::test_name`."""
+    return {(path.removesuffix(".py"), name) for path, name in re.findall(r"((?:tests/)?[\w/.]+)::(test_\w+)", text)}
+
+
+@every_document
+def test_the_tests_that_a_document_names_exist(document: Path) -> None:
+    for module, name in named_in(document.read_text()):
+        files = [file for file in TEST_FILES if str(file.with_suffix("")).endswith(f"/{module}")]
+        assert any(name in defined_in(file) for file in files), f"{module}::{name}"
+
+
+@pytest.mark.parametrize("name", ["reliability.md", "security.md"])
+def test_every_promise_names_its_test(name: str) -> None:
+    """In each table whose last column is the test."""
+    text = (paths.ROOT / "docs" / name).read_text()
+    tables = re.findall(r"^\|.*\| test \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE | re.IGNORECASE)
+    rows = "".join(tables).splitlines()
+    assert len(rows) > 30
+    assert [row for row in rows if not named_in(row.split("|")[-2])] == []
+
+
+def test_every_fault_that_is_tried_is_described() -> None:
+    described = named_in((paths.ROOT / "docs" / "reliability.md").read_text())
+    for file in TEST_FILES:
+        if any(file.match(f"tests/{pattern}.py") for pattern in FAULTS):
+            assert {(file.stem, name) for name in defined_in(file)} <= described, file
+
+
+@pytest.mark.parametrize("document", ["api.md", "configuration.md", "security.md"])
 def test_the_limits_are_those_of_the_code(document: str) -> None:
     text = (paths.ROOT / "docs" / document).read_text()
     settings, server = Settings(), properties.read(paths.SERVER_CONFIG)
     assert f"{settings.max_image_bytes // 10**6} MB" in text
     assert f"{settings.max_image_pixels // 10**6} megapixels" in text
     assert f"{settings.max_request_pixels // 10**6} megapixels" in text
-    assert f"{settings.max_images} photos" in text
     assert f"{int(server['max_request_size']) >> 20} MiB" in text
+    assert re.search(rf"\b{settings.max_images} (photos|a request)", text)
+
+
+def test_security_names_the_settings_that_close_torchserve() -> None:
+    text, server = (paths.ROOT / "docs" / "security.md").read_text(), properties.read(paths.SERVER_CONFIG)
+    for setting in ("enable_model_api", "install_py_dep_per_model", "enable_envvars_config"):
+        assert f"{setting}={server[setting]}" in text
+    assert "token_expiration_min" in text
+    assert len(SIGNATURES) == 8
+    assert "eight formats" in text
+
+
+def test_torch_is_newer_than_its_known_holes() -> None:
+    """CVE-2025-32434 was closed in 2.6, CVE-2026-24747 in 2.10."""
+    assert tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 10)
 
 
 def test_the_defaults_are_those_of_the_code() -> None:

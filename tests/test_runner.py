@@ -19,18 +19,26 @@ FOLDERS = {
     "empty": "def helper(): pass\n",
     "faults": f"{SKIPPED}def test_g{TELLS_ITS_PLACE}",
 }
+CONFTEST = """
+import pytest
+def pytest_addoption(parser): parser.addoption("--full", action="store_true")
+@pytest.fixture
+def full(pytestconfig): return pytestconfig.getoption("full")
+"""
+SLOW = dict.fromkeys(runner.SLOW, "def test_i(full): assert full\n")
 
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders of tests as in this repository, and one test that lies in none."""
-    for name, text in FOLDERS.items():
+    for name, text in (FOLDERS | SLOW).items():
         folder = tmp_path / "tests" / name
         folder.mkdir(parents=True)
         (folder / "__init__.py").touch()
         (folder / f"test_{name}.py").write_text(text)
     (tmp_path / "tests" / "test_readme.py").write_text("def test_h(): pass\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -rfEs\n")
+    (tmp_path / "conftest.py").write_text(CONFTEST)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # these tests need none, and each takes time to start
     monkeypatch.setattr(runner, "ROOT", tmp_path)
     monkeypatch.setattr(runner, "RESULTS", tmp_path / "build" / "tests")
@@ -68,16 +76,21 @@ def test_each_folder_has_a_place_of_its_own_that_is_gone_afterwards(tree: Path) 
 
 
 @pytest.mark.usefixtures("tree")
-def test_chosen_folders_that_pass() -> None:
-    done = run("good", "documents")
-
-    assert done.exit_code == 0
-    assert done.output.splitlines()[-1] == "3 passed, 0 failed"
+@pytest.mark.parametrize(
+    ("arguments", "status", "last"),
+    [
+        (["good", "documents"], 0, "3 passed, 0 failed"),
+        (["--slow"], 1, "0 passed, 2 failed"),
+        (["--slow", "--full"], 0, "3 passed, 0 failed, 1 skipped"),
+    ],
+)
+def test_some_folders(arguments: list[str], status: int, last: str) -> None:
+    done = run(*arguments)
+    assert (done.exit_code, done.output.splitlines()[-1]) == (status, last)
 
 
 @pytest.mark.usefixtures("tree")
 def test_a_folder_that_is_not_there() -> None:
     done = run("nobody")
-
     assert done.exit_code == 2
     assert "There are no tests nobody" in " ".join(done.output.replace("│", " ").split())

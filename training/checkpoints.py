@@ -36,7 +36,7 @@ def save(folder: Path, saved: Saved, tensors: dict[str, Tensor]) -> None:
 
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file so that no moment leaves half of one at `path`."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + ".tmp")  # what a killed process left is replaced
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: one.detach().cpu().contiguous() for name, one in tensors.items()}, temporary, metadata)

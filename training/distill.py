@@ -133,14 +133,10 @@ class Clock:
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
-    def is_over(self) -> bool:
-        return self.seconds >= self.session
-
     def must_save(self) -> bool:
-        if time.monotonic() - self.saved < self.between_checkpoints:
-            return False
-        self.saved = time.monotonic()
-        return True
+        if is_time := time.monotonic() - self.saved >= self.between_checkpoints:
+            self.saved = time.monotonic()
+        return is_time
 
 
 def train(one: Trainer, session: Session, clock: Clock, labelled: Path | None) -> int:
@@ -160,7 +156,7 @@ def train(one: Trainer, session: Session, clock: Clock, labelled: Path | None) -
         since, views, measured = time.monotonic(), one.views, one.views
         while one.views < one.recipe.views:
             one.learn()
-            if member.average(one.step, list(one.gradients()), leave=bool(signals) or clock.is_over()):
+            if member.average(one.step, list(one.gradients()), leave=bool(signals) or clock.seconds >= clock.session):
                 break
             one.apply()
             if one.step % 25 == 0 or one.views >= one.recipe.views:

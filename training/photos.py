@@ -1,4 +1,4 @@
-"""Photos to train on: decoded once, into files that are mapped into memory."""
+"""Photos to train on: found and read as `densenet bulk` does, decoded once into files that are mapped into memory."""
 
 from __future__ import annotations
 
@@ -6,60 +6,104 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
+from densenet_serving.bulk.filesystems import absolute
+from densenet_serving.bulk.photos import Photo, Reader, Unreadable, find
 from densenet_serving.console import err, warn
 from densenet_serving.errors import CommandError
+from densenet_serving.photo_files import LeftOut, expected
 from handler.cores import available_cores
 from handler.errors import RequestError
 from handler.images import decode
 from handler.settings import Settings
-from training.files import is_held_out, read_photos
 
+HELD_OUT_SHARE = 32  # one photo of so many calibrates instead of training
 SIDE = 176  # pixels of the shorter side, as stored
 LONGEST = math.ceil(SIDE * 4 / 3)  # longer photos lose both ends
 SETTINGS = Settings(jpeg_decode="scaled")  # as a server may decode, and several times faster for large photos
 TOGETHER = 64  # photos decoded at a time
 
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The photos of one source, uint8 (N, SIDE, LONGEST, 3).
-
-    A portrait is stored transposed, so that one width fits all. `lengths` is the number of columns that are photo,
-    `transposed` says which photos are portraits.
-    """
-
-    pixels: Pixels
-    lengths: list[int]
-    transposed: list[bool]
+Named = tuple[str, Photo]  # a photo and its name in its source
 
 
 class Photos:
     """The photos of several sources under one index."""
 
-    def __init__(self, stored: Sequence[Stored]) -> None:
-        self.stored = stored
-        self.starts = np.cumsum([0, *(len(one.lengths) for one in stored)])
+    def __init__(self, stored: Iterable[tuple[Pixels, list[int], list[bool]]]) -> None:
+        """Take pixels (N, SIDE, LONGEST, 3) of each source, the columns that are photo, and which are transposed.
+
+        A portrait is stored transposed, so that one width fits all.
+        """
+        self._rows = [
+            (pixels[place], length, is_transposed)
+            for pixels, lengths, transposed in stored
+            for place, (length, is_transposed) in enumerate(zip(lengths, transposed, strict=True))
+        ]
 
     def __len__(self) -> int:
-        return int(self.starts[-1])
+        return len(self._rows)
 
     def get(self, index: int) -> tuple[Pixels, bool]:
         """Return the pixels (SIDE, length, 3) of a photo, and whether it is transposed."""
-        source = int(np.searchsorted(self.starts, index, side="right")) - 1
-        one, place = self.stored[source], index - int(self.starts[source])
-        return one.pixels[place, :, : one.lengths[place]], one.transposed[place]
+        pixels, length, is_transposed = self._rows[index]
+        return pixels[:, :length], is_transposed
+
+
+def list_photos(sources: Iterable[Path]) -> list[Named]:
+    """List the photos of folders and .tar files, one source after the other, each sorted by name.
+
+    Raises CommandError where one is neither, or holds no photo.
+    """
+    named: list[Named] = []
+    for source in sources:
+        root = absolute(str(source))
+        found = sorted(find(root, None, LeftOut()), key=lambda photo: photo.path)
+        if not found:
+            raise CommandError(f"{source} holds no photo: expected files ending in {expected()}.")
+        named += [(photo.path.removeprefix(f"{root}/"), photo) for photo in found]
+    return named
+
+
+def read(photos: Sequence[Named]) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the bytes of each photo. What cannot be read is left out, and said."""
+    unread = LeftOut()
+    contents = Reader(None).read_all(photo for _, photo in photos)
+    for (name, photo), content in zip(photos, contents, strict=True):
+        if isinstance(content, Unreadable):
+            unread.add(f"{photo.path} ({content.message})")
+        else:
+            yield name, content
+    if unread.count:
+        warn(f"Left out, since they cannot be read: {unread.names}.")
+
+
+def is_held_out(name: str) -> bool:
+    """Tell whether a photo fits the temperature and never trains: a share of the names, always the same ones."""
+    return zlib.crc32(name.encode(errors="surrogateescape")) % HELD_OUT_SHARE == 0
+
+
+def read_labelled(source: Path) -> list[tuple[int, bytes]]:
+    """Return the class index and the bytes of every photo of a folder or .tar whose files are named by it: 0281.jpg.
+
+    Raises CommandError where a name is no index.
+    """
+    photos = list_photos([source])
+    for name, _ in photos:
+        if not ((stem := PurePosixPath(name).stem).isascii() and stem.isdigit()):
+            raise CommandError(
+                f"{name} in {source} does not name a class: files must be named by class index, 0281.jpg."
+            )
+    return [(int(PurePosixPath(name).stem), data) for name, data in read(photos)]
 
 
 def load(sources: Sequence[Path], cache: Path) -> Photos:
@@ -68,42 +112,40 @@ def load(sources: Sequence[Path], cache: Path) -> Photos:
     A damaged file is left out and counted in a warning. Raises CommandError if a source is none, or if fewer than two
     photos are left.
     """
-    photos = Photos([_open(source, cache) for source in sources])
+    photos = Photos(_open(source, cache) for source in sources)
     if len(photos) < 2:
         raise CommandError(f"{len(photos)} photo(s) can be trained on, and two are the least: name more.")
     return photos
 
 
-def _open(source: Path, cache: Path) -> Stored:
+def _open(source: Path, cache: Path) -> tuple[Pixels, list[int], list[bool]]:
     path = cache / f"{_digest(source)}.json"
     if not path.exists():
         _store(source, path)
-    index = json.loads(path.read_text())
-    shape = (len(index["lengths"]), SIDE, LONGEST, 3)
-    empty = np.zeros(shape, np.uint8)
-    return Stored(np.memmap(path.with_suffix(".u8"), np.uint8, "r", shape=shape) if shape[0] else empty, **index)
+    lengths, transposed = json.loads(path.read_text()).values()
+    shape = (len(lengths), SIDE, LONGEST, 3)
+    pixels = np.memmap(path.with_suffix(".u8"), np.uint8, "r", shape=shape) if lengths else np.zeros(shape, np.uint8)
+    return pixels, lengths, transposed
 
 
 def _digest(source: Path) -> str:
     """Identify what a source holds: a .tar file by its size and time, a folder by those of its files."""
-    if not source.exists():
-        raise CommandError(f"There is no folder or file {source}: name a folder of photos, or a .tar of them.")
     files = sorted(source.rglob("*")) if source.is_dir() else [source]
     facts = [(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in files if one.is_file()]
     return hashlib.sha256(repr((SIDE, LONGEST, source.resolve(), facts)).encode()).hexdigest()[:16]
 
 
 def _store(source: Path, index: Path) -> None:
+    photos = [(name, photo) for name, photo in list_photos([source]) if not is_held_out(name)]
     index.parent.mkdir(parents=True, exist_ok=True)
-    lengths, transposed, damaged = [], [], []
+    lengths, transposed, damaged = [], [], LeftOut()
     temporary = index.with_suffix(".part")
-    files = ((name, data) for name, data in read_photos([source]) if not is_held_out(name))
-    bar = track(_decoded(files), f"Decoding {source.name}", console=err, transient=True)
+    bar = track(_decoded(read(photos)), f"Decoding {source.name}", len(photos), console=err, transient=True)
     try:
         with temporary.open("wb") as out:
             for name, photo in bar:
                 if photo is None:
-                    damaged.append(name)
+                    damaged.add(name)
                     continue
                 pixels, is_transposed = lay(photo)
                 row = np.zeros((SIDE, LONGEST, 3), np.uint8)
@@ -115,9 +157,8 @@ def _store(source: Path, index: Path) -> None:
         index.write_text(json.dumps({"lengths": lengths, "transposed": transposed}))
     finally:
         temporary.unlink(missing_ok=True)
-    if damaged:
-        more = ", ..." * (len(damaged) > 5)
-        warn(f"{len(damaged)} damaged photo(s) in {source} were left out: {', '.join(damaged[:5])}{more}.")
+    if damaged.count:
+        warn(f"{damaged.count} damaged photo(s) in {source} were left out: {damaged.names}.")
 
 
 def lay(photo: Image.Image) -> tuple[Pixels, bool]:
@@ -132,13 +173,13 @@ def lay(photo: Image.Image) -> tuple[Pixels, bool]:
     return pixels[:, start : start + LONGEST], is_transposed
 
 
-def _decoded(files: Iterable[tuple[str, bytes]]) -> Iterable[tuple[str, Image.Image | None]]:
+def _decoded(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, Image.Image | None]]:
     """Decode on all cores, in order, with few photos in memory at a time; None is a damaged file."""
-    rest = iter(files)
     with ThreadPoolExecutor(available_cores()) as pool:
-        while some := list(itertools.islice(rest, TOGETHER)):
-            photos = pool.map(decoded_or_none, [data for _, data in some])
-            yield from zip([name for name, _ in some], photos, strict=True)
+        while some := list(itertools.islice(files, TOGETHER)):
+            yield from zip(
+                [name for name, _ in some], pool.map(decoded_or_none, [data for _, data in some]), strict=True
+            )
 
 
 def decoded_or_none(data: bytes) -> Image.Image | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.progress import track
 from torch import Tensor, nn
 
+from densenet_serving.console import err
 from handler.card import Preprocessing
+from handler.errors import RequestError
 from handler.images import decode
 from handler.preprocessing import preprocess
 from handler.settings import Settings
@@ -18,24 +22,55 @@ from handler.settings import Settings
 BATCH = 16  # images; a DenseNet-121 that estimates statistics keeps much of each
 SETTINGS = Settings()
 
-
-def pixels_of(data: bytes, spec: Preprocessing) -> NDArray[np.uint8]:
-    """Bring one file to what a served model sees, (crop, crop, 3). Raises RequestError where it is damaged."""
-    return preprocess(decode(data, SETTINGS, spec.resize), spec)
+Pixels = NDArray[np.uint8]
+Key = TypeVar("Key")
 
 
-def logits_of(model: nn.Module, pixels: Iterable[NDArray[np.uint8]]) -> Tensor:
+def pixels_of(
+    photos: Iterable[tuple[Key, bytes]], spec: Preprocessing, title: str, total: int
+) -> Iterator[tuple[Key, Pixels]]:
+    """Bring photos to what a served model sees, (crop, crop, 3), with a bar. Damaged ones are left out."""
+    for key, data in track(photos, title, total, console=err, transient=True):
+        try:
+            yield key, preprocess(decode(data, SETTINGS, spec.resize), spec)
+        except RequestError:
+            continue
+
+
+def logits_of(model: nn.Module, pixels: Iterable[Pixels]) -> Tensor:
     """Run a ServingModel over images, a batch at a time: float32 (N, classes)."""
     with torch.inference_mode():
-        return torch.cat([model(batch)[0] for batch in batches(pixels)])
+        return torch.cat([torch.empty(0), *(model(batch)[0].float() for batch in batches(pixels))])
 
 
-def batches(pixels: Iterable[NDArray[np.uint8]], size: int = BATCH) -> Iterator[Tensor]:
+def answer(
+    model: nn.Module, photos: Sequence[tuple[int, bytes]], spec: Preprocessing, title: str = "Answering"
+) -> tuple[Tensor, Tensor]:
+    """Run a ServingModel over labelled photos: the logits (N, classes) and the labels (N,) of those not damaged."""
+    labels: list[int] = []
+
+    def seen() -> Iterator[Pixels]:
+        for label, pixels in pixels_of(photos, spec, title, len(photos)):
+            labels.append(label)
+            yield pixels
+
+    return logits_of(model, seen()), torch.tensor(labels)
+
+
+def batches(pixels: Iterable[Pixels], size: int = BATCH) -> Iterator[Tensor]:
     rest = iter(pixels)
     while images := list(islice(rest, size)):
         yield torch.from_numpy(np.stack(images))
 
 
-def views_of(batch: Tensor) -> Tensor:
-    """Turn uint8 NHWC into what a teacher takes: float NCHW, 0 to 1."""
-    return batch.permute(0, 3, 1, 2).float() / 255
+def estimate_statistics(model: nn.Module, pixels: Iterable[Pixels]) -> None:
+    """Set every batch normalisation's mean and variance to those of the images, all batches weighing the same."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    with torch.inference_mode():
+        for batch in batches(pixels):
+            model(batch)
+    model.eval()

@@ -19,6 +19,7 @@ from training.teacher import CHANNELS
 
 ARCHITECTURE = ARCHITECTURES["densenet121"]
 SPEC: Preprocessing = ARCHITECTURE.preprocessing
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # which are estimated anew
 NOISE = 0.3  # deviations added to the teacher's maps where they are inputs: a section's own inputs will not be exact
 
 
@@ -91,16 +92,17 @@ def build(classes: int) -> nn.Module:
     return network
 
 
-def load(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load weights; raises CommandError if they do not fit."""
+def averaged(average: dict[str, Tensor], source: str) -> nn.Module:
+    """Build the network of a training's average; raises CommandError if its weights do not fit."""
+    state = {name.removeprefix("network."): one for name, one in average.items() if name.startswith("network.")}
     try:
-        network.load_state_dict(state, strict=False)
-        missing = network.state_dict().keys() - state.keys()
-        if lacking := [name for name in missing if "running_" not in name and "num_batches" not in name]:
-            raise RuntimeError(f"\nit lacks {lacking[0]}")
-    except RuntimeError as error:
-        reason = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
-        raise CommandError(f"{source} does not fit the student: {reason[:200]}") from error
+        network = build(len(state["classifier.bias"]))
+        missing, unexpected = network.load_state_dict(state, strict=False)
+        if wrong := [*unexpected, *(name for name in missing if not name.endswith(STATISTICS))]:
+            raise ValueError(f"its {wrong[0]} is missing or not the student's")
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CommandError(f"{source} does not fit the student ({str(error)[:200]}): choose another --run.") from error
+    return network
 
 
 def served(network: nn.Module) -> ServingModel:

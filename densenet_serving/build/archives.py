@@ -177,7 +177,7 @@ def natural(version: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", version)]
 
 
-def notice(weights: Weights) -> str | None:
+def notice_of_weights(weights: Weights) -> str | None:
     """Return one sentence for weights that this project trained: their accuracy and how to get the official ones."""
     if weights.accuracy is None:
         return None
@@ -189,9 +189,9 @@ def notice(weights: Weights) -> str | None:
     )
 
 
-def notice_of(description: Mapping[str, Any]) -> str | None:
+def notice_of_description(description: Mapping[str, Any]) -> str | None:
     """Return the same for a model as the management API describes it. Other people's models have no such card."""
     match description:
         case {"customizedMetadata": {"weights": {"accuracy": {}} as weights}}:
-            return notice(Weights.from_dict(weights))
+            return notice_of_weights(Weights.from_dict(weights))
     return None

@@ -12,7 +12,13 @@ import typer
 from rich.status import Status
 
 from densenet_serving.build import pack, precision
-from densenet_serving.build.archives import FIRST_VERSION, BuildCommand, file_name, notice, refuse_another_model
+from densenet_serving.build.archives import (
+    FIRST_VERSION,
+    BuildCommand,
+    file_name,
+    notice_of_weights,
+    refuse_another_model,
+)
 from densenet_serving.build.precision import MIN_AGREEMENT, ArchivePrecision
 from densenet_serving.console import err, note, warn
 from densenet_serving.errors import CommandError
@@ -144,7 +150,7 @@ def build_model(spec: ModelSpec, model_store: Path, *, overwrite: bool = False, 
         pack.pack(spec, folder / "staged", target)
     spec.command(checkpoint.path, model_store, stand_in=not chosen).write(target)
     note(f"Built {target} ({target.stat().st_size / 1e6:.0f} MB), weights from {checkpoint.card.source}.")
-    if said := notice(checkpoint.card):
+    if said := notice_of_weights(checkpoint.card):
         warn(said)
     if checkpoint.own:
         note(task_notice(card, assumed=spec.task is None))

@@ -1,4 +1,4 @@
-"""A Ray of this machine's own, that nobody else reaches and that leaves nothing behind; or one that runs already."""
+"""The work on Ray: one of this machine's own, that nobody else reaches and that leaves nothing behind, or another."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from densenet_serving import paths
+from densenet_serving.bulk.job import Chunk, Job
+from densenet_serving.bulk.worker import Worker
 from densenet_serving.errors import CommandError, reason_of
 from densenet_serving.temporary import SOCKET_BYTES, make_temporary
 
@@ -25,6 +28,9 @@ STORE_BYTES = 100_000_000
 LONGEST_FOLDER = SOCKET_BYTES - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 CLIENT = "ray://"
 CONNECT_SECONDS = 10
+# A chunk whose worker dies is given to another so many times: a photo that kills every worker ends the run.
+RETRIES = 2
+RESUME = "once that is repaired, run the same command to resume."
 
 
 @contextmanager
@@ -45,35 +51,27 @@ def connect(address: str | None, workers: int, archive_bytes: int, dashboard: bo
     os.environ.update(settings)  # before ray is imported, which reads them
     import ray
 
-    common = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is not None:
-        with _quiet():
-            there = find(address)
-            try:
-                with chdir(paths.ROOT):
-                    ray.init(address=there, **common)
-            except (OSError, RuntimeError) as error:  # ConnectionError and what Ray makes of its own
-                raise CommandError(f"The Ray cluster at {there} cannot be used ({reason_of(error)}).") from error
-            try:
-                yield
-            finally:
-                ray.shutdown()
-        return
-    with folder() as own, _quiet():
-        with chdir(paths.ROOT):
-            ray.init(
-                address="local",  # whatever RAY_ADDRESS says
-                num_cpus=workers,
-                num_gpus=0,
-                object_store_memory=STORE_BYTES + archive_bytes,
-                include_dashboard=dashboard,
-                _temp_dir=str(own),
-                **common,
-            )
+    with ExitStack() as stack:
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if address is None:
+            options |= {
+                "address": "local",  # whatever RAY_ADDRESS says
+                "num_cpus": workers,
+                "num_gpus": 0,
+                "object_store_memory": STORE_BYTES + archive_bytes,
+                "include_dashboard": dashboard,
+                "_temp_dir": str(stack.enter_context(folder())),
+            }
+        stack.enter_context(_quiet())
+        if address is not None:
+            options["address"] = find(address)
         try:
-            yield
-        finally:
-            ray.shutdown()
+            with chdir(paths.ROOT):
+                ray.init(**options)
+        except (OSError, RuntimeError) as error:  # ConnectionError and what Ray makes of its own
+            raise CommandError(f"Ray at {options['address']} cannot be used ({reason_of(error)}).") from error
+        stack.callback(ray.shutdown)
+        yield
 
 
 def find(address: str) -> str:
@@ -83,13 +81,15 @@ def find(address: str) -> str:
     """
     from ray._private.services import canonicalize_bootstrap_address_or_die  # what `auto` means is known to Ray alone
 
-    advice = "give HOST:PORT of its head, ray://HOST:PORT of its client server, or leave out --address"
     try:
         found = address if address.startswith(CLIENT) else canonicalize_bootstrap_address_or_die(address)
         host, _, port = found.removeprefix(CLIENT).rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:  # and among the first ConnectionError, if there is none on this host
-        raise CommandError(f"No Ray cluster answers at {address} ({reason_of(error)}): {advice}.") from error
+        raise CommandError(
+            f"No Ray cluster answers at {address} ({reason_of(error)}): give HOST:PORT of its head, ray://HOST:PORT of "
+            "its client server, or leave out --address."
+        ) from error
     return found
 
 
@@ -111,9 +111,8 @@ def folder() -> Iterator[Path]:
 def _quiet() -> Iterator[None]:
     """Keep what Ray's C++ writes to the standard error's descriptor, whatever its level, from the person's terminal."""
     terminal, stderr = os.dup(2), sys.stderr
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
     with os.fdopen(terminal, "w") as sys.stderr:
         try:
             yield
@@ -121,3 +120,37 @@ def _quiet() -> Iterator[None]:
             sys.stderr.flush()
             sys.stderr = stderr
             os.dup2(terminal, 2)
+
+
+def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int | None) -> Iterator[tuple[int, int]]:
+    """Hand chunks to workers on every core. Yields the rows and errors of each when its part is written, in any order.
+
+    Ray must be connected. Raises CommandError, naming the cause, if a chunk cannot be done.
+    """
+    import ray
+
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    count = max(1, min(most_workers or cores, cores, len(left)))
+    worker_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
+    given, chunks, undone = ray.put(archive.read_bytes()), iter(left), len(left)
+    # A worker that nothing holds ends: one whose host died gets the core of another that has nothing left to do.
+    busy = {one.__ray_ready__.remote(): one for one in [worker_class.remote(job, given) for _ in range(count)]}
+    try:
+        while undone:
+            [ended], _ = ray.wait(list(busy))
+            report = ray.get(ended)
+            _hand(next(chunks, None), busy.pop(ended), busy)
+            if isinstance(report, tuple):
+                undone -= 1
+                yield report
+    except ray.exceptions.RayTaskError as error:
+        if not isinstance(error.cause, OSError):
+            raise
+        raise CommandError(f"{job.output} cannot be written ({reason_of(error.cause)}): {RESUME}") from error
+    except ray.exceptions.RayError as error:
+        raise CommandError(f"The workers could not go on ({reason_of(error)}): {RESUME}") from error
+
+
+def _hand(chunk: Chunk | None, worker: Any, busy: dict[Any, Any]) -> None:
+    if chunk is not None:
+        busy[worker.do.remote(chunk)] = worker

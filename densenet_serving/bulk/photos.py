@@ -1,4 +1,4 @@
-"""List the photos of a source: where each one's bytes are, without reading them.
+"""The photos of a source: where each one's bytes are, and then these bytes, or why they cannot be read.
 
 folder       every photo in it, and every photo in its .tar shards (WebDataset); with a column, its .parquet files
 .tar         the photos in it
@@ -9,20 +9,38 @@ anything else is one photo
 
 from __future__ import annotations
 
+import io
+import os
 import tarfile
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 import pyarrow as pa
 from pyarrow import fs
 
-from densenet_serving.bulk.cells import Cells
-from densenet_serving.bulk.filesystems import absolute, holds_photo, locate, open_file, raw, suffix, walk
+from densenet_serving.bulk.cells import MOST_GROUP_BYTES, Cells, bytes_in
+from densenet_serving.bulk.filesystems import (
+    absolute,
+    is_uri,
+    locate,
+    open_file,
+    retried,
+    suffix,
+    walk,
+    without_query,
+)
 from densenet_serving.errors import CommandError, reason_of
-from densenet_serving.photo_files import LeftOut, photos_in_tar
+from densenet_serving.photo_files import LeftOut, is_lost, is_photo, photos_in_tar
 
 SHARDS = {".tar", ".parquet"}
-DAMAGE = (OSError, pa.ArrowInvalid, tarfile.TarError)
+DAMAGE = (OSError, MemoryError, pa.ArrowInvalid, tarfile.TarError)
+# More than max_image_bytes in handler/model-config.yaml: the handler refuses what is cut off here.
+MOST_BYTES = 33_554_432
+# Photos that are being read or wait for the decoder: a store may take 50 ms for what a core classifies in 25.
+AHEAD = 16
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,19 @@ class Photo:
     offset: int = 0
     size: int = 0
 
+    @property
+    def is_damage(self) -> bool:
+        """Tell whether it stands for the photos of a shard that could not be listed."""
+        return self.file is None and suffix(self.path) in SHARDS
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Why there are no bytes. `code` is the HTTP status of the same meaning: 404, 413, or 502 if a store fails."""
+
+    code: int
+    message: str
+
 
 def find(source: str, column: str | None, left_out: LeftOut) -> Iterator[Photo]:
     """Yield every photo of a source, in an order that depends on nothing else.
@@ -47,7 +78,7 @@ def find(source: str, column: str | None, left_out: LeftOut) -> Iterator[Photo]:
     name = absolute(source)
     file_system, path = locate(name)
     try:
-        kind = file_system.get_file_info(raw(path)).type
+        kind = file_system.get_file_info(os.fsencode(path)).type
         if kind == fs.FileType.NotFound:
             raise CommandError(f"There is no {source}: check the path.")
         yield from _in_folder(name, column, left_out) if kind == fs.FileType.Directory else _in_file(name, column)
@@ -63,12 +94,24 @@ def _in_folder(folder: str, column: str | None, left_out: LeftOut) -> Iterator[P
         if column is not None:
             if kind == ".parquet":
                 yield from _or_damage(file, _in_parquet(file, column))
-        elif holds_photo(file):
+        elif is_photo(without_query(file)) or (not is_uri(file) and is_lost(file)):
             yield Photo(file)
         elif kind == ".tar":
             yield from _or_damage(file, _in_tar(file))
         elif kind != ".parquet":  # which may be this job's own output, in the folder that it classifies
             left_out.add(file)
+
+
+def _in_file(file: str, column: str | None) -> Iterator[Photo]:
+    match suffix(file):
+        case ".parquet":
+            yield from _in_parquet(file, column)
+        case ".tar":
+            yield from _or_damage(file, _in_tar(file), alone=True)
+        case ".txt" | ".list":
+            yield from _in_list(file)
+        case _:
+            yield Photo(file)
 
 
 def _or_damage(file: str, photos: Iterator[Photo], alone: bool = False) -> Iterator[Photo]:
@@ -87,37 +130,12 @@ def _or_damage(file: str, photos: Iterator[Photo], alone: bool = False) -> Itera
         yield Photo(file)
 
 
-def is_damaged(photo: Photo) -> bool:
-    """Tell whether a photo stands for those of a shard that could not be listed."""
-    return photo.file is None and suffix(photo.path) in SHARDS
-
-
-def _in_file(file: str, column: str | None) -> Iterator[Photo]:
-    match suffix(file):
-        case ".parquet":
-            yield from _in_parquet(file, column)
-        case ".tar":
-            yield from _or_damage(file, _in_tar(file), alone=True)
-        case ".txt" | ".list":
-            yield from _in_list(file)
-        case _:
-            yield Photo(file)
-
-
 def _in_list(file: str) -> Iterator[Photo]:
     file_system, path = locate(file)
-    with file_system.open_input_stream(raw(path)) as stream:
-        for line in _lines(stream):
+    with file_system.open_input_stream(os.fsencode(path)) as stream:
+        for line in io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="\n"):
             if line.strip():
                 yield Photo(absolute(line.strip()))
-
-
-def _lines(stream: pa.NativeFile) -> Iterator[str]:
-    rest = b""
-    while chunk := stream.read(1 << 20):
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line.decode(errors="surrogateescape") for line in lines)
-    yield rest.decode(errors="surrogateescape")
 
 
 def _in_tar(file: str) -> Iterator[Photo]:
@@ -129,9 +147,67 @@ def _in_tar(file: str) -> Iterator[Photo]:
 def _in_parquet(file: str, column: str | None) -> Iterator[Photo]:
     with open_file(file) as stream:
         cells = Cells(file, stream, column)
-        for group in range(cells.groups):
+        for group, rows in enumerate(cells.rows):
             if cells.are_paths:
                 yield from (Photo(absolute(path.as_py() or "")) for path in cells.read(group))
-                continue
-            for row in range(cells.rows(group)):
-                yield Photo(f"{file}#{group}/{row}", file, group, row)
+            else:
+                yield from (Photo(f"{file}#{group}/{row}", file, group, row) for row in range(rows))
+
+
+class Reader:
+    """Reads photos ahead of whoever decodes them, a bounded number at a time."""
+
+    def __init__(self, column: str | None, most_group_bytes: int = MOST_GROUP_BYTES) -> None:
+        self._column, self._most_group_bytes = column, most_group_bytes
+        self._threads = ThreadPoolExecutor(AHEAD, thread_name_prefix="reader")
+        self._lock = Lock()
+        self._place: tuple[str, int] | None = None
+        self._cells: pa.ChunkedArray = pa.chunked_array([], pa.binary())
+
+    def read_all(self, photos: Iterable[Photo]) -> Iterator[bytes | Unreadable]:
+        """Yield the bytes of each photo, in order."""
+        waiting: deque[Future[bytes | Unreadable]] = deque()
+        for photo in photos:
+            waiting.append(self._threads.submit(self.read, photo))
+            if len(waiting) == AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def read(self, photo: Photo) -> bytes | Unreadable:
+        if photo.is_damage:
+            return Unreadable(
+                502, "The shard is damaged or cut short: photos of it are missing, so repair or leave it out."
+            )
+        try:
+            content = retried(lambda: self._read(photo))
+        except FileNotFoundError:
+            return Unreadable(404, "The photo is not there: check the path.")
+        except MemoryError as error:
+            return Unreadable(
+                413, f"The photo cannot be read ({reason_of(error)}): write the file again with fewer rows in a group."
+            )
+        except (OSError, CommandError, pa.ArrowInvalid) as error:
+            return Unreadable(
+                502, f"The photo cannot be read ({reason_of(error)}): check its permissions and the store."
+            )
+        if content is None:
+            return Unreadable(404, "The row holds no photo: expected the bytes of an encoded one.")
+        return content[:MOST_BYTES]
+
+    def _read(self, photo: Photo) -> bytes | None:
+        if photo.file is not None and suffix(photo.file) == ".parquet":
+            return self._cell(photo.file, photo.offset, photo.size)
+        with open_file(photo.file or photo.path) as file:
+            size = photo.size if photo.file else file.size()
+            content: bytes = file.read_at(min(size, MOST_BYTES), photo.offset)
+            return content
+
+    def _cell(self, file: str, group: int, row: int) -> bytes | None:
+        """Read one row of a column. The row group is kept, since the next photo is most likely its next row."""
+        with self._lock:
+            if self._place != (file, group):
+                with open_file(file) as stream:
+                    self._cells = Cells("The file", stream, self._column).read(group, self._most_group_bytes)
+                self._place = (file, group)
+            return bytes_in(self._cells[row])

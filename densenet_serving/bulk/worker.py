@@ -1,73 +1,165 @@
-"""What each actor of the cluster does: read the photos of a chunk, classify them, write its part of the output."""
+"""What each actor of the cluster does: classify the photos of a chunk as the server would, and write its part.
+
+The archive's own handler runs as TorchServe runs it, with its decoder processes. So a photo is decoded by the same code
+under the same limits, and the answers are the server's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import importlib
+import io
+import json
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from densenet_serving.bulk import parts
-from densenet_serving.bulk.job import Job
-from densenet_serving.bulk.manifest import Chunk, Manifest
-from densenet_serving.bulk.model import Model
-from densenet_serving.bulk.parts import Done
-from densenet_serving.bulk.photos import Photo
-from densenet_serving.bulk.reader import Reader, Unreadable
+import pyarrow as pa
+import yaml
+
+from densenet_serving.build.archives import MANIFEST
+from densenet_serving.bulk.job import Chunk, Job
+from densenet_serving.bulk.photos import Photo, Reader, Unreadable
+from densenet_serving.errors import CommandError
 from densenet_serving.files import as_text
 
 # What one inference takes at once: in one thread more do not go faster (benchmarks/ceiling.py), and wait in memory.
 BATCH = 8
+BUSY = 503
+PREDICTION = pa.struct([("class_id", pa.string()), ("class_name", pa.string()), ("probability", pa.float64())])
+ANSWER = [
+    ("class_id", pa.string()),
+    ("class_name", pa.string()),
+    ("probability", pa.float64()),
+    ("recognized", pa.bool_()),
+    ("predictions", pa.list_(PREDICTION)),
+]
+SCHEMA = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("path", pa.string()),
+        *ANSWER,
+        ("error_code", pa.int32()),
+        ("error_message", pa.string()),
+        ("model_name", pa.string()),
+        ("model_version", pa.string()),
+        ("model_digest", pa.string()),
+    ]
+)
 
 
 class Worker:
     """Ray makes one for each core that it has, on any host, and sends it one chunk after another."""
 
-    def __init__(self, job: Job, archive: Any) -> None:
-        """`archive` refers to the bytes of the .mar in Ray's object store, which brings them to this host."""
-        import ray
+    def __init__(self, job: Job, archive: bytes) -> None:
+        """`archive` is the .mar, which Ray brought to this host."""
+        self._job, self._reader = job, Reader(job.column)
+        self._model = Model(archive, job.digest, BATCH, job.headers)
 
-        self._job = job
-        self._manifest, self._reader = Manifest(job.manifest), Reader(job.column)
-        self._model = Model(ray.get(archive), job.digest, BATCH, job.headers)
-
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Do one chunk, given and reported as Ray Data's rows are: columns of one value.
-
-        `failure` says why the output cannot be written. Raised, it would come wrapped in all of Ray's advice.
-        """
-        chunk = Chunk(int(batch["first"][0]), int(batch["count"][0]))
-        rows = parts.collect(self._batches(chunk))
-        try:
-            done, failure = parts.write(self._job.output, chunk, rows), ""
-        except OSError as error:
-            done, failure = Done(chunk.first, 0, 0), str(error)
-        return {"first": [done.first], "rows": [done.rows], "errors": [done.errors], "failure": [failure]}
+    def do(self, chunk: Chunk) -> tuple[int, int]:
+        """Classify a chunk and write its part; returns the rows, and those with an error. Raises OSError."""
+        # As columns, a batch at a time: a chunk's dictionaries take 1 GB with a thousand predictions a row.
+        batches = (pa.RecordBatch.from_pylist(rows, SCHEMA) for rows in self._batches(chunk))
+        rows = pa.Table.from_batches(batches, SCHEMA)
+        self._job.write(chunk, rows)
+        return rows.num_rows, rows.num_rows - rows["error_code"].null_count
 
     def _batches(self, chunk: Chunk) -> Iterator[list[dict[str, Any]]]:
-        photos = self._manifest.photos(chunk)
+        photos = self._job.photos(chunk)
         contents = self._reader.read_all(photos)
         for start in range(0, len(photos), BATCH):
             part = photos[start : start + BATCH]
             answers = self._answers([next(contents) for _ in part])
-            numbers = range(chunk.first + start, chunk.first + start + len(part))
-            yield [self._row(*row) for row in zip(numbers, part, answers, strict=True)]
+            yield [self._row(chunk.first + start + i, *one) for i, one in enumerate(zip(part, answers, strict=True))]
 
     def _answers(self, contents: list[bytes | Unreadable]) -> list[dict[str, Any]]:
         good = [content for content in contents if isinstance(content, bytes)]
         answers = iter(self._model.classify(good) if good else [])
-        return [
-            {"code": content.code, "message": content.message} if isinstance(content, Unreadable) else next(answers)
-            for content in contents
-        ]
+        return [vars(content) if isinstance(content, Unreadable) else next(answers) for content in contents]
 
-    def _row(self, number: int, photo: Photo, answer: dict[str, Any]) -> dict[str, Any]:
-        names = ("class_id", "class_name", "probability", "recognized", "predictions")
+    def _row(self, number: int, photo: Photo, answer: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "id": number,
             "path": as_text(photo.path),
-            **{name: answer.get(name) for name in names},
+            **{name: answer.get(name) for name, _ in ANSWER},
             "error_code": answer.get("code"),
             "error_message": answer.get("message"),
             "model_name": self._job.model,
             "model_version": self._job.version,
             "model_digest": self._job.digest,
         }
+
+
+class Model:
+    """One archive, loaded for one thread. Its modules come from the archive, so load no other in the same process."""
+
+    def __init__(self, archive: bytes, digest: str, batch: int, headers: Mapping[str, str]) -> None:
+        """Raises CommandError if the bytes are not those of the digest."""
+        if hashlib.sha256(archive).hexdigest() != digest:
+            raise CommandError(f"The archive that arrived on this host is not the one of SHA-256 {digest}.")
+        self._unpacked = tempfile.TemporaryDirectory(prefix="archive-")  # its decoder processes are started from there
+        folder = Path(self._unpacked.name)
+        with zipfile.ZipFile(io.BytesIO(archive)) as mar:
+            mar.extractall(folder)
+        model = json.loads((folder / MANIFEST).read_text())["model"]
+        self._context = Context(folder, _config(folder, model.get("configFile")), headers, batch)
+        self._handler = _handler(folder, model["handler"])
+        self._handler.initialize(self._context)
+
+    def classify(self, photos: Sequence[bytes]) -> list[dict[str, Any]]:
+        """Answer each photo with the server's JSON: that of a prediction, or {code, type, message}.
+
+        A photo for which a batch of large ones leaves no time is tried again alone.
+        """
+        answers = self._answer(photos)
+        return [
+            self._answer([photo])[0] if answer.get("code") == BUSY and len(photos) > 1 else answer
+            for photo, answer in zip(photos, answers, strict=True)
+        ]
+
+    def _answer(self, photos: Sequence[bytes]) -> list[dict[str, Any]]:
+        return [json.loads(body) for body in self._handler.handle([{"body": photo} for photo in photos], self._context)]
+
+
+class Context:
+    """What the handler sees of TorchServe (handler/context.py). The status of a row is not kept: its body says it."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], headers: Mapping[str, str], batch: int) -> None:
+        self.system_properties = {"model_dir": str(folder), "gpu_id": None, "batch_size": batch}
+        self.model_yaml_config = config
+        self.metrics = SimpleNamespace(cache={})
+        self._headers = dict(headers)
+
+    def get_request_id(self, idx: int) -> str | None:
+        return str(idx)
+
+    def get_all_request_header(self, idx: int) -> dict[str, Any]:  # noqa: ARG002 - all rows have the same
+        return self._headers
+
+    def set_response_content_type(self, idx: int, value: str) -> None: ...
+
+    def set_response_header(self, idx: int, key: str, value: str) -> None: ...
+
+    def set_response_status(self, code: int, phrase: str, idx: int) -> None: ...
+
+
+def _config(folder: Path, name: str | None) -> dict[str, Any]:
+    """Read model-config.yaml, but with one thread: a worker a core decodes and infers in turn, and that is fastest."""
+    config: dict[str, Any] = yaml.safe_load((folder / name).read_text()) if name else {}
+    config["handler"] = {**(config.get("handler") or {}), "threads": 1}
+    return config
+
+
+def _handler(folder: Path, entry: str) -> Any:
+    """Import the archive's entry as TorchServe does, and return an instance of the one class defined there."""
+    sys.path.insert(0, str(folder))
+    try:
+        module = importlib.import_module(Path(entry).stem)
+    finally:
+        sys.path.remove(str(folder))
+    [handler] = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
+    return handler()

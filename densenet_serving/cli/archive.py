@@ -9,7 +9,7 @@ import typer
 from densenet_serving import paths
 from densenet_serving.build.build import ModelSpec, build_model
 from densenet_serving.options import ModelStore, RunDir, takes
-from densenet_serving.server.warnings import warn_if_another_answers
+from densenet_serving.server.report import warn_if_another_answers
 
 
 @takes(ModelSpec)

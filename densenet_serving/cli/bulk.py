@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,33 +20,31 @@ from densenet_serving.options import MODEL
 
 if TYPE_CHECKING:
     from densenet_serving.bulk.job import Job
-    from densenet_serving.bulk.parts import Done
 
 NEEDED = ("ray", "pyarrow")
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 
 
+@dataclass
 class Tally:
     """Counts photos and errors, those of earlier runs too, and the pace of this one."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.errors, self.here = total, 0, 0, 0
-        self._began = time.monotonic()
+    total: int
+    done: int
+    errors: int
+    here: int = 0
+    began: float = field(default_factory=time.monotonic)
 
-    def found(self, part: Done) -> None:
-        self.done, self.errors = self.done + part.rows, self.errors + part.errors
-
-    def add(self, part: Done) -> None:
-        self.found(part)
-        self.here += part.rows
+    def add(self, rows: int, errors: int) -> None:
+        self.done, self.errors, self.here = self.done + rows, self.errors + errors, self.here + rows
 
     @property
     def rate(self) -> float:
-        return self.here / max(time.monotonic() - self._began, 1e-9)
+        return self.here / max(time.monotonic() - self.began, 1e-9)
 
     def to_dict(self) -> dict[str, int | float]:
         facts = {"photos": self.total, "done": self.done, "errors": self.errors}
-        return facts | {"seconds": round(time.monotonic() - self._began, 1), "photos_per_second": round(self.rate, 2)}
+        return facts | {"seconds": round(time.monotonic() - self.began, 1), "photos_per_second": round(self.rate, 2)}
 
 
 def bulk(
@@ -89,64 +88,51 @@ def check_installed() -> None:
 
 
 def chosen_archive(given: str | None, model_store: Path) -> Path:
-    """Return the archive at a path, or that of a name in the model store. Raises CommandError for no such name."""
-    if given is None:
-        return default_archive(model_store)
-    if Path(given).exists() or Path(given).name != given:
-        return Path(given)
-    there = {name: path for path in archives_in(model_store) for name in (path.name, path.stem)}
-    if given not in there:
-        names = ", ".join(path.name for path in archives_in(model_store)) or "no archive"
-        raise CommandError(f"There is no archive {given}, and {model_store} holds {names}: name one with --archive.")
-    return there[given]
+    """Return the archive at a path or of a name in the model store; without one, densenet121's or the only one.
 
-
-def default_archive(model_store: Path) -> Path:
-    """Return densenet121's archive, or the only one. Raises CommandError if there is a choice or none."""
+    Raises CommandError if there is no such archive, or a choice.
+    """
     found = archives_in(model_store)
-    preferred = model_store / f"{MODEL}.mar"
-    if preferred in found:
-        return preferred
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "no archive"
-        raise CommandError(
-            f"{model_store} holds {names}: choose one with --archive, or build it with densenet archive."
-        )
-    return found[0]
+    there = {name: path for path in found for name in (path.name, path.stem)}
+    if given is not None and (Path(given).exists() or Path(given).name != given):
+        return Path(given)
+    if chosen := there.get(given or MODEL) or (found[0] if given is None and len(found) == 1 else None):
+        return chosen
+    names = ", ".join(path.name for path in found) or "no archive"
+    missing = "" if given is None else f"There is no archive {given}, and "
+    raise CommandError(
+        f"{missing}{model_store} holds {names}: name one with --archive, or build one with densenet archive."
+    )
 
 
 def do(job: Job, archive: Path, workers: int | None, address: str | None, dashboard: bool, as_json: bool) -> Tally:
     """Do the chunks that have no part yet. Raises CommandError if a chunk cannot be done."""
-    from densenet_serving.bulk import cluster, manifest, parts
-    from densenet_serving.bulk.run import classify
+    from densenet_serving.bulk import cluster
     from handler.cores import available_cores
 
-    tally, there = Tally(job.total), set()
-    for part in parts.written(job.output):
-        tally.found(part)
-        there.add(part.first)
-    left = [chunk for chunk in manifest.chunks(job.total, job.chunk) if chunk.first not in there]
-    if there:
+    left, errors = job.left()
+    tally = Tally(job.total, job.total - sum(chunk.count for chunk in left), errors)
+    if tally.done:
         note(f"{tally.done:,} of {job.total:,} photos were classified before.")
     if not left:
         return tally
     show = show_json if as_json else show_bar
     try:
         with cluster.connect(address, workers or available_cores(), archive.stat().st_size, dashboard):
-            show(classify(job, left, archive, workers), tally)
+            show(cluster.classify(job, left, archive, workers), tally)
     except KeyboardInterrupt:
         note(f"Stopped after {tally.done:,} of {job.total:,} photos: run the same command to resume.")
         raise typer.Exit(INTERRUPTED) from None
     return tally
 
 
-def show_json(done: Iterator[Done], tally: Tally) -> None:
+def show_json(done: Iterator[tuple[int, int]], tally: Tally) -> None:
     for part in done:
-        tally.add(part)
+        tally.add(*part)
         print(json_line(tally.to_dict()), flush=True)
 
 
-def show_bar(done: Iterator[Done], tally: Tally) -> None:
+def show_bar(done: Iterator[tuple[int, int]], tally: Tally) -> None:
     columns = (
         TextColumn("Classifying"),
         BarColumn(),
@@ -157,7 +143,7 @@ def show_bar(done: Iterator[Done], tally: Tally) -> None:
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("", total=tally.total, completed=tally.done, rate=0.0, errors=tally.errors)
         for part in done:
-            tally.add(part)
+            tally.add(*part)
             progress.update(task, completed=tally.done, rate=tally.rate, errors=tally.errors)
 
 

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,16 +24,13 @@ from densenet_serving.errors import ApiError, CommandError
 from densenet_serving.options import Key, Model, RunDir, Token, Url
 from densenet_serving.photo_files import LeftOut
 
-if TYPE_CHECKING:  # gRPC takes a sixth of a second to import, which HTTP need not wait for
-    from densenet_serving.client.grpc import GrpcClient
-
 # More images than this get a progress bar; of files that are left out, so many are named.
 FEW = 3
 # A spreadsheet computes a cell that begins with one of these, unless an apostrophe precedes it, as csv.js does.
 FORMULA = re.compile(r"[=+\-@\t\r]")
 
 Row = dict[str, Any]
-AnyClient: TypeAlias = "Client | GrpcClient | RemoteClient"
+AnyClient: TypeAlias = Client | RemoteClient
 
 
 def classify(
@@ -46,7 +43,6 @@ def classify(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, one row per prediction.")] = False,
     model: Model = None,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests at a time.")] = 8,
-    over_grpc: Annotated[bool, typer.Option("--grpc", help="Ask over gRPC instead of HTTP.")] = False,
     url: Url = None,
     key: Key = None,
     token: Token = None,
@@ -55,9 +51,7 @@ def classify(
     """Print the class of every image. The exit status is 1 if any failed."""
     if as_json and as_csv:
         raise CommandError("--json and --csv exclude each other: choose one.")
-    if url and over_grpc:
-        raise CommandError("--grpc needs the run folder of a server on this machine: leave --url or --grpc out.")
-    client = RemoteClient(url, key, token, model) if url else connect(Endpoint.find(run_dir), token, over_grpc)
+    client = RemoteClient(url, key, token, model) if url else Client(Endpoint.find(run_dir), token)
     served = model or default_model(client, has_management=bool(url) or token is None)
     names = find(images)
     given = {"top_k": top_k, "min_probability": min_probability}
@@ -76,14 +70,6 @@ def find(names: list[str]) -> list[str]:
     if left_out.count:
         note(f"{left_out} Name a file itself to send it anyway.")
     return found
-
-
-def connect(endpoint: Endpoint, token: str | None, over_grpc: bool) -> AnyClient:
-    if not over_grpc:
-        return Client(endpoint, token)
-    from densenet_serving.client.grpc import GrpcClient
-
-    return GrpcClient(endpoint, token)
 
 
 def classify_all(

@@ -11,15 +11,14 @@ from rich.status import Status
 from rich.table import Table
 
 from densenet_serving import paths
-from densenet_serving.build import archives
-from densenet_serving.build.archives import Archive
+from densenet_serving.build.archives import Archive, notice_of_description
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.console import err, note, out, plain, warn
 from densenet_serving.errors import CommandError
 from densenet_serving.options import RunDir, Timeout
 from densenet_serving.server import upgrade
-from densenet_serving.server.memory import check_memory_for_more
+from densenet_serving.server.capacity import check_memory_for_more
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,7 +67,7 @@ def describe(model: Model, version: Version = "", as_json: AsJson = False, run_d
         print(json.dumps(described, indent=2))
     else:
         out.print_json(data=described)
-    if said := archives.notice_of(described):
+    if said := notice_of_description(described):
         note(said)
 
 

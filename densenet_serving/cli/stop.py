@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TypeVar
 
 import typer
 
 from densenet_serving import paths
-from densenet_serving.client.endpoint import STATE_FILE as TORCHSERVE_STATE
 from densenet_serving.console import note, warn
-from densenet_serving.errors import ServingError
+from densenet_serving.errors import CommandError
 from densenet_serving.options import RunDir, Timeout
-from densenet_serving.server import processes, unit
-from densenet_serving.server.gateway import STATE_FILE as GATEWAY_STATE
+from densenet_serving.server import drain, processes
 from densenet_serving.server.gateway import Gateway
-from densenet_serving.server.lock import sole_command
+from densenet_serving.server.run_folder import clear, sole_command
 from densenet_serving.server.torchserve import Server
-
-Found = TypeVar("Found")
 
 
 def stop(run_dir: RunDir = paths.RUN_DIR, timeout: Timeout = 60) -> None:
@@ -29,45 +23,29 @@ def stop(run_dir: RunDir = paths.RUN_DIR, timeout: Timeout = 60) -> None:
 
     If none runs, do nothing. Exit status 1 says that requests were cut off.
     """
-    with sole_command(run_dir) if is_writable(run_dir) else nullcontext():
-        gateway, server = recorded(Gateway.find, run_dir), recorded(Server.read, run_dir)
-        running = server if server and server.process() else None
-        answered = unit.end(run_dir, running, gateway, timeout)
-        lost = end_lost(run_dir)
-        if server and not running:
-            server.stop()  # what one that ended by itself has left
-        for name in (TORCHSERVE_STATE, GATEWAY_STATE):
-            (run_dir / name).unlink(missing_ok=True)  # damaged ones too
+    # A server is stopped though its folder is gone or cannot be written to.
+    locked = run_dir.is_dir() and os.access(run_dir, os.W_OK)
+    with sole_command(run_dir) if locked else nullcontext():
+        gateway, server = Gateway.find(run_dir), found(run_dir)
+        answered = drain.end(server, gateway, timeout)
+        left = [one for part in processes.VARIABLES for one in processes.started_for(part, run_dir)]
+        processes.end(*left)
+        clear(run_dir)
     if gateway:
         note(f"Stopped the gateway (pid {gateway.pid}).")
-    if running:
-        note(f"Stopped (pid {running.pid}).")
-    elif not lost:
+    if server:
+        note(f"Stopped (pid {server.pid}).")
+    if left:
+        warn(f"Ended at once what else was started for {run_dir}: pid {', '.join(str(one.pid) for one in left)}.")
+    if not (server or left):
         note("No server is running.")
     if not answered:
         raise typer.Exit(1)
 
 
-def is_writable(run_dir: Path) -> bool:
-    """Return whether a lock can be taken: a server is stopped though its folder is gone or cannot be written to."""
-    return run_dir.is_dir() and os.access(run_dir, os.W_OK)
-
-
-def recorded(read: Callable[[Path], Found | None], run_dir: Path) -> Found | None:
-    """Return what a run folder's record says; None if it has none, or a damaged one, which is said."""
+def found(run_dir: Path) -> Server | None:
+    """Return the run folder's server, unless its files are gone, so that nothing can be asked of it any more."""
     try:
-        return read(run_dir)
-    except ServingError as error:
-        warn(str(error))
+        return Server.find(run_dir)
+    except CommandError:
         return None
-
-
-def end_lost(run_dir: Path) -> bool:
-    """End what was started with a run folder that has no record of it any more. Returns whether there was any."""
-    found = False
-    for part in ("gateway", "TorchServe"):
-        if lost := processes.started_for(part, run_dir):
-            warn(f"{run_dir} has no record of its {part} (pid {lost[0].pid}), which still ran: ended.")
-            processes.end(*lost)
-            found = True
-    return found

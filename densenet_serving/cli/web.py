@@ -19,18 +19,21 @@ from densenet_serving.console import console_script, err, note, print_facts, rel
 from densenet_serving.errors import ApiError, CommandError
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.options import FixedModels, ModelStore, RunDir, Timeout
-from densenet_serving.server import gateway, unit
-from densenet_serving.server.lock import sole_command
+from densenet_serving.options import ServeOptions, takes
+from densenet_serving.server import gateway
+from densenet_serving.server.drain import supervise
+from densenet_serving.server.gateway import Gateway
 from densenet_serving.server.ports import check_port_is_free
-from densenet_serving.server.settings import changes_of
+from densenet_serving.server.run_folder import sole_command
 from densenet_serving.server.start import start_or_find
 from densenet_serving.server.torchserve import Server
 
 NEEDED = ("fastapi", "fastapi_offline", "httptools", "httpx", "limits", "python_multipart", "uvicorn", "uvloop")
 
 
+@takes(ServeOptions)
 def web(
+    options: ServeOptions,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The gateway's port.")] = 8000,
     host: Annotated[str, typer.Option(help="The address it listens on.")] = "127.0.0.1",
     torchserve_port: Annotated[
@@ -53,19 +56,13 @@ def web(
     decode_seconds: Annotated[
         float, typer.Option(min=1, help="How many seconds a minute decoding one client's images may take.")
     ] = 30,
-    model_store: ModelStore = paths.MODEL_STORE,
-    run_dir: RunDir = paths.RUN_DIR,
-    fixed_models: FixedModels = False,
-    config: Annotated[Path, typer.Option(help="TorchServe's settings.")] = paths.SERVER_CONFIG,
     keys: Annotated[
         Path | None,
         typer.Option(help="A file of API keys, as densenet keys export prints it; followed when it changes."),
     ] = None,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop both on SIGTERM or SIGHUP.")] = False,
     drain_delay: Annotated[
         float, typer.Option(min=0, help="Seconds to go on after the signal, while /readyz already answers 503.")
     ] = 0,
-    timeout: Timeout = 60,
 ) -> None:
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
     check_installed()
@@ -77,12 +74,13 @@ def web(
     parse_rate(rate)
     check_room()
     settings = GatewaySettings(
-        run_dir.resolve(),
+        options.run_dir.resolve(),
         model,
         host=host,
         port=port,
         keys=keys.absolute() if keys else None,  # not resolved: Kubernetes replaces the link's target
-        foreground=foreground,
+        foreground=options.foreground,
+        json_logs=options.json_logs,
         rate=rate,
         cors_origins=tuple(cors_origin or ()),
         allowed_hosts=tuple(host_name(name) for name in allowed_host or ()),
@@ -90,56 +88,49 @@ def web(
         decode_seconds=decode_seconds,
     )
     ApiKeys(settings.run_dir, settings.keys).entries()  # a file that cannot be read starts nothing
-    changes = changes_of(fixed_models)
     ours: Server | None = None
     try:
         with sole_command(settings.run_dir):
             running = running_gateway(settings)
             found = Server.find(settings.run_dir)
-            server = start_or_find(settings.run_dir, model_store, config, torchserve_port, changes, foreground)
+            server = start_or_find(replace(options, run_dir=settings.run_dir), torchserve_port)
             ours = None if found else server
-            if running:
-                note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
             started = running or start_before(server, settings)
-        if foreground:
-            unit.supervise(server, started, drain_delay, timeout)
+        if options.foreground:
+            supervise(server, started, options.timeout, drain_delay)
     except BaseException:  # a signal too: no half of the two is left
         if ours:
             ours.stop()
         raise
 
 
-def running_gateway(settings: GatewaySettings) -> gateway.Gateway | None:
-    """Return the run folder's gateway. If there is none, raises ServingError if another could not listen."""
-    running = gateway.Gateway.find(settings.run_dir)
+def running_gateway(settings: GatewaySettings) -> Gateway | None:
+    """Return the run folder's gateway. If there is none, raises CommandError if another could not listen."""
+    running = Gateway.find(settings.run_dir)
     if not running:
-        gateway.check_no_lost_gateway(settings.run_dir)
         check_port_is_free("--port", settings.address)
     elif settings.foreground:
         raise CommandError(f"A gateway runs already (pid {running.pid}): end it with densenet stop first.")
+    else:
+        note(f"The gateway is already running (pid {running.pid}) at {running.url}: densenet stop ends it.")
     return running
 
 
-def start_before(server: Server, settings: GatewaySettings) -> gateway.Gateway:
-    """Start the gateway of a server and report it. Raises CommandError."""
+def start_before(server: Server, settings: GatewaySettings) -> Gateway:
+    """Start the gateway of a server, wait until it answers and report it. Raises CommandError."""
     client = Client(server.endpoint)
     settings = replace(settings, model=chosen_model(client, settings.model))
     settings = settings.within(properties.read(server.settings), card_of(client, settings.model))
-    warn_if_open(settings.host, ApiKeys(settings.run_dir, settings.keys))
-    started = start_gateway(settings)
-    report(started, settings.run_dir)
-    return started
-
-
-def start_gateway(settings: GatewaySettings) -> gateway.Gateway:
-    """Start the gateway and wait until it answers. One that cannot is stopped. Raises CommandError."""
+    if not is_loopback(settings.host) and not ApiKeys(settings.run_dir, settings.keys).enforced:
+        warn(f"Everybody who reaches {settings.host} may use the gateway: densenet keys add NAME asks for a key.")
     started = gateway.start(settings)
     try:
         with Status("Starting the gateway", console=err) as status:
             gateway.wait_until_ready(started, settings.run_dir, status.update)
     except BaseException:  # Ctrl-C too
-        started.stop(settings.run_dir)
+        started.stop()
         raise
+    report(started, settings.run_dir)
     return started
 
 
@@ -163,12 +154,7 @@ def card_of(client: Client, model: str) -> Mapping[str, Any]:
     return card if isinstance(card, dict) else {}
 
 
-def warn_if_open(host: str, keys: ApiKeys) -> None:
-    if not is_loopback(host) and not keys.enforced:
-        warn(f"Everybody who reaches {host} may use the gateway: densenet keys add NAME asks for a key.")
-
-
-def report(started: gateway.Gateway, run_dir: Path) -> None:
+def report(started: Gateway, run_dir: Path) -> None:
     facts = {
         "page": f"{started.url}/",
         "predict": f"{started.url}/predict",

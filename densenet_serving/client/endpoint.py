@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import requests
 
@@ -17,30 +17,9 @@ from densenet_serving.errors import CommandError
 
 Scope = Literal["inference", "management"]
 
-STATE_FILE = "server.json"
 KEY_FILE = "key_file.json"
 TIMEOUT_SECONDS = 10
 RESTART = "restart the server with densenet stop and densenet serve."
-# The default addresses of TorchServe 0.12's gRPC.
-GRPC_HOST = "127.0.0.1"
-GRPC_PORTS: dict[Scope, str] = {"inference": "7070", "management": "7071"}
-
-
-def read_state(run_dir: Path) -> dict[str, Any] | None:
-    """Read what `densenet serve` saved about the server of this run folder; None if it saved nothing.
-
-    Raises CommandError if the file is damaged.
-    """
-    path = run_dir / STATE_FILE
-    if not path.exists():
-        return None
-    try:
-        state = json.loads(path.read_text())
-    except ValueError:
-        state = None
-    if isinstance(state, dict) and isinstance(state.get("endpoint"), dict):
-        return state
-    raise CommandError(f"{path} is damaged: densenet stop ends what runs there.")
 
 
 def is_loopback(host: str) -> bool:
@@ -77,24 +56,16 @@ class Endpoint:
 
         For the default folder it is otherwise the one that `torchserve --start` started in the repository's root.
         """
-        if state := read_state(run_dir):
-            return cls(**state["endpoint"] | {"folder": run_dir})
+        if (run_dir / KEY_FILE).exists():
+            return cls.from_properties(properties.read(run_dir / paths.SERVER_CONFIG.name), run_dir)
         if run_dir != paths.RUN_DIR:
             raise CommandError(f"No server was started with --run-dir {run_dir}: start one with densenet serve.")
         return cls.from_properties(properties.read(paths.SERVER_CONFIG), paths.HOME)
-
-    def to_dict(self) -> dict[str, str]:
-        return {key: str(value) for key, value in asdict(self).items()}
 
     @property
     def model_store(self) -> Path:
         """The only folder that this server loads archives from."""
         return self.folder / properties.read(self.folder / paths.SERVER_CONFIG.name)["model_store"]
-
-    def grpc(self, scope: Scope) -> str:
-        """Return the host:port at which an API listens for gRPC."""
-        values = properties.read(self.folder / paths.SERVER_CONFIG.name)
-        return f"{values.get(f'grpc_{scope}_address', GRPC_HOST)}:{values.get(f'grpc_{scope}_port', GRPC_PORTS[scope])}"
 
     @property
     def key_file(self) -> Path:

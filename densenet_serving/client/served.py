@@ -14,7 +14,7 @@ CHOOSE = "Choose one that the server has with --model: densenet models list, on 
 
 
 class ListsModels(Protocol):
-    """A client, over HTTP or gRPC."""
+    """A client of one server."""
 
     def models(self) -> Iterable[str]: ...
 

@@ -6,17 +6,15 @@ of ~/.netrc would take the place of a token. So neither is ever read.
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
 
-from densenet_serving.client.tls import PinnedCertificate, der_of, pinned
+from densenet_serving.client.tls import PinnedCertificate, pinned
 
-if TYPE_CHECKING:  # each takes long to import, and most commands need neither
-    import grpc
+if TYPE_CHECKING:  # it takes long to import
     import httpx
 
 
@@ -39,14 +37,3 @@ def async_client(certificate: str = "", **options: Any) -> httpx.AsyncClient:
 
     trusted = pinned(Path(certificate)) if certificate else True
     return httpx.AsyncClient(verify=trusted, trust_env=False, **options)
-
-
-def channel(address: str, certificate: str = "") -> grpc.Channel:
-    """Open a channel of gRPC, which also checks that the certificate names the address. Raises CommandError."""
-    import grpc
-
-    options = [("grpc.enable_http_proxy", 0)]
-    if not certificate:
-        return grpc.insecure_channel(address, options)
-    trusted = ssl.DER_cert_to_PEM_cert(der_of(Path(certificate))).encode()
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(trusted), options)

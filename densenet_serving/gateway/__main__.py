@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import signal
 import sys
 import threading
+from datetime import datetime
 from typing import Any
 
 import uvicorn
@@ -65,10 +68,29 @@ def log_config(settings: GatewaySettings) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+        "formatters": {
+            "line": {"()": JsonLines}
+            if settings.json_logs
+            else {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+        },
         "handlers": {"log": stderr if settings.foreground else files},
         "root": {"handlers": ["log"], "level": "WARNING"},
     }
+
+
+class JsonLines(logging.Formatter):
+    """Lines with the names that TorchServe's have (densenet_serving/server/log4j2.xml)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(
+            {
+                "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
+                "level": record.levelname,
+                "logger": record.name,
+                "message": record.getMessage(),
+                "exception": self.formatException(record.exc_info) if record.exc_info else "",
+            }
+        )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from densenet_serving.gateway.guards.retries import RetryThrottle
 from densenet_serving.gateway.guards.spelling import Spelling
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.limits.rate import RateLimit
-from densenet_serving.gateway.routes import explanations, health, model, pages, predictions
+from densenet_serving.gateway.routes import pages, photos, status
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
 
@@ -44,20 +44,19 @@ def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.
         title="DenseNet-121",
         description="Names what is on a photo.",
         version=metadata.version("densenet-serving"),
-        docs_url=None,  # densenet_serving/gateway/routes/pages.py has one that loads nothing from a CDN
+        docs_url=None,  # routes/pages.py has one that loads nothing from a CDN
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
     )
     errors.install(app)
-    app.include_router(predictions.router(upstream, settings))
-    app.include_router(explanations.router(upstream, settings))
-    app.include_router(model.router(upstream, settings))
-    app.include_router(health.router(upstream, ending or threading.Event()))
+    keys = ApiKeys(settings.run_dir, settings.keys)
+    app.include_router(photos.router(upstream, settings))
+    app.include_router(status.router(upstream, keys, ending or threading.Event()))
     pages.install(app)
     # A request passes the last one added first. CORS comes before the key: a browser sends its question without one.
     app.add_middleware(Bodies, settings=settings)
-    app.add_middleware(Access, keys=ApiKeys(settings.run_dir, settings.keys), rate=RateLimit(settings.rate))
+    app.add_middleware(Access, keys=keys, rate=RateLimit(settings.rate))
     app.add_middleware(OwnOrigin, named=settings.cors_origins, hosts=settings.allowed_hosts)
     if settings.cors_origins:
         app.add_middleware(

@@ -15,13 +15,12 @@ Anything else that is raised is a bug: the client gets a 500 and the traceback g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -98,20 +97,12 @@ def error_content(status: int, message: str) -> dict[str, Any]:
     return {"code": known.value, "type": kind, "message": message}
 
 
+def error_body(status: int, message: str) -> bytes:
+    return json.dumps(error_content(status, message), ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse(error_content(status, message), status, headers)
-
-
-def explain_invalid(details: Sequence[Any]) -> str:
-    """Say in one sentence what is wrong with the first parameter that pydantic refused."""
-    first = details[0]
-    name, message = first["loc"][-1], first["msg"]
-    if first["type"] == "extra_forbidden":
-        return (
-            f"Unknown parameter {str(name)[:40]}: /predict takes top_k and min_probability; "
-            "/explain takes class_id, overlay and min_probability."
-        )
-    return f"The parameter {name} cannot be {str(first['input'])[:40]!r}: {message[0].lower()}{message[1:]}."
+    return Response(error_body(status, message), status, headers, "application/json")
 
 
 def install(app: FastAPI) -> None:
@@ -121,9 +112,9 @@ def install(app: FastAPI) -> None:
     async def refuse(_: Request, error: GatewayError) -> Response:
         return error.response()
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return BadRequest(explain_invalid(error.errors())).response()
+    @app.exception_handler(RequestError)
+    async def refuse_as_the_handler_does(_: Request, error: RequestError) -> Response:
+        return refused(error).response()
 
     @app.exception_handler(HTTPException)
     async def not_served(request: Request, error: HTTPException) -> Response:

@@ -27,6 +27,7 @@ class GatewaySettings:
     run_dir: the server's run folder, which also holds the API keys and the gateway's log.
     keys: a file of API keys that takes the place of the run folder's.
     foreground: whether warnings go to stderr, and the end waits for every answer, since another process bounds it.
+    json_logs: whether each of these lines is JSON.
     model: the model that answers.
     rate: the requests that one API key may make, as 600/minute.
     cors_origins: the origins whose pages may send requests and read answers.
@@ -44,6 +45,7 @@ class GatewaySettings:
     port: int = 8000
     keys: Path | None = None
     foreground: bool = False
+    json_logs: bool = False
     rate: str = "600/minute"
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()

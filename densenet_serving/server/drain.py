@@ -1,7 +1,8 @@
-"""Let a server answer the requests that it has accepted, then stop it."""
+"""Let a server answer the requests that it has accepted, then stop it: when `densenet stop` or a signal asks for it."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
 
@@ -11,11 +12,51 @@ from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.console import warn
 from densenet_serving.errors import CommandError
+from densenet_serving.server.gateway import Gateway
+from densenet_serving.server.processes import Signals, watch
 from densenet_serving.server.torchserve import Server
 
 POLL_SECONDS = 0.1
 # Longer than a busy worker's CPU time, counted in ticks of 10 ms, ever stays the same.
 REST_SECONDS = 0.5
+
+
+def supervise(server: Server, gateway: Gateway | None, timeout: float, delay: float = 0) -> None:
+    """Stay until SIGTERM, Ctrl-C or the end of the terminal, then end the server and its gateway.
+
+    /readyz says no for `delay` seconds, and then they are drained for `timeout`. A second signal ends both at once.
+    Raises CommandError if one of them ended by itself, or if requests were cut off.
+    """
+    signals = Signals()
+    parts = {"TorchServe": server.process} | ({"The gateway": gateway.process} if gateway else {})
+    try:
+        if ended := watch(parts, signals.end):
+            raise CommandError(
+                f"{ended} ended by itself, which ends this command: {server.logs} or the lines above say why."
+            )
+        if gateway:
+            gateway.say_not_ready()
+        cut_short = gateway is not None and watch(parts, signals.at_once, delay) is not None
+        if cut_short or not end(server, gateway, timeout, signals.at_once):
+            raise CommandError("The server ended before its last answer.")
+    finally:
+        if gateway:
+            gateway.stop()
+        server.stop()
+
+
+def end(server: Server | None, gateway: Gateway | None, timeout: float, at_once: threading.Event | None = None) -> bool:
+    """End what runs after its last answer. The gateway goes first, which asks TorchServe; each has `timeout` seconds.
+
+    Returns whether every accepted request was answered, and says if not.
+    """
+    cut_off = gateway.stop(timeout, at_once) if gateway else None
+    if cut_off is not None:
+        warn(f"The gateway was killed before its last answer. Requests that were cut off: {cut_off}.")
+        if server:
+            server.stop()
+        return False
+    return stop_gently(server, timeout) if server else True
 
 
 def stop_gently(server: Server, timeout: float) -> bool:
@@ -34,11 +75,6 @@ def stop_gently(server: Server, timeout: float) -> bool:
     finally:
         server.stop()
     return False
-
-
-def say_cut_off(requests: int) -> None:
-    """Say that a gateway was killed, and how many requests it had."""
-    warn(f"The gateway was killed before its last answer. Requests that were cut off: {requests}.")
 
 
 def drain(endpoint: Endpoint, seconds: float) -> int | None:

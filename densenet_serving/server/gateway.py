@@ -1,4 +1,4 @@
-"""Start, find and stop the gateway's process; it lives in the run folder of the TorchServe that it fronts."""
+"""Start, find and stop the gateway's process, which fronts the TorchServe of its run folder."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ import requests
 from densenet_serving import paths
 from densenet_serving.client import transport
 from densenet_serving.errors import ServingError
-from densenet_serving.files import atomic_write, private_file
+from densenet_serving.files import private_file
 from densenet_serving.gateway.settings import END_SOON, LOG_FILE, GatewaySettings
 from densenet_serving.server import processes
 from densenet_serving.server.ports import check_port_is_free
-from densenet_serving.server.processes import Identity
-from densenet_serving.server.supervision import watch
 
-STATE_FILE = "gateway.json"
 CONSOLE_FILE = "gateway-console.log"
 LAST_LINES = 15
 READY_SECONDS = 60
@@ -37,57 +34,39 @@ POLL_SECONDS = 0.1
 class Gateway:
     """A running gateway."""
 
-    identity: Identity
+    process: psutil.Process
     url: str
 
     @classmethod
     def find(cls, run_dir: Path) -> Self | None:
-        """Return the gateway that was started with this run folder, if it still runs. Raises ServingError."""
-        path = run_dir / STATE_FILE
-        if not path.exists():
-            return None
-        try:
-            state = json.loads(path.read_text())
-            gateway = cls(Identity.read(state), state["url"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise ServingError(
-                f"{path} is damaged, or of another version: densenet stop ends what runs there."
-            ) from error
-        return gateway if gateway.process() else None
-
-    def save(self, run_dir: Path) -> None:
-        state = {"pid": self.pid, "start": self.identity.start, "url": self.url}
-        with atomic_write(run_dir / STATE_FILE) as partial:
-            partial.write_text(json.dumps(state, indent=2) + "\n")
+        """Return the gateway that was started with this run folder, if it still runs."""
+        if process := processes.find("gateway", run_dir):
+            settings = json.loads(process.cmdline()[-1])
+            return cls(process, GatewaySettings(run_dir, "", host=settings["host"], port=settings["port"]).url)
+        return None
 
     @property
     def pid(self) -> int:
-        return self.identity.pid
-
-    def process(self) -> psutil.Process | None:
-        return self.identity.find()
+        return self.process.pid
 
     def say_not_ready(self) -> None:
         """Have /readyz answer 503, so that a load balancer sends new requests elsewhere. The others are answered."""
-        if process := self.process():
-            process.send_signal(END_SOON)
+        if processes.runs(self.process):
+            self.process.send_signal(END_SOON)
 
-    def stop(
-        self, run_dir: Path, timeout: float = processes.STOP_SECONDS, at_once: threading.Event | None = None
-    ) -> int | None:
+    def stop(self, timeout: float = processes.STOP_SECONDS, at_once: threading.Event | None = None) -> int | None:
         """Let it answer the requests that it has accepted, for `timeout` seconds or until `at_once`, then kill it.
 
         Returns how many connections were cut off, of which each had a request: a gateway that ends closes the others.
         None says that it ended by itself, after its last answer.
         """
-        cut_off = None
-        if process := self.process():
-            process.terminate()
-            watch({"The gateway": self.process}, at_once or threading.Event(), timeout)
-        if process := self.process():
-            cut_off = open_connections(process, urlsplit(self.url).port)
-            processes.kill(process)
-        (run_dir / STATE_FILE).unlink(missing_ok=True)
+        if processes.runs(self.process):
+            self.process.terminate()
+            processes.watch({"The gateway": self.process}, at_once or threading.Event(), timeout)
+        if not processes.runs(self.process):
+            return None
+        cut_off = open_connections(self.process, urlsplit(self.url).port)
+        processes.kill(self.process)
         return cut_off
 
 
@@ -100,15 +79,6 @@ def open_connections(process: psutil.Process, port: int | None) -> int:
     return sum(one.status == psutil.CONN_ESTABLISHED and one.laddr.port == port for one in connections)
 
 
-def check_no_lost_gateway(run_dir: Path) -> None:
-    """Raise ServingError if a gateway runs that was started with this run folder, which has no record of it."""
-    if lost := processes.started_for("gateway", run_dir):
-        raise ServingError(
-            f"A gateway (pid {lost[0].pid}) was started with {run_dir} and still runs, and the folder's record of it "
-            f"({STATE_FILE}) is gone: densenet stop --run-dir {run_dir} ends it."
-        )
-
-
 def start(settings: GatewaySettings) -> Gateway:
     """Start the gateway's process and return as soon as it runs. Raises ServingError.
 
@@ -117,7 +87,7 @@ def start(settings: GatewaySettings) -> Gateway:
     """
     check_port_is_free("--port", settings.address)
     with private_file(settings.run_dir / CONSOLE_FILE) as console:
-        identity = processes.spawn(
+        process = processes.spawn(
             "gateway",
             settings.run_dir,
             [sys.executable, "-m", "densenet_serving.gateway", settings.to_json()],
@@ -125,20 +95,14 @@ def start(settings: GatewaySettings) -> Gateway:
             output=sys.stderr.fileno() if settings.foreground else console,
             dies_with_parent=settings.foreground,
         )
-    gateway = Gateway(identity, settings.url)
-    try:
-        gateway.save(settings.run_dir)
-    except BaseException:  # a full disk
-        gateway.stop(settings.run_dir, timeout=0)
-        raise
-    return gateway
+    return Gateway(process, settings.url)
 
 
 def wait_until_ready(gateway: Gateway, run_dir: Path, progress: Callable[[str], None]) -> None:
     """Wait until the gateway reaches TorchServe. If it ends, raises ServingError with what it printed."""
     deadline = time.monotonic() + READY_SECONDS
     while not is_ready(gateway):
-        if not gateway.process():
+        if not processes.runs(gateway.process):
             raise ServingError(f"The gateway ended while starting{last_words(run_dir)}")
         if time.monotonic() > deadline:
             raise ServingError(f"The gateway is not ready after {READY_SECONDS} s: {gateway.url}/readyz says why.")

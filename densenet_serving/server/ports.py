@@ -15,29 +15,24 @@ from densenet_serving.server import processes
 
 LOOPBACK = "127.0.0.1"
 
-# The defaults of TorchServe 0.12.
-DEFAULT_ADDRESSES = {
-    "inference_address": "http://127.0.0.1:8080",
-    "management_address": "http://127.0.0.1:8081",
-    "metrics_address": "http://127.0.0.1:8082",
-    "grpc_inference_port": "7070",
-    "grpc_management_port": "7071",
-}
+HTTP_ADDRESSES = ("inference_address", "management_address", "metrics_address")
+GRPC_PORTS = ("grpc_inference_port", "grpc_management_port")
 
 
-def ports_from(port: int) -> dict[str, str]:
-    """Return the settings for five ports in a row, beginning with the inference API's."""
-    http = {
-        f"{kind}_address": f"http://127.0.0.1:{port + i}"
-        for i, kind in enumerate(("inference", "management", "metrics"))
-    }
-    return http | {"grpc_inference_port": str(port + 3), "grpc_management_port": str(port + 4)}
+def ports_from(http: int, grpc: int | None = None) -> dict[str, str]:
+    """Return the settings for three ports in a row for HTTP, and two for gRPC, which follow unless another is given."""
+    addresses = {name: f"http://{LOOPBACK}:{http + i}" for i, name in enumerate(HTTP_ADDRESSES)}
+    first = http + len(addresses) if grpc is None else grpc
+    return addresses | {name: str(first + i) for i, name in enumerate(GRPC_PORTS)}
+
+
+DEFAULT_ADDRESSES = ports_from(8080, 7070)  # of TorchServe 0.12
 
 
 def check_ports(values: Mapping[str, str]) -> None:
     """Raise CommandError if a port cannot be had that TorchServe's settings name."""
     for key in DEFAULT_ADDRESSES:
-        host = values.get(key.replace("_port", "_address"), LOOPBACK) if key.startswith("grpc") else LOOPBACK
+        host = values.get(key.replace("_port", "_address"), LOOPBACK) if key in GRPC_PORTS else LOOPBACK
         check_port_is_free(key, values[key], host)
 
 
@@ -90,9 +85,7 @@ def holder_of(port: int) -> str:
     if not listening:
         return "a process that this user cannot see"
     pid = next((one.pid for one in listening if one.pid), None)
-    if pid is None:
-        return "a process of another user"
-    return described(pid)
+    return described(pid) if pid else "a process of another user"
 
 
 def described(pid: int) -> str:

@@ -1,4 +1,8 @@
-"""Start processes for a run folder, tell each from every other that has its pid, find them again, and end them."""
+"""Start the parts of a server, find them by the run folder that each carries, watch them, and end them.
+
+Nothing is written down about a process: its environment names its part and its run folder. So no other process is ever
+taken for it, whatever its pid, and it is found though somebody deleted the run folder.
+"""
 
 from __future__ import annotations
 
@@ -7,77 +11,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import IO, Literal
 
 import psutil
 
 Part = Literal["TorchServe", "gateway"]
-# In the environment of what a start leaves running: the run folder, whose own records a person may delete.
 VARIABLES: dict[Part, str] = {"TorchServe": "DENSENET_TORCHSERVE_OF", "gateway": "DENSENET_GATEWAY_OF"}
 STOP_SECONDS = 20
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-PROC = Path("/proc")
-# The fields of /proc/PID/stat (proc(5)) counted from the one after the program's name, which is the third.
-STATE, START = 0, 19
+POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1  # prctl(2)
-
-_children: dict[int, subprocess.Popen[bytes]] = {}
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A process for as long as it runs.
-
-    `start` is the boot's id and the clock ticks from boot to the process's start. A later process with the same pid
-    has another start, and a step of the clock changes neither part.
-    """
-
-    pid: int
-    start: str
-
-    @classmethod
-    def of(cls, pid: int) -> Self:
-        """Identify a process. Raises psutil.NoSuchProcess."""
-        return cls(pid, _state_and_start(pid)[1])
-
-    @classmethod
-    def read(cls, state: Mapping[str, Any]) -> Self:
-        """Take an identity out of a state file. Raises KeyError or TypeError if it holds none."""
-        pid, start = state["pid"], state["start"]
-        if type(pid) is not int or not isinstance(start, str) or pid < 1:
-            raise TypeError(f"pid {pid!r} with start {start!r} is no process")
-        return cls(pid, start)
-
-    def find(self) -> psutil.Process | None:
-        """Return the process if it still runs; one that has ended and waits for its parent to notice does not."""
-        _reap()
-        try:
-            state, start = _state_and_start(self.pid)
-            return psutil.Process(self.pid) if start == self.start and state not in "ZX" else None
-        except psutil.NoSuchProcess:
-            return None
-
-
-def _reap() -> None:
-    """Take note of children that have ended."""
-    for pid, child in list(_children.items()):
-        if child.poll() is not None:
-            del _children[pid]
-
-
-def _state_and_start(pid: int) -> tuple[str, str]:
-    if not BOOT_ID.exists():  # not Linux: there the kernel keeps the time of day at which a process was started
-        process = psutil.Process(pid)
-        return "Z" if process.status() == psutil.STATUS_ZOMBIE else "R", str(process.create_time())
-    try:
-        fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError) as error:
-        raise psutil.NoSuchProcess(pid) from error
-    return fields[STATE], f"{BOOT_ID.read_text().strip()}/{fields[START]}"
 
 
 def spawn(
@@ -90,7 +37,7 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     dies_with_parent: bool = False,
     pass_fds: Sequence[int] = (),
-) -> Identity:
+) -> psutil.Process:
     """Start a part of a server in a session of its own, so that the end of a terminal does not reach it.
 
     With `dies_with_parent` it gets SIGTERM on Linux when this process ends, even by SIGKILL. Raises OSError.
@@ -107,8 +54,8 @@ def spawn(
         pass_fds=pass_fds,
         preexec_fn=_end_with_parent() if dies_with_parent else None,
     )
-    _children[process.pid] = process
-    return Identity.of(process.pid)
+    process.returncode = 0  # psutil waits for it, and Python does not complain of one that it forgets while it runs
+    return psutil.Process(process.pid)
 
 
 def _end_with_parent() -> Callable[[], object] | None:
@@ -118,8 +65,17 @@ def _end_with_parent() -> Callable[[], object] | None:
     return lambda: prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
+def find(part: Part, run_dir: Path) -> psutil.Process | None:
+    """Find a part of a run folder's server: the process that began a session, and not one that it started itself."""
+    for process in started_for(part, run_dir):
+        with suppress(ProcessLookupError):  # it has just ended
+            if os.getsid(process.pid) == process.pid:
+                return process
+    return None
+
+
 def started_for(part: Part, run_dir: Path) -> list[psutil.Process]:
-    """List the processes of a part of a run folder's server, with those that it started itself, oldest first."""
+    """List the processes of a part of a run folder's server, with those that it started itself."""
     return [process for process in psutil.process_iter() if run_dir_of(process, part) == run_dir.resolve()]
 
 
@@ -132,28 +88,35 @@ def run_dir_of(process: psutil.Process, part: Part) -> Path | None:
     return Path(named) if named else None
 
 
+def runs(process: psutil.Process) -> bool:
+    """Tell whether a process has not ended; one that waits for its parent to notice has."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def end(*processes: psutil.Process) -> None:
     """Ask processes to end, wait for them and their children up to STOP_SECONDS, and kill those that are left."""
     family = _families(processes)
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    for survivor in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
-        with suppress(psutil.NoSuchProcess):
-            survivor.kill()
-    _reap()
+    _kill(psutil.wait_procs(family, timeout=STOP_SECONDS)[1])
 
 
 def kill(process: psutil.Process) -> None:
     """End a process and its children at once. It is suspended first, so that it starts no more of them."""
     with suppress(psutil.NoSuchProcess):
         process.suspend()
-    family = _families([process])
-    for member in family:
-        with suppress(psutil.NoSuchProcess):  # it ended by itself
-            member.kill()
-    psutil.wait_procs(family, timeout=STOP_SECONDS)
-    _reap()
+    _kill(_families([process]))
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=STOP_SECONDS)
 
 
 def _families(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
@@ -163,3 +126,53 @@ def _families(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
             family |= dict.fromkeys([process, *process.children(recursive=True)])
     return list(family)
+
+
+def watch(processes: Mapping[str, psutil.Process], until: threading.Event, seconds: float = float("inf")) -> str | None:
+    """Wait until the event is set or the seconds are over. Returns early with the name of a process that ended."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0 and not until.wait(min(POLL_SECONDS, left)):
+        for name, process in processes.items():
+            if not runs(process):
+                return name
+    return None
+
+
+def ending() -> list[signal.Signals]:
+    """Return the signals that ask this process to end. The end of its terminal is one, unless nohup has it ignored."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hangup]
+
+
+def exit_on_signals() -> None:
+    """Let each of these signals raise SystemExit, as Ctrl-C raises KeyboardInterrupt: nothing is left behind."""
+    for number in ending():
+        if number != signal.SIGINT:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+class Signals:
+    """The signals that ask for an end, from now on: the first sets `end`, a second, which cannot wait, `at_once`."""
+
+    def __init__(self) -> None:
+        self.end = threading.Event()
+        self.at_once = threading.Event()
+        for number in ending():
+            signal.signal(number, self._note)
+
+    def _note(self, *_: object) -> None:
+        (self.at_once if self.end.is_set() else self.end).set()
+
+
+@contextmanager
+def postponed_signals() -> Iterator[None]:
+    """Let these signals wait for the end of the block: one that starts a process also returns what can stop it."""
+    arrived: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in ending()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in arrived:
+            signal.raise_signal(late)

@@ -10,6 +10,7 @@ from pathlib import Path
 from densenet_serving.build.archives import Archive
 from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError
+from densenet_serving.server.processes import runs
 from densenet_serving.server.torchserve import Server
 
 READY_SECONDS = 110
@@ -32,7 +33,7 @@ def wait_until_ready(server: Server, archives: Iterable[Archive], progress: Call
     client = Client(server.endpoint)
     deadline = time.monotonic() + READY_SECONDS
     while waiting:
-        if not server.process():
+        if not runs(server.process):
             said = "\n".join(_tail(server.logs / name) for name in ("ts_log.log", "console.log"))
             raise CommandError(f"TorchServe ended while starting:\n{said}")
         if traceback := worker_traceback(server.logs / "model_log.log"):

@@ -15,8 +15,8 @@ from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError
 from densenet_serving.files import atomic_write
+from densenet_serving.server.capacity import check_memory_for_more
 from densenet_serving.server.drain import wait_until_idle
-from densenet_serving.server.memory import check_memory_for_more
 
 UPGRADES_FILE = "upgrades.json"
 

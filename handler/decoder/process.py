@@ -1,4 +1,4 @@
-"""One decoder process as the worker sees it: it is asked about one file at a time, and may end with it."""
+"""One decoder process as the worker sees it, which may end with any file, and what the two send over a socket."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 import weakref
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
+from typing import Literal
 
 from handler.card import Preprocessing
-from handler.decoder.messages import ANSWER, ERRORS, GREETING, QUESTION, Task
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, ServiceUnavailable
 from handler.settings import Settings
+
+# Width and height as SIDES, or the pixels that the model sees, uint8 (crop, crop, 3).
+Task = Literal[b"sides", b"pixel"]
+SIDES = struct.Struct("=QQ")
+# A task, the seconds of CPU time that it may take, and the bytes of the file, which follows.
+QUESTION = struct.Struct("=5sdQ")
+# An HTTP status, the seconds of CPU time that were taken, and the bytes of the content that follows: what was asked
+# for with the status 200, else the sentence that refuses the file. The first answer comes unasked, once the process is
+# ready: a sentence that says what is closed to it.
+ANSWER = struct.Struct("=HdQ")
+ERRORS = {int(kind.status): kind for kind in RequestError.__subclasses__()}
 
 ROOT = Path(__file__).resolve().parents[2]  # the archive, or the repository
 # Nothing of the worker's environment, which may hold secrets. numpy would start a thread a core.
@@ -25,16 +38,18 @@ KEPT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from handler.decoder.program import main; main(sys.argv[1])"
 
 NOT_STARTED = "The server could not start a process that decodes the image: send it again."
+TOO_BUSY = "The server is too busy to decode the image: send it again later."
 STARTUP = 60.0  # s a process may take to start, on a busy machine
 # Times its CPU time that a file may take by the clock, on a machine that does other things.
 PATIENCE = 10
+SOCKET_BYTES = 1 << 20  # of its buffers: an ordinary photo, and its pixels, go through in one call
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one file: its content (handler/decoder/messages.py) or an error, and the CPU time it took, in s."""
+    """What came of one file: what was asked for or an error, and the CPU time it took, in s."""
 
-    outcome: bytes | bytearray | RequestError
+    outcome: bytes | RequestError
     seconds: float
 
 
@@ -51,11 +66,13 @@ class Process:
         chosen = json.dumps({"settings": asdict(settings), "preprocessing": asdict(spec)})
         path = [str(ROOT), *(str(Path(folder).resolve()) for folder in sys.path)]
         self._socket, theirs = socket.socketpair()
+        for end in (self._socket, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", PROGRAM, chosen, *path],
                 stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
                 env=ENVIRONMENT | {name: os.environ[name] for name in KEPT if name in os.environ},
                 cwd="/",
             )
@@ -65,8 +82,8 @@ class Process:
     def greeting(self) -> str:
         """Wait until it is ready; returns what is closed to it. Raises Gone or TimeoutError."""
         if not self._greeting:
-            _, size = GREETING.unpack(self._read(GREETING.size, until := time.monotonic() + STARTUP))
-            self._greeting = self._read(size, until).decode()
+            *_, content = self._receive(time.monotonic() + STARTUP)
+            self._greeting = content.decode()
         return self._greeting
 
     def ask(self, task: Task, data: bytes | bytearray, seconds: float) -> Answer:
@@ -78,16 +95,13 @@ class Process:
         began = time.monotonic()
         until = began + PATIENCE * self._limit
         try:
-            self._write(QUESTION.pack(task, seconds, len(data)), until)
-            self._write(data, until)
-            status, taken, size = ANSWER.unpack(self._read(ANSWER.size, until))
-            content = self._read(size, until)
+            self._send(QUESTION.pack(task, seconds, len(data)), data, until)
+            status, taken, content = self._receive(until)
         except TimeoutError:
-            error: RequestError = ServiceUnavailable("The server is too busy to decode the image: send it again later.")
-            return self._ended(error, seconds)
+            return self._ended(ServiceUnavailable(TOO_BUSY), seconds)
         except Gone:
             return self._ended(self._cause(), min(seconds, time.monotonic() - began))
-        return Answer(content if status == 200 else ERRORS[status](content.decode()), taken)
+        return Answer(content if status == HTTPStatus.OK else ERRORS[status](content.decode()), taken)
 
     @property
     def alive(self) -> bool:
@@ -107,26 +121,33 @@ class Process:
         name = signal.Signals(-code).name if code < 0 else f"status {code}"
         return BadRequest(f"Decoding the image ended its process ({name}): send the picture saved again.")
 
-    def _write(self, data: bytes | bytearray, until: float) -> None:
+    def _send(self, question: bytes, data: bytes | bytearray, until: float) -> None:
+        """Send both at once, so that the process is woken once."""
         try:
             self._socket.settimeout(max(0.001, until - time.monotonic()))
-            self._socket.sendall(data)
+            sent = self._socket.sendmsg([question, data]) - len(question)
+            if sent < len(data):
+                self._socket.sendall(memoryview(data)[sent:])
         except ConnectionError as error:
             raise Gone from error
 
-    def _read(self, size: int, until: float) -> bytes | bytearray:
-        content = bytearray(size)
-        view = memoryview(content)
-        while view:
-            try:
-                self._socket.settimeout(max(0.001, until - time.monotonic()))
-                received = self._socket.recv_into(view)
-            except ConnectionError as error:
-                raise Gone from error
-            if not received:
-                raise Gone
-            view = view[received:]
-        return content
+    def _receive(self, until: float) -> tuple[int, float, bytes]:
+        received, status, seconds, size = b"", 0, 0.0, 0
+        while len(received) < ANSWER.size + size:
+            received += self._piece(until)
+            if len(received) >= ANSWER.size:
+                status, seconds, size = ANSWER.unpack_from(received)
+        return status, seconds, received[ANSWER.size :]
+
+    def _piece(self, until: float) -> bytes:
+        try:
+            self._socket.settimeout(max(0.001, until - time.monotonic()))
+            piece = self._socket.recv(SOCKET_BYTES)
+        except ConnectionError as error:
+            raise Gone from error
+        if not piece:
+            raise Gone
+        return piece
 
 
 def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:

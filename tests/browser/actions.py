@@ -24,7 +24,8 @@ def heading(page: Page) -> Locator:
 def expect_cat(page: Page) -> None:
     expect(heading(page)).to_have_text("Egyptian cat")
     expect(page.locator("#bars button")).to_have_count(5)
-    expect(page.locator("#heatmap img")).to_have_count(2)
+    expect(page.locator("#heatmap img")).to_have_js_property("complete", True)
+    expect(page.locator("#heatmap .colors")).to_have_js_property("width", 224)
 
 
 def downloaded(download: Download) -> bytes:

@@ -101,7 +101,7 @@ def visit(
     """
     torchserve.running = torchserve.explains = True
     torchserve.multi_label = False
-    torchserve.explained.clear()
+    torchserve.asked.clear()
     failed = request.session.testsfailed
     context = context_of(getattr(request, "param", DESKTOP))
     with Visit(context, url, request.node.name) as visit:

@@ -54,10 +54,14 @@ class Served:
 
 
 class Visit:
-    """The page, open in a tab of its own until the visit ends. `hosts` are those that the browser asked."""
+    """The page, open in a tab of its own until the visit ends.
+
+    `hosts` are those that the browser asked, `sent` the requests to the API, as POST /predict.
+    """
 
     def __init__(self, context: BrowserContext, url: str, name: str) -> None:
         self.hosts: set[str] = set()
+        self.sent: list[str] = []
         self.errors: list[str] = []
         self._name = re.sub(r"\W+", "-", name.removeprefix("test_")).strip("-")
         self._context = context
@@ -86,6 +90,8 @@ class Visit:
 
     def _note_request(self, request: Request) -> None:
         self._note_host(request.url)
+        if (path := urlsplit(request.url).path) in API:
+            self.sent.append(f"{request.method} {path}")
 
     def _note_host(self, url: str) -> None:
         parts = urlsplit(url)

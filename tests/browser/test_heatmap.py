@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
+import pytest
 from PIL import Image
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.actions import CAT, choose, downloaded, expect_cat, heading
+from handler.explanations import paint
+from tests.browser.actions import BARS, CAT, choose, downloaded, expect_cat, heading
 from tests.browser.support import Visit
-from tests.browser.torchserve import IDS, FakeTorchServe
+from tests.browser.torchserve import CARD, IDS, MAPS, FakeTorchServe
+from tests.densenet_serving.gateway.conftest import MODEL
 
 
 def overlay_opacity(page: Page) -> float:
@@ -25,33 +29,36 @@ def test_the_slider_fades_the_heatmap(visit: Visit) -> None:
     expect(visit.page.locator("#heatmap .colors")).to_have_css("opacity", "0.8")
 
 
-def test_a_bar_shows_the_heatmap_of_its_class_whatever_the_alphabet_of_its_id(
-    visit: Visit, torchserve: FakeTorchServe
-) -> None:
+def test_a_bar_shows_the_heatmap_of_its_class_and_asks_for_nothing(visit: Visit, torchserve: FakeTorchServe) -> None:
     choose(visit.page, CAT)
     expect_cat(visit.page)
 
-    visit.page.locator("#bars button", has_text="lynx").click()
+    for i, name in reversed(list(enumerate(BARS))):
+        visit.page.locator("#bars button").nth(i).click()
+        expect(visit.page.locator("#heatmap strong")).to_have_text(name)
+        expect(visit.page.locator("#bars button[aria-pressed=true]")).to_contain_text(name)
+    assert torchserve.asked == [f"/explanations/{MODEL}"]
+    assert [sent for sent in visit.sent if sent != "GET /model"] == ["POST /explain"]
 
-    expect(visit.page.locator("#heatmap")).to_contain_text("evidence for lynx")
-    expect(visit.page.locator("#bars button[aria-pressed=true]")).to_contain_text("lynx")
-    assert [asked["class_id"] for asked in torchserve.explained[-2:]] == [IDS[3]] * 2
 
-
-def test_the_heatmap_can_be_kept_as_it_is_seen(visit: Visit) -> None:
+@pytest.mark.parametrize("overlay", [0, 0.5, 1])
+def test_the_heatmap_can_be_kept_as_it_is_seen_and_as_the_server_paints_it(visit: Visit, overlay: float) -> None:
     choose(visit.page, CAT)
     expect_cat(visit.page)
-    visit.page.get_by_role("slider").fill("0")
+    visit.page.locator("#bars button").nth(2).click()
+    visit.page.get_by_role("slider").fill(f"{100 * overlay:g}")
 
     with visit.page.expect_download() as waiting:
         visit.page.get_by_role("button", name="Download PNG").click()
 
     assert waiting.value.suggested_filename == "cat-heatmap.png"
     kept = Image.open(io.BytesIO(downloaded(waiting.value))).convert("RGB")
+    activation = np.asarray(MAPS[IDS[2]], np.float32)
     with Image.open(CAT) as photo:
-        as_sent = photo.convert("RGB").resize(kept.size)
-    assert kept.size == (224, 224)
-    assert kept.tobytes() == as_sent.tobytes()  # without color it is the photo
+        seen = np.asarray(photo.convert("RGB").resize((224, 224)))
+    expected = Image.open(io.BytesIO(paint(seen, activation, overlay)))
+    assert kept.size == expected.size
+    np.testing.assert_allclose(np.asarray(kept, np.float32), np.asarray(expected), atol=2)
 
 
 def test_an_archive_that_cannot_explain_answers_without_a_heatmap(visit: Visit, torchserve: FakeTorchServe) -> None:
@@ -63,15 +70,12 @@ def test_an_archive_that_cannot_explain_answers_without_a_heatmap(visit: Visit, 
     expect(visit.page.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_heatmap_that_is_on_its_way_cannot_be_saved_yet(visit: Visit) -> None:
-    held: list[Route] = []
-    visit.page.route("**/explain", lambda route: held.append(route))
+def test_a_model_that_gives_no_heatmaps_is_asked_for_the_answer_alone(visit: Visit, torchserve: FakeTorchServe) -> None:
+    visit.page.route("**/model", lambda route: route.fulfill(json=CARD | {"heatmaps": False, "api_key": False}))
+    visit.page.reload()
     choose(visit.page, CAT)
 
-    expect(visit.page.locator("#why")).to_contain_text("Looking for the evidence for Egyptian cat")
-    expect(visit.page.get_by_role("button", name="Download PNG")).to_be_hidden()
-    visit.screenshot("on-its-way")
-    for route in held:
-        route.continue_()
-    expect_cat(visit.page)
-    expect(visit.page.get_by_role("button", name="Download PNG")).to_be_visible()
+    expect(heading(visit.page)).to_have_text("Egyptian cat")
+    expect(visit.page.locator("#bars button")).to_have_count(5)
+    expect(visit.page.locator("#why")).to_be_hidden()
+    assert torchserve.asked == [f"/predictions/{MODEL}"]

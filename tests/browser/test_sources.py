@@ -82,7 +82,7 @@ def test_taking_the_photo_away_takes_the_answer_away(visit: Visit) -> None:
 
 def test_a_photo_removed_before_its_answer_leaves_nothing_waiting(visit: Visit) -> None:
     held: list[Route] = []
-    visit.page.route("**/predict*", lambda route: held.append(route))
+    visit.page.route("**/explain*", lambda route: held.append(route))
     choose(visit.page, CAT)
     expect(visit.page.locator("#answer")).to_have_attribute("aria-busy", "true")
 

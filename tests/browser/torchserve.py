@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass, field
-from email.message import Message
 from functools import cache
 from typing import Any
 
 import httpx
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from python_multipart.multipart import parse_options_header
 
 from densenet_serving.gateway.torchserve.upstream import NOT_RUNNING
 from tests import pictures
@@ -44,38 +42,42 @@ class FakeTorchServe:
     running: bool = True
     explains: bool = True
     multi_label: bool = False  # then the classes over 0.2 are listed
-    explained: list[dict[str, str]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)  # the addresses to which photos were sent
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         if not self.running:
             raise httpx.ConnectError("refused")
         if request.method == "GET":
             return httpx.Response(200, json=READY)
-        parameters, image = _request_of(request)
+        self.asked.append(request.url.path)
         try:
-            picture = Image.open(io.BytesIO(image)).convert("RGB")
+            picture = Image.open(io.BytesIO(request.content)).convert("RGB")
         except UnidentifiedImageError:
             error = {"code": 415, "type": "UnsupportedMediaTypeException", "message": NOT_AN_IMAGE}
             return httpx.Response(415, json=error)
-        if "/explanations/" in request.url.path and self.explains:
-            self.explained.append(parameters)
-            index, overlay = IDS.index(parameters["class_id"]), float(parameters["overlay"])
-            named = {"class_id": IDS[index], "class_name": NAMES[index], "probability": PROBABILITIES[index]}
-            return httpx.Response(200, json=named | {"recognized": True, "overlay": _heatmap(image, index, overlay)})
         answer = _predict(picture, int(request.headers.get("top-k", 1)))
         if self.multi_label:
             answer["predictions"] = _predict(picture, 2)["predictions"] if answer["recognized"] else []
+        if "/explanations/" in request.url.path and self.explains:
+            assert request.headers["overlay"] == "0"
+            answer |= {"class_id": IDS[0], "class_name": NAMES[0], "overlay": _seen(request.content), "maps": MAPS}
         return httpx.Response(200, json=answer)
 
 
-@cache  # most tests ask for the heatmaps of the same cat
-def _heatmap(image: bytes, index: int, overlay: float) -> str:
-    """Return the photo itself, or a glow: at its left for the first class, further right for every other."""
-    square = np.asarray(Image.open(io.BytesIO(image)).convert("RGB").resize((SIDE, SIDE)), np.float32)
-    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
-    glow = np.exp(-((x - 0.3 - index / 8) ** 2 + (y - 0.45) ** 2) / 0.05)[..., None] * (255, 170, 40)
-    mixed = Image.fromarray(((1 - overlay) * square + overlay * glow).astype(np.uint8))
-    return base64.b64encode(pictures.encode(mixed, "PNG")).decode()
+def _glow(index: int) -> list[list[float]]:
+    """Where a class is seen: at the left for the first one, further right for every other."""
+    y, x = (np.mgrid[:7, :7] + 0.5) / 7
+    rows: list[list[float]] = np.exp(-((x - 0.3 - index / 8) ** 2 + (y - 0.45) ** 2) / 0.05).round(3).tolist()
+    return rows
+
+
+MAPS = {class_id: _glow(index) for index, class_id in enumerate(IDS)}
+
+
+@cache  # most tests ask for the same cat
+def _seen(image: bytes) -> str:
+    square = Image.open(io.BytesIO(image)).convert("RGB").resize((SIDE, SIDE))
+    return base64.b64encode(pictures.encode(square, "PNG")).decode()
 
 
 def _predict(picture: Image.Image, top_k: int) -> dict[str, Any]:
@@ -87,19 +89,3 @@ def _predict(picture: Image.Image, top_k: int) -> dict[str, Any]:
     best = candidates[0] if colored else {"class_id": None, "class_name": None, "probability": probabilities[0]}
     listed = {"predictions": candidates[:top_k]} if top_k > 1 else {}
     return best | {"recognized": colored} | listed
-
-
-def _request_of(request: httpx.Request) -> tuple[dict[str, str], bytes]:
-    """Take a form apart into its fields and its file; any other body is the file."""
-    content_type = request.headers["content-type"]
-    if not content_type.startswith("multipart/"):
-        return {}, request.content
-    boundary = parse_options_header(content_type)[1][b"boundary"]
-    fields = {}
-    for part in request.content.split(b"--" + boundary)[1:-1]:
-        head, _, content = part[2:-2].partition(b"\r\n\r\n")
-        disposition = Message()
-        disposition["content-disposition"] = head.decode().split("\r\n")[0].partition(": ")[2]
-        fields[str(disposition.get_param("name", header="content-disposition"))] = content
-    image = fields.pop("file")
-    return {name: value.decode() for name, value in fields.items()}, image

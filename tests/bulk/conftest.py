@@ -1,4 +1,4 @@
-"""A model that takes no time, a run of the command in a process of its own, and what it wrote."""
+"""A model that takes no time, a store, a run of the command in a process of its own, and what it wrote."""
 
 from __future__ import annotations
 
@@ -69,11 +69,6 @@ def make_archive(path: Path, version: str) -> Path:
     return path
 
 
-@pytest.fixture
-def slow_photos(tmp_path: Path) -> Path:
-    return make_photos(tmp_path / "photos", 200, b"slow")
-
-
 def make_photos(folder: Path, number: int, content: bytes) -> Path:
     folder.mkdir(parents=True)
     for i in range(number):
@@ -120,9 +115,28 @@ def bulk(lengths: Path, ray_address: str) -> Bulk:
     return run
 
 
-def rows(output: Path) -> list[dict[str, Any]]:
+@pytest.fixture(scope="session")
+def store() -> Iterator[str]:
+    """The query of a URI into a store that speaks like S3, moto's on loopback, with the bucket `bucket`."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow import fs
+
+    running = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    query = f"?scheme=http&endpoint_override={host}:{port}"
+    file_system, _ = fs.FileSystem.from_uri(f"s3://bucket{query}&allow_bucket_creation=true")
+    file_system.create_dir("bucket")
+    yield query
+    running.stop()
+
+
+def rows(output: Path | str) -> list[dict[str, Any]]:
     """All rows, in the order of the photos' numbers."""
     import pyarrow.parquet as pq
 
-    found: list[dict[str, Any]] = pq.read_table(output).to_pylist()
+    from densenet_serving.bulk.filesystems import locate
+
+    file_system, path = locate(str(output))
+    found: list[dict[str, Any]] = pq.read_table(path, filesystem=file_system).to_pylist()
     return sorted(found, key=lambda row: int(row["id"]))

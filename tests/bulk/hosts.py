@@ -114,7 +114,7 @@ class Host:
     def workers(self) -> list[psutil.Process]:
         """Return the processes that classify."""
         everything = [psutil.Process(pid) for pid in self.machine.pids()]
-        return [process for process in everything if "MapWorker" in " ".join(process.cmdline())]
+        return [process for process in everything if "ray::Worker" in " ".join(process.cmdline())]
 
     def kill(self) -> None:
         """End everything on it at once, as a loss of power would: without their first process, the kernel ends all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 import time
@@ -11,14 +12,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+import typer
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[bulk]'")
 
 from densenet_serving import paths
 from densenet_serving.bulk import cluster
+from densenet_serving.bulk.filesystems import write_whole
+from densenet_serving.cli.bulk import bulk as here
+from densenet_serving.errors import CommandError
 from tests.bulk.conftest import ENVIRONMENT, Bulk, command, make_photos, rows
-from tests.bulk.hosts import needs_ray
 from tests.disks import small_disk
 
-pytestmark = needs_ray
 WAIT_SECONDS = 60
 
 
@@ -37,74 +42,83 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
-def start(source: Path, output: Path, archive: Path) -> subprocess.Popen[bytes]:
-    """Run the command until it has written two parts of several."""
-    running = subprocess.Popen(
-        command(source, output, archive),
-        cwd=paths.ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(lambda: len(list(output.glob("part-*.parquet"))) >= 2)
-    return running
-
-
 def test_every_photo_is_a_row_though_a_worker_dies_and_a_second_run_has_nothing_to_do(
-    bulk: Bulk, tmp_path: Path
+    bulk: Bulk, lengths: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos = make_photos(tmp_path / "photos", 20, b"1")
+    """Some photos and the output are in a store, some on this machine."""
+    photos = make_photos(tmp_path / "photos", 16, b"1")
     (photos / "00007.jpg").write_bytes(b"")
     (photos / "00009.jpg").unlink()
-    (photos / "00011.jpg").write_bytes(f"deadly {tmp_path}/once".encode())
-    listed = tmp_path / "all.txt"
-    listed.write_text("\n".join(f"{photos}/{i:05d}.jpg" for i in range(20)))
-    output = tmp_path / "out"
+    (photos / "00011.jpg").write_bytes(deadly := f"deadly {tmp_path}/once".encode())
+    far = [f"s3://bucket/photos/{name}{store}" for name in ("there.jpg", "empty.jpg", "missing.jpg")]
+    for name, content in zip(far, (b"22", b""), strict=False):
+        write_whole(name, content)
+    names = [*(f"{photos}/{i:05d}.jpg" for i in range(16)), *far]
+    listed, output = tmp_path / "all.txt", f"s3://bucket/labels{store}"
+    listed.write_text("\n".join(names))
+
     done = bulk(listed, output)
     assert done.returncode == 1, done.stderr
     assert (tmp_path / "once").exists()
     found = rows(output)
-    assert [row["path"] for row in found] == listed.read_text().splitlines()
-    assert {i: row["error_code"] for i, row in enumerate(found) if row["error_code"]} == {7: 400, 9: 404}
-    assert [row["class_id"] for row in found if row["id"] in (6, 11)] == ["n1", f"n{len(f'deadly {tmp_path}/once')}"]
+    assert [row["path"] for row in found] == names
+    assert {row["id"]: row["error_code"] for row in found if row["error_code"]} == {7: 400, 9: 404, 17: 400, 18: 404}
+    assert [found[i]["class_id"] for i in (6, 11, 16)] == ["n1", f"n{len(deadly)}", "n2"]
     summary = json.loads(done.stdout.splitlines()[-1])
-    assert (summary["photos"], summary["done"], summary["errors"]) == (20, 20, 2)
+    assert (summary["photos"], summary["done"], summary["errors"]) == (19, 19, 4)
 
-    again = bulk(listed, output)
-    assert again.returncode == 1
-    assert "20 of 20 photos were classified before." in again.stderr
-    refused = bulk(listed, output, "--top-k", "3")
-    assert "was begun with another --top-k" in refused.stderr
+    with pytest.raises(typer.Exit) as again:
+        here(str(listed), output, str(lengths))
+    assert again.value.exit_code == 1
+    assert "19 of 19 photos were classified before." in capsys.readouterr().err
+    with pytest.raises(CommandError, match="--top-k"):
+        here(str(listed), output, str(lengths), top_k=3)
     assert rows(output) == found
 
 
-def test_after_a_kill_of_everything_the_same_command_goes_on_and_each_photo_is_there_once(
-    bulk: Bulk, slow_photos: Path, lengths: Path, tmp_path: Path
+def test_after_a_kill_and_on_a_disk_that_was_full_the_same_command_goes_on_and_each_photo_is_there_once(
+    bulk: Bulk, lengths: Path, tmp_path: Path
 ) -> None:
-    output = tmp_path / "out"
-    running = start(slow_photos, output, lengths)
-    family = psutil.Process(running.pid).children(recursive=True)
-    listening = {
-        connection.laddr.ip.removeprefix("::ffff:")
-        for process in family
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
-    running.kill()
-    running.wait()
-    wait_for(lambda: not [process for process in family if lives(process)])
-    assert len(rows(output)) < 200
-    with cluster.folder():  # the next to start a Ray removes what the killed one left
-        assert list(Path(tempfile.gettempdir()).glob(f"densenet-bulk-{running.pid}-*")) == []
-    done = bulk(slow_photos, output)
-    assert done.returncode == 0, done.stderr
-    assert [row["id"] for row in rows(output)] == list(range(200))
-    assert listening == {"127.0.0.1"}
+    photos = make_photos(tmp_path / "photos", 200, b"slow")
+    with small_disk(tmp_path / "disk", 1) as mounted:
+        output = tmp_path / "disk" / "out"
+        running = subprocess.Popen(
+            command(photos, output, lengths),
+            cwd=paths.ROOT,
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for(lambda: len(list(output.glob("part-*.parquet"))) >= 2)
+        family = psutil.Process(running.pid).children(recursive=True)
+        listening = {
+            connection.laddr.ip.removeprefix("::ffff:")
+            for process in family
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        running.kill()
+        running.wait()
+        wait_for(lambda: not [process for process in family if lives(process)])
+        assert listening == {"127.0.0.1"}
+        assert len(rows(output)) < 200
+        with cluster.folder():  # the next to start a Ray removes what the killed one left
+            assert list(Path(tempfile.gettempdir()).glob(f"densenet-bulk-{running.pid}-*")) == []
+
+        if mounted:  # only root can mount a small file system
+            ballast = tmp_path / "disk" / "ballast"
+            ballast.write_bytes(bytes(shutil.disk_usage(tmp_path / "disk").free))
+            full = bulk(photos, output)
+            assert full.returncode == 1
+            assert "No space left" in full.stderr, full.stderr
+            ballast.unlink()
+        done = bulk(photos, output)
+        assert done.returncode == 0, done.stderr
+        assert [row["id"] for row in rows(output)] == list(range(200))
 
 
 def test_a_photo_that_kills_every_worker_ends_the_run_with_a_sentence(bulk: Bulk, tmp_path: Path) -> None:
-    photos = make_photos(tmp_path / "photos", 1, b"1")
-    (photos / "00000.jpg").write_bytes(b"deadly /proc/nobody/can/write/here")
+    photos = make_photos(tmp_path / "photos", 1, b"deadly /proc/nobody/can/write/here")
     done = bulk(photos, tmp_path / "out")
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if line]
@@ -112,17 +126,14 @@ def test_a_photo_that_kills_every_worker_ends_the_run_with_a_sentence(bulk: Bulk
     assert "run the same command to resume" in said[1]
 
 
-def test_a_full_disk_ends_the_run_and_with_more_room_it_goes_on(bulk: Bulk, tmp_path: Path) -> None:
-    photos = make_photos(tmp_path / "photos", 200, b"1")
-    with small_disk(tmp_path / "disk", 1) as mounted:
-        if not mounted:
-            pytest.skip("only root can mount a small file system")
-        ballast = tmp_path / "disk" / "ballast"
-        ballast.write_bytes(bytes(950_000))
-        full = bulk(photos, tmp_path / "disk" / "out")
-        assert full.returncode == 1
-        assert "No space left" in full.stderr, full.stderr
-        ballast.unlink()
-        done = bulk(photos, tmp_path / "disk" / "out")
-        assert done.returncode == 0, done.stderr
-        assert [row["id"] for row in rows(tmp_path / "disk" / "out")] == list(range(200))
+@pytest.mark.parametrize("address", ["{nobody}", "ray://{nobody}", "ray://", "nonsense", "nonsense:port", "a b:1"])
+def test_an_address_at_which_no_cluster_is_gets_a_sentence_at_once(address: str, nobody: str) -> None:
+    given = address.format(nobody=nobody.removeprefix("http://"))
+    with pytest.raises(CommandError, match=given), cluster.connect(given, 1, 0, dashboard=False):
+        pass
+
+
+def test_auto_is_what_ray_takes_it_for(nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", nobody.removeprefix("http://"))
+    with pytest.raises(CommandError, match="auto"):
+        cluster.find("auto")

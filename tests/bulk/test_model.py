@@ -22,10 +22,8 @@ import json, sys
 from pathlib import Path
 import densenet_serving.bulk.worker
 assert not [name for name in sys.modules if name.partition(".")[0] == "handler"]
-import ray
 from densenet_serving.build.archives import Archive
-from densenet_serving.bulk.job import Job
-ray.get = lambda archive: archive  # no Ray runs here
+from densenet_serving.bulk.job import Chunk, Job
 archive, three, photos, output = map(Path, sys.argv[1:])
 job = Job.of(str(photos), str(output), Archive.read(archive), top_k=2000).begin_or_resume(lambda _: None)
 worker = densenet_serving.bulk.worker.Worker(job, archive.read_bytes())
@@ -36,8 +34,7 @@ def memory(name):
 for first in (0, job.chunk):
     Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is used
     before = memory("VmHWM")
-    [errors] = worker({"first": [first], "count": [job.chunk]})["errors"]
-    assert errors == 0
+    assert worker.do(Chunk(first, job.chunk)) == (job.chunk, 0)
 added = memory("VmHWM") - before
 print(json.dumps({"answers": answers, "handler": sys.modules["handler"].__file__, "added": added}))
 """
@@ -85,7 +82,7 @@ def test_photos_of_50_megapixels_beside_thumbnails_take_the_memory_of_one(
 
 
 def test_an_archive_that_arrives_changed_is_refused(lengths: Path) -> None:
-    from densenet_serving.bulk.model import Model
+    from densenet_serving.bulk.worker import Model
     from densenet_serving.errors import CommandError
 
     with pytest.raises(CommandError, match="not the one of SHA-256 0123"):

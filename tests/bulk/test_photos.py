@@ -14,10 +14,10 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from densenet_serving.bulk import cells, manifest, photos
-from densenet_serving.bulk.filesystems import locate
-from densenet_serving.bulk.photos import Photo
-from densenet_serving.bulk.reader import Reader, Unreadable
+from densenet_serving.bulk import photos
+from densenet_serving.bulk.filesystems import locate, write_whole
+from densenet_serving.bulk.job import Chunk, Job
+from densenet_serving.bulk.photos import Photo, Reader, Unreadable
 from densenet_serving.errors import CommandError
 from densenet_serving.photo_files import SUFFIXES, LeftOut
 
@@ -47,26 +47,21 @@ def test_a_folder_gives_its_photos_and_those_of_its_shards_in_order(tmp_path: Pa
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "two.PNG").write_bytes(b"2")
     (tmp_path / "a.jpg").write_bytes(b"1")
-    (tmp_path / "notes.txt").write_text("no photo")
     make_tar(tmp_path / "c.tar", {"three.jpg": b"3", "three.cls": b"7", "four.webp": b"44"})
-    assert contents(tmp_path) == {"a.jpg": b"1", "two.PNG": b"2", "three.jpg": b"3", "four.webp": b"44"}
-    assert find(tmp_path)[0].path == str(tmp_path / "a.jpg")
-
-
-@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
-def test_every_format_that_the_handler_reads_is_found(suffix: str, tmp_path: Path) -> None:
-    (tmp_path / f"one{suffix}").write_bytes(b"1")
-    (tmp_path / f"TWO{suffix.upper()}").write_bytes(b"2")
-    assert len(find(tmp_path)) == 2
-
-
-def test_other_files_of_a_folder_are_told(tmp_path: Path) -> None:
-    make_tar(tmp_path / "shard.tar", {"one.jpg": b"1", "one.cls": b"7"})
-    for name in ("clip.mov", "labels.parquet", "notes.txt", "two.jpg"):
+    for name in ("clip.mov", "labels.parquet", "notes.txt"):
         (tmp_path / name).touch()
+    assert contents(tmp_path) == {"a.jpg": b"1", "two.PNG": b"2", "three.jpg": b"3", "four.webp": b"44"}
     left_out = LeftOut()
-    assert len(list(photos.find(str(tmp_path), None, left_out))) == 2
+    [first, *_] = photos.find(str(tmp_path), None, left_out)
+    assert first.path == str(tmp_path / "a.jpg")
     assert left_out.first == [str(tmp_path / "clip.mov"), str(tmp_path / "notes.txt")]
+
+
+def test_every_format_that_the_handler_reads_is_found(tmp_path: Path) -> None:
+    names = {name for suffix in SUFFIXES for name in (f"one{suffix}", f"TWO{suffix.upper()}")}
+    for name in names:
+        (tmp_path / name).touch()
+    assert {Path(photo.path).name for photo in find(tmp_path)} == names
 
 
 def test_a_list_gives_a_photo_a_line(tmp_path: Path) -> None:
@@ -118,25 +113,22 @@ def test_what_a_dictionary_repeats_is_in_memory_once(tmp_path: Path, cells: pa.A
     assert pa.total_allocated_bytes() - before < 10_000_000
 
 
-def test_a_row_group_past_its_budget_is_refused_before_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cells, "MOST_GROUP_BYTES", 1_000_000)
+def test_a_row_group_past_its_budget_is_refused_before_it_is_read(tmp_path: Path) -> None:
     table = pa.table({"image": [bytes(100_000)] * 11})
-    pq.write_table(table, tmp_path / "p.parquet", compression="zstd", use_dictionary=False, row_group_size=10)
-    read_row_group = pq.ParquetFile.read_row_group
-    asked: list[int] = []
-
-    def read(self: pq.ParquetFile, group: int, **options: object) -> pa.Table:
-        asked.append(group)
-        return read_row_group(self, group, **options)
-
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read)
-    [first, *_, last] = Reader(None).read_all(find(tmp_path / "p.parquet"))
+    path = tmp_path / "p.parquet"
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, row_group_size=10)
+    column = pq.read_metadata(path).row_group(0).column(0)
+    with path.open("r+b") as file:  # reading it would fail
+        file.seek(column.data_page_offset)
+        file.write(bytes(column.total_compressed_size))
+    [first, *_, last] = Reader(None, most_group_bytes=1_000_000).read_all(find(path))
     assert isinstance(first, Unreadable)
-    assert (first.code, first.message[:31]) == (413, "The row group unpacks to 1,000,")
+    assert first.code == 413
+    assert "1,000,000" in first.message
     assert last == bytes(100_000)
-    assert asked == [1]
+    [damaged, *_] = Reader(None).read_all(find(path))
+    assert isinstance(damaged, Unreadable)
+    assert damaged.code == 502
 
 
 def test_more_rows_than_the_file_has_bytes_are_not_listed(tmp_path: Path) -> None:
@@ -147,17 +139,6 @@ def test_more_rows_than_the_file_has_bytes_are_not_listed(tmp_path: Path) -> Non
         find(tmp_path / "p.parquet")
     [content] = contents(tmp_path / "folder", "image").values()
     assert isinstance(content, Unreadable)
-
-
-def test_a_row_that_memory_does_not_suffice_for_gets_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(*_: object) -> pa.ChunkedArray:
-        raise pa.ArrowMemoryError
-
-    pq.write_table(pa.table({"image": [b"1"]}), tmp_path / "p.parquet")
-    monkeypatch.setattr(cells.Cells, "read", read)
-    [content] = contents(tmp_path / "p.parquet").values()
-    assert isinstance(content, Unreadable)
-    assert content.code == 413
 
 
 def test_a_pipe_that_a_list_names_is_not_waited_for(tmp_path: Path) -> None:
@@ -174,6 +155,15 @@ def test_a_uri_is_read_through_fsspec(tmp_path: Path) -> None:
         stream.write(b"far away")
     assert find("memory://bucket/photos") == [Photo("memory://bucket/photos/a.jpg")]
     assert contents("memory://bucket/photos") == {"a.jpg": b"far away"}
+
+
+def test_a_folder_in_a_store_gives_its_photos(store: str) -> None:
+    for name in ("a.jpg", "b/c.jpg", "notes.txt"):
+        write_whole(f"s3://bucket/folder/{name}{store}", name.encode())
+    left_out = LeftOut()
+    found = [photo.path for photo in photos.find(f"s3://bucket/folder{store}", None, left_out)]
+    assert found == [f"s3://bucket/folder/{name}{store}" for name in ("a.jpg", "b/c.jpg")]
+    assert left_out.first == [f"s3://bucket/folder/notes.txt{store}"]
 
 
 @pytest.mark.parametrize(
@@ -221,8 +211,8 @@ def test_names_that_are_not_utf_8_are_listed_kept_and_read(tmp_path: Path) -> No
     (tmp_path / "list.txt").write_bytes(os.fsencode(folder / RAW))
     [found, inside] = find(folder)
     assert find(tmp_path / "list.txt") == [found]
-    manifest.write(str(tmp_path / "photos.parquet"), [found, inside])
-    kept = manifest.Manifest(str(tmp_path / "photos.parquet")).photos(manifest.Chunk(0, 2))
+    job = Job(str(folder), str(tmp_path / "out"), None, "model", "1.0", "digest", None, None).begin_or_resume(print)
+    kept = job.photos(Chunk(0, 2))
     assert kept == [found, inside]
     assert list(Reader(None).read_all(kept)) == [b"1", b"2"]
 

@@ -4,18 +4,18 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from densenet_serving import properties
 from densenet_serving.client.endpoint import KEY_FILE, Endpoint
 from densenet_serving.server import processes, report, start, torchserve
-from densenet_serving.server.processes import Identity, Part
+from densenet_serving.server.processes import Part
 from densenet_serving.server.torchserve import Server
 from tests import certificates
 from tests.certificates import Pair
@@ -42,15 +42,22 @@ def endpoint(local: LocalServer, tmp_path: Path) -> Endpoint:
     return Endpoint(local.url, local.url, local.url, tmp_path)
 
 
-def start_part(part: Part, run_dir: Path) -> Identity:
-    """Start a process in the place of a part of a server. Until it runs, its environment may still look empty."""
+def write_settings(endpoint: Endpoint, **more: str) -> None:
+    """Write the settings with which `densenet serve` started the server of a run folder."""
+    values = {f"{name}_address": getattr(endpoint, name) for name in ("inference", "management", "metrics")}
+    properties.write(endpoint.folder / "config.properties", "Made by a test.", values | more)
+
+
+def start_part(part: Part, run_dir: Path, program: str = "", *arguments: str) -> psutil.Process:
+    """Start a Python program in the place of a part of a server, and wait until its environment can be read."""
     reading, writing = os.pipe()
-    program = "print(flush=True); import time; time.sleep(60)"
-    identity = processes.spawn(part, run_dir, [sys.executable, "-c", program], cwd=run_dir, output=writing)
+    program = "; ".join(filter(None, (program, "print(flush=True)", "import time", "time.sleep(60)")))
+    command = [sys.executable, "-c", program, *arguments]
+    process = processes.spawn(part, run_dir, command, cwd=run_dir, output=writing)
     assert os.read(reading, 1) == b"\n"
     for end in (reading, writing):
         os.close(end)
-    return identity
+    return process
 
 
 @pytest.fixture
@@ -63,20 +70,12 @@ def taken() -> Iterator[int]:
 
 
 @pytest.fixture
-def process() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
-        yield running
-        running.kill()
-
-
-@pytest.fixture
-def running(process: subprocess.Popen[bytes], endpoint: Endpoint) -> Server:
-    """A server as far as its state file says: its process is another program, its APIs are the local server's."""
-    temporary = endpoint.folder / "temporary"
-    temporary.mkdir()
-    made = Server(Identity.of(process.pid), temporary, endpoint)
-    made.save()
-    return made
+def running(endpoint: Endpoint) -> Iterator[Server]:
+    """A server whose process is another program, and whose APIs are the local server's."""
+    write_settings(endpoint, enable_model_api="true")
+    process = start_part("TorchServe", endpoint.folder)
+    yield Server(process, endpoint)
+    processes.kill(process)
 
 
 @pytest.fixture
@@ -99,15 +98,14 @@ def small_densenet() -> Iterator[None]:
 
 
 @pytest.fixture
-def answering(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """What a start returns: a server without a process, which gives every photo the same answer."""
-    made = Server(Identity.of(os.getpid()), endpoint.folder / "temporary", endpoint)
-    properties.write(made.settings, "Made by a test.", {"enable_model_api": "true"})
+def answering(running: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """What a start returns: a server that gives every photo the same answer. It is not found before that."""
     for module in (start, report):
         monkeypatch.setattr(module, "Client", lambda _: as_client({"efficientnet_lite0": "m.mar"}))
-    monkeypatch.setattr(torchserve, "start", lambda *_: made)
+    monkeypatch.setattr(Server, "find", lambda _: None)
+    monkeypatch.setattr(torchserve, "start", lambda *_: running)
     monkeypatch.setattr(start, "wait_until_ready", lambda *_: None)
-    return made
+    return running
 
 
 @pytest.fixture

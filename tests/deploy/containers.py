@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pytest
 from filelock import FileLock
 
 from densenet_serving import paths
+from tests.waiting import until
 
 BUILD = paths.ROOT / "build" / "image"
 WHEELS = BUILD / "cpu" / ".complete"
@@ -28,7 +28,6 @@ BASE_PACKAGES = "ca-certificates,libstdc++6,python3,python3-venv"
 BUILD_SECONDS = 900
 START_SECONDS = 180
 STOP_SECONDS = 120
-POLL_SECONDS = 0.5
 # As deploy/kubernetes has it, with volumes for the run folder and the temporary one alone.
 RESTRICTED = (
     *("--read-only", "--user=10001:10001", "--cap-drop=all", "--security-opt=no-new-privileges"),
@@ -70,7 +69,7 @@ def skip_unless_possible() -> None:
     if os.geteuid() != 0:
         pytest.skip("mmdebstrap and the limits of a container need root here")
     if not WHEELS.exists():
-        pytest.skip("there are no wheels in build/image: make test-image collects them")
+        pytest.skip("there are no wheels in build/image: make test-slow FULL=1 collects them")
 
 
 def build(archive: Path) -> str:
@@ -145,13 +144,21 @@ class Container:
         done = podman("logs", self.id)
         return done.stdout + done.stderr
 
-    def wait_until_ready(self) -> None:
+    def is_ready(self) -> bool:
         """The gateway reports its addresses last."""
-        deadline = time.monotonic() + START_SECONDS
-        while ":8000/predict" not in self.logs():
-            assert self.inspect("{{.State.Running}}") == "true", self.logs()
-            assert time.monotonic() < deadline, self.logs()
-            time.sleep(POLL_SECONDS)
+        assert self.inspect("{{.State.Running}}") == "true", self.logs()
+        return ":8000/predict" in self.logs()
+
+    def wait_until_ready(self) -> None:
+        until(self.is_ready, START_SECONDS, self.logs)
+
+    def check_its_rights(self) -> None:
+        """Check that its first process is the image's own user's, without capabilities and a way to get any."""
+        lines = self.execute("cat", "/proc/1/status").stdout.splitlines()
+        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        assert set(status["Uid"].split()) == {"10001"}
+        assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {0}
+        assert status["NoNewPrivs"] == "1"
 
     def status(self) -> int:
         """Wait for the end; returns the exit status."""

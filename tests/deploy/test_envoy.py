@@ -1,4 +1,4 @@
-"""What stands before several hosts: who is asked, who is not, and what reaches nobody."""
+"""What Envoy does before several hosts: which of them it asks, and what reaches none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import requests
 import yaml
 
 from densenet_serving.gateway.__main__ import KEEP_ALIVE_SECONDS
@@ -19,24 +18,27 @@ from densenet_serving.gateway.guards.retries import NO_RETRY
 from densenet_serving.gateway.http.protocol import HEAD_SECONDS, MAX_HEAD_BYTES
 from densenet_serving.gateway.settings import GatewaySettings
 from tests import certificates
-from tests.deploy.conftest import Proxy, configuration, with_certificate
+from tests.deploy.conftest import Proxy
+from tests.deploy.envoy import program, settings
 from tests.local_server import Reply, as_json
+from tests.waiting import until
 
 REQUESTS = 40
 GATEWAY = GatewaySettings(Path(), "")
+FULL = as_json({"message": "The queue is full."}, 503)
 
 
-def test_envoy_accepts_the_file(envoy: str, pair: certificates.Pair, tmp_path: Path) -> None:
+def test_envoy_accepts_the_file(pair: certificates.Pair, tmp_path: Path) -> None:
     file = tmp_path / "envoy.yaml"
-    file.write_text(yaml.safe_dump(with_certificate(configuration(), pair)))
-    command = [envoy, "--mode", "validate", "-c", str(file)]
+    file.write_text(yaml.safe_dump(settings(pair=pair)))
+    command = [program(), "--mode", "validate", "-c", file]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "[warning]" not in done.stderr
 
 
 def test_its_limits_are_the_gateways() -> None:
-    static = configuration()["static_resources"]
+    static = settings()["static_resources"]
     manager = static["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     [cluster] = static["clusters"]
     assert manager["max_request_headers_kb"] * 1024 == MAX_HEAD_BYTES
@@ -71,29 +73,29 @@ def test_the_hosts_learn_who_asks(proxy: Proxy) -> None:
 def test_a_dead_host_loses_no_request(proxy: Proxy) -> None:
     proxy.end(0)
     assert [proxy.ask().json() for _ in range(REQUESTS)] == [{"host": 1}] * REQUESTS
-    proxy.wait(lambda: proxy.healthy() == 1)
+    proxy.envoy.wait_for(1)
 
 
 def test_a_host_that_says_it_is_not_ready_is_not_asked(proxy: Proxy) -> None:
     proxy.hosts[0].on("GET /readyz", as_json({"message": "It stops."}, 503))
-    proxy.wait(lambda: proxy.healthy() == 1)
+    proxy.envoy.wait_for(1)
     # The thread that forwards requests learns it a moment after the statistics.
-    proxy.wait(lambda: all(proxy.ask().json() == {"host": 1} for _ in range(REQUESTS)))
+    until(lambda: all(proxy.ask().json() == {"host": 1} for _ in range(REQUESTS)))
     before = len(proxy.asked()[0])
     assert all(proxy.ask().json() == {"host": 1} for _ in range(REQUESTS))
     assert len(proxy.asked()[0]) == before
     proxy.hosts[0].on("GET /readyz", as_json({"status": "Ready"}))
-    proxy.wait(lambda: proxy.healthy() == len(proxy.hosts))
+    proxy.envoy.wait_for(len(proxy.hosts))
 
 
 def test_a_full_host_is_helped_by_the_other(proxy: Proxy) -> None:
-    proxy.hosts[0].on("POST /predict", as_json({"message": "The queue is full."}, 503))
+    proxy.hosts[0].on("POST /predict", FULL)
     photo = bytes(1_000_000)
     assert all(proxy.ask(body=photo).json() == {"host": 1} for _ in range(REQUESTS))
     refused, answered = proxy.asked()
     assert refused, "it was asked first now and then, and stays in service"
     assert {len(asked.body) for asked in answered} == {len(photo)}, "the second try sends the photo again"
-    assert proxy.healthy() == len(proxy.hosts)
+    assert proxy.envoy.healthy() == len(proxy.hosts)
 
 
 def test_a_host_that_does_not_answer_is_helped_by_the_other(proxy: Proxy) -> None:
@@ -107,8 +109,7 @@ def test_a_host_that_does_not_answer_is_helped_by_the_other(proxy: Proxy) -> Non
 
 
 def test_where_all_are_full_nobody_insists(proxy: Proxy) -> None:
-    for host in proxy.hosts:
-        host.on("POST /predict", as_json({"message": "The queue is full."}, 503))
+    proxy.answer(FULL)
     answer = proxy.ask()
     assert (answer.status_code, answer.json()) == (503, {"message": "The queue is full."})
     assert [len(asked) for asked in proxy.asked()] == [1, 1]
@@ -116,17 +117,14 @@ def test_where_all_are_full_nobody_insists(proxy: Proxy) -> None:
 
 def test_a_refusal_that_says_so_is_final(proxy: Proxy) -> None:
     """A gateway says it once it has refused many: then the others are full too, and a second try makes it worse."""
-    refusal = as_json({"message": "The queue is full."}, 503)
-    for host in proxy.hosts:
-        host.on("POST /predict", replace(refusal, headers={NO_RETRY: "true"}))
+    proxy.answer(replace(FULL, headers={NO_RETRY: "true"}))
     assert [proxy.ask().status_code for _ in range(REQUESTS)] == [503] * REQUESTS
     assert sum(map(len, proxy.asked())) == REQUESTS
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 429, 500])
 def test_other_answers_pass_as_they_are(proxy: Proxy, status: int) -> None:
-    for host in proxy.hosts:
-        host.on("POST /predict", as_json({"message": "No."}, status))
+    proxy.answer(as_json({"message": "No."}, status))
     answer = proxy.ask()
     assert (answer.status_code, answer.json()) == (status, {"message": "No."})
     assert sum(map(len, proxy.asked())) == 1
@@ -135,7 +133,7 @@ def test_other_answers_pass_as_they_are(proxy: Proxy, status: int) -> None:
 def test_without_a_host_the_answer_is_503(proxy: Proxy) -> None:
     for number in range(len(proxy.hosts)):
         proxy.end(number)
-    proxy.wait(lambda: proxy.healthy() == 0)
+    proxy.envoy.wait_for(0)
     answer = proxy.ask()
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, RETRY_SOON["Retry-After"])
 
@@ -148,9 +146,7 @@ def pieces(size: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_large_reaches_nobody(proxy: Proxy, chunked: bool) -> None:
     size = GATEWAY.max_body_bytes + (1 << 20)
-    body = pieces(size) if chunked else bytes(size)
-    answer = requests.post(f"{proxy.url}/predict", data=body, verify=str(proxy.certificate), timeout=30)
-    assert answer.status_code == 413
+    assert proxy.ask(body=pieces(size) if chunked else bytes(size)).status_code == 413
     assert proxy.asked() == [[], []]
 
 

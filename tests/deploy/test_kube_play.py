@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from tests.deploy import manifests
-from tests.deploy.containers import Container, build, build_pause, podman, skip_unless_possible
+from tests.deploy.containers import Container, build_pause, podman
 
-pytestmark = [pytest.mark.image, manifests.needs_kubectl]
+pytestmark = manifests.needs_kubectl
 NAME = "densenet-pod-test"
 ASK = """
 import requests
@@ -28,12 +28,7 @@ print(ready.status_code, photo.status_code)
 
 
 @pytest.fixture(scope="module")
-def container(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
-    if not request.config.getoption("image", default=False):
-        pytest.skip("the image takes minutes: make test-image builds and runs it")
-    skip_unless_possible()
-    archive: Path = request.getfixturevalue("stand_in_archive")
-    image = build(archive)
+def container(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     build_pause()
     folder = tmp_path_factory.mktemp("pod")
     file = folder / "pod.yaml"
@@ -81,12 +76,7 @@ def test_it_is_ready_and_lets_nobody_in_without_a_key(container: Container) -> N
 
 def test_it_is_as_restricted_as_it_asks_to_be(container: Container) -> None:
     assert container.inspect("{{.HostConfig.ReadonlyRootfs}}") == "true"
-    status = dict(
-        line.split(":\t", 1) for line in container.execute("cat", "/proc/1/status").stdout.splitlines() if ":\t" in line
-    )
-    assert set(status["Uid"].split()) == {"10001"}
-    assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {0}
-    assert status["NoNewPrivs"] == "1"
+    container.check_its_rights()
 
 
 def test_told_to_end_it_ends_well(container: Container) -> None:

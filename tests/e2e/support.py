@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import ipaddress
 import json
@@ -10,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -23,6 +21,7 @@ import requests
 
 from densenet_serving import paths, properties
 from densenet_serving.build.archives import MANIFEST
+from densenet_serving.cli.main import app
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.console import run
@@ -30,8 +29,10 @@ from densenet_serving.options import MODEL, STAND_IN
 from densenet_serving.server.torchserve import Server
 from handler.card import CARD_FILE
 from handler.labels import LABELS_FILE
+from tests.waiting import until
 
 TIMEOUT_SECONDS = 60
+Models = Callable[..., subprocess.CompletedProcess[str]]  # `densenet models` with arguments
 ONE_WORKER = {"default_workers_per_model": "1"}  # a setting of TorchServe, instead of a worker for each core
 
 
@@ -96,14 +97,28 @@ def command(
 
 def command_here(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command as `command` does, but in this process: a new one takes most of a second to import."""
-    module = importlib.import_module(f"scripts.{verb}")
     said, complained = io.StringIO(), io.StringIO()
-    given = [verb, *map(str, arguments)]
+    given = ["densenet", verb, *map(str, arguments)]
     with pytest.MonkeyPatch.context() as patch, same_signals(), redirect_stdout(said), redirect_stderr(complained):
         patch.setattr(sys, "argv", given)
         with pytest.raises(SystemExit) as ended:
-            run(getattr(module, "app", None) or getattr(module, verb))
+            run(app)
     return subprocess.CompletedProcess(given, int(ended.value.code or 0), said.getvalue(), complained.getvalue())
+
+
+def succeed(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a command printed, which must have succeeded."""
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *facts: str) -> None:
+    """Check that a command failed with one sentence, which names the facts."""
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: ")
+    assert len(done.stderr.splitlines()) == 1
+    for fact in facts:
+        assert fact in done.stderr
 
 
 @contextmanager
@@ -154,19 +169,21 @@ def as_version(version: str) -> dict[str, Callable[[str], str]]:
     return {MANIFEST: versioned, CARD_FILE: versioned, LABELS_FILE: marked}
 
 
+def with_name(name: str) -> dict[str, Callable[[str], str]]:
+    """The change that gives the stand-in's archive another name, for `rewrite`."""
+    return {MANIFEST: lambda text: text.replace(f'"{STAND_IN}"', f'"{name}"')}
+
+
 def wait_until_it_listens(server: Server) -> None:
     """Wait for a server without a model, which is never ready in the sense of `wait_until_ready`."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not (_listens(server.endpoint) and server.endpoint.key_file.exists()):
-        assert time.monotonic() < deadline, (server.logs / "console.log").read_text()
-        time.sleep(0.1)
 
+    def listens() -> bool:
+        try:
+            return server.endpoint.key_file.exists() and requests.get(f"{server.endpoint.metrics}/metrics").ok
+        except requests.ConnectionError:
+            return False
 
-def _listens(endpoint: Endpoint) -> bool:
-    try:
-        return requests.get(f"{endpoint.metrics}/metrics").ok
-    except requests.ConnectionError:
-        return False
+    until(listens, TIMEOUT_SECONDS, (server.logs / "console.log").read_text)
 
 
 def listening_addresses(pid: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:

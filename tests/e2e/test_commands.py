@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import requests
 
-from densenet_serving import paths
-from densenet_serving.client.endpoint import STATE_FILE, Endpoint
+from densenet_serving import paths, properties
+from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.served import CHOOSE
 from densenet_serving.options import MODEL, STAND_IN
 from tests.e2e.support import command, command_here
@@ -176,9 +176,9 @@ def test_a_refused_token(classify: Any, album: Path) -> None:
 
 def test_a_server_that_is_down(run_dir: Path, album: Path, tmp_path: Path) -> None:
     """As after a power cut: the run folder still names a server, and nobody answers there."""
-    state = json.loads((run_dir / STATE_FILE).read_text())
-    state["endpoint"] |= {"inference": "http://127.0.0.1:9", "management": "http://127.0.0.1:9"}
-    (tmp_path / STATE_FILE).write_text(json.dumps(state))
+    values = properties.read(run_dir / "config.properties")
+    values |= dict.fromkeys(("inference_address", "management_address"), "http://127.0.0.1:9")
+    properties.write(tmp_path / "config.properties", "Made by a test.", values)
     (tmp_path / "key_file.json").write_bytes((run_dir / "key_file.json").read_bytes())
 
     done = command_here("classify", album / "cat.jpg", "--run-dir", tmp_path)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import requests
 from numpy.typing import NDArray
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
@@ -50,7 +48,7 @@ def triton(running: torchserve.Server) -> Iterator[Triton]:
         yield Triton(client, running.endpoint.token("inference"))
 
 
-def tensor_of(data: NDArray[Any], datatype: str, *, binary: bool) -> InferInput:
+def tensor_of(data: NDArray[Any], datatype: str, *, binary: bool = True) -> InferInput:
     return InferInput("image", list(data.shape), datatype).set_data_from_numpy(data, binary_data=binary)
 
 
@@ -92,9 +90,8 @@ def test_photos_get_their_names(
 
     result = triton(tensor, outputs=wanted, request_id="seven")
 
-    assert [found in FITTING[name] for found, name in zip(texts(result, "class_name"), names, strict=True)] == [
-        True
-    ] * len(names)
+    for found, name in zip(texts(result, "class_name"), names, strict=True):
+        assert found in FITTING[name]
     assert result.as_numpy("recognized").tolist() == [True] * len(names)
     assert result.as_numpy("probability").dtype == np.float32
     assert (result.as_numpy("probability") > 0.2).all()
@@ -120,110 +117,51 @@ def test_densenet_takes_them_too(triton: Triton, photos: dict[str, bytes]) -> No
     assert triton(files([photos["coffee"]]), model=MODEL).as_numpy("recognized").tolist() == [False]
 
 
-BAD: dict[str, tuple[Any, dict[str, Any], str, str]] = {
-    "text": (lambda: files([b"hello"]), {}, "415", "send JPEG"),
-    "the second of two": (lambda: files([b"\xff\xd8", b"hello"]), {}, "400", "Image 0: "),
-    "33 images": (lambda: files([b"x"] * 33), {}, "413", "the limit is 32"),
-    "bad base64": (
-        lambda: tensor_of(np.array([b"#"], dtype=object), "BYTES", binary=False),
-        {},
-        "400",
-        "not valid base64",
-    ),
-    "pixels of another size": (
-        lambda: tensor_of(np.zeros((1, 32, 32, 3), np.uint8), "UINT8", binary=True),
-        {},
-        "400",
-        "UINT8 of shape [N, 224, 224, 3]",
-    ),
-    "another datatype": (
-        lambda: tensor_of(np.zeros((1, 3, 224, 224), np.float32), "FP32", binary=True),
-        {},
-        "400",
-        "datatype 'FP32'",
-    ),
-    "top_k of 0": (lambda: files([b"x"]), {"parameters": {"top_k": 0}}, "400", "top_k must be a whole number"),
-    "a sequence": (lambda: files([b"x"]), {"sequence_id": 1}, "400", "Unknown parameter sequence_end"),
-    "no photo in a compressed body": (lambda: files([b"x"]), {"request_compression_algorithm": "gzip"}, "415", "JPEG"),
-    "an unknown output": (
-        lambda: files([b"x"]),
-        {"outputs": [InferRequestedOutput("logits")]},
-        "400",
-        "There is no output 'logits'",
-    ),
+# The input, tritonclient's other arguments, the status, and what the message names.
+BAD: dict[str, tuple[InferInput, dict[str, Any], str, str]] = {
+    "text": (files([b"hello"]), {}, "415", "JPEG"),
+    "the second of two": (files([b"\xff\xd8", b"hello"]), {}, "400", "Image 0"),
+    "33 images": (files([b"x"] * 33), {}, "413", "32"),
+    "bad base64": (tensor_of(np.array([b"#"], dtype=object), "BYTES", binary=False), {}, "400", "base64"),
+    "pixels of another size": (tensor_of(np.zeros((1, 32, 32, 3), np.uint8), "UINT8"), {}, "400", "[N, 224, 224, 3]"),
+    "another datatype": (tensor_of(np.zeros((1, 3, 224, 224), np.float32), "FP32"), {}, "400", "FP32"),
+    "top_k of 0": (files([b"x"]), {"parameters": {"top_k": 0}}, "400", "top_k"),
+    "a sequence": (files([b"x"]), {"sequence_id": 1}, "400", "sequence_end"),
+    "no photo in a compressed body": (files([b"x"]), {"request_compression_algorithm": "gzip"}, "415", "JPEG"),
+    "an unknown output": (files([b"x"]), {"outputs": [InferRequestedOutput("logits")]}, "400", "logits"),
 }
 
 
-@pytest.mark.parametrize(("make", "options", "status", "fragment"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("tensor", "options", "status", "named"), BAD.values(), ids=BAD)
 def test_bad_input_raises_the_clients_own_exception(
-    triton: Triton, make: Any, options: dict[str, Any], status: str, fragment: str
+    triton: Triton, tensor: InferInput, options: dict[str, Any], status: str, named: str
 ) -> None:
     with pytest.raises(InferenceServerException) as caught:
-        triton(make(), **options)
-
+        triton(tensor, **options)
     assert caught.value.status() == status
-    assert fragment in caught.value.message()
+    assert named in caught.value.message()
 
 
 def test_the_predict_form(inference: Inference, photos: dict[str, bytes]) -> None:
     instances = [{"b64": base64.b64encode(image).decode()} for image in (photos["chelsea"], b"hello", photos["coffee"])]
-
     cat, error, cup = content_of(inference(path=V1, json={"instances": instances}))["predictions"]
-
     assert cat == content_of(inference(photos["chelsea"]))
     assert cup["class_name"] in FITTING["coffee"]
-    check_error(error["error"], 415, "send JPEG")
+    check_error(error["error"], 415)
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "fragment"),
+    ("path", "body"),
     [
-        (V1, {"instances": [{"b64": "#"}]}, 400, "not valid base64"),
-        (V1, {"instances": [], "parameters": {"top_k": 5}}, 400, "no image"),
-        (V1, {}, 400, "neither instances nor inputs"),
-        (V2, {"inputs": []}, 400, "not a list of one tensor"),
+        (V1, {"instances": [{"b64": "#"}]}),
+        (V1, {"instances": [], "parameters": {"top_k": 5}}),
+        (V1, {}),
+        (V2, {"inputs": []}),
     ],
 )
-def test_errors_of_either_protocol(
-    inference: Inference, path: str, body: dict[str, Any], status: int, fragment: str
-) -> None:
+def test_errors_of_either_protocol(inference: Inference, path: str, body: dict[str, Any]) -> None:
     answer = inference(path=path, json=body)
-
-    assert (answer.status_code, set(answer.json())) == (status, {"error"})
-    assert fragment in answer.json()["error"]
-
-
-def test_protocols_share_batches(inference: Inference, photos: dict[str, bytes]) -> None:
-    """Sixteen clients with five kinds of requests: what is answered to each is what is answered to it alone."""
-    encoded = base64.b64encode(photos["chelsea"]).decode()
-    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [encoded]}
-    kinds: list[dict[str, Any]] = [
-        {"body": photos["coffee"]},
-        {"path": V1, "json": {"instances": [{"b64": encoded}]}},
-        {"path": V2, "json": {"inputs": [tensor]}},
-        {"path": V2, "json": {"inputs": [tensor | {"data": ["#"]}]}},
-        {"body": b"hello"},
-    ]
-
-    def ask(kind: dict[str, Any]) -> requests.Response:
-        return inference(**kind)
-
-    alone = [ask(kind) for kind in kinds]
-    with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(ask, kinds * 6))
-
-    for i, answer in enumerate(answers):
-        expected = alone[i % len(kinds)]
-        assert answer.status_code == expected.status_code
-        assert without_numbers(answer.json()) == without_numbers(expected.json())
-
-
-def without_numbers(answer: Any) -> Any:
-    """Drop the probabilities: bf16 sums in another order when a batch is larger."""
-    if isinstance(answer, dict):
-        kept = {name: without_numbers(value) for name, value in answer.items() if name != "probability"}
-        return kept | {"data": None} if answer.get("datatype") == "FP32" else kept
-    return [without_numbers(item) for item in answer] if isinstance(answer, list) else answer
+    assert (answer.status_code, set(answer.json())) == (400, {"error"})
 
 
 def test_what_torchserve_does_not_answer(triton: Triton) -> None:
@@ -232,15 +170,11 @@ def test_what_torchserve_does_not_answer(triton: Triton) -> None:
     assert triton.client.is_server_ready(headers=headers) is False
     assert triton.client.is_server_live(headers=headers) is False
     assert triton.client.is_model_ready(STAND_IN, headers=headers) is False
-    with pytest.raises(InferenceServerException) as caught:
-        triton.client.get_model_metadata(STAND_IN, headers=headers)
-    assert caught.value.status() == "404"
-    with pytest.raises(InferenceServerException) as caught:
-        triton(files([b"x"]), model_version="1.0")
-    assert caught.value.status() == "404"
-
-
-def test_a_request_without_a_token_is_refused(triton: Triton) -> None:
-    with pytest.raises(InferenceServerException) as caught:
-        triton.client.infer(STAND_IN, [files([b"x"])])
-    assert caught.value.status() == "400"
+    for status, ask in (
+        ("404", lambda: triton.client.get_model_metadata(STAND_IN, headers=headers)),
+        ("404", lambda: triton(files([b"x"]), model_version="1.0")),
+        ("400", lambda: triton.client.infer(STAND_IN, [files([b"x"])])),  # without a token
+    ):
+        with pytest.raises(InferenceServerException) as caught:
+            ask()
+        assert caught.value.status() == status

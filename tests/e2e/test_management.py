@@ -129,7 +129,7 @@ def test_the_workers_run_the_archives_own_code(running: torchserve.Server, clien
         for worker in client.describe(model)["workers"]:
             environment = environment_of(worker["pid"])
             first, *_ = environment["PYTHONPATH"].split(":")
-            assert Path(first).is_relative_to(running.temporary), environment["PYTHONPATH"]
+            assert Path(first).is_relative_to(running.process.environ()["TMPDIR"]), environment["PYTHONPATH"]
 
 
 def environment_of(pid: int) -> dict[str, Any]:

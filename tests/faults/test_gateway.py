@@ -23,7 +23,6 @@ from densenet_serving.gateway.settings import LOG_FILE, GatewaySettings
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import gateway
 from densenet_serving.server.gateway import Gateway
-from densenet_serving.server.processes import Identity
 from densenet_serving.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
 from tests.faults.exhaustion import ATTACKS, MEGABYTE, Attacker
@@ -48,7 +47,7 @@ def front(running: Server) -> Iterator[Gateway]:
     ) as process:
         limited = psutil.Process(process.pid)
         limited.rlimit(psutil.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-        started = Gateway(Identity.of(process.pid), settings.url)
+        started = Gateway(limited, settings.url)
         try:
             gateway.wait_until_ready(started, run_dir, lambda _: None)
             yield started

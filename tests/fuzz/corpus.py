@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from handler.images import pillow_heif
-from tests.handler import heic, hostile
+from tests.handler import hostile
 from tests.pictures import encode, noise, png, png_chunk
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -59,15 +59,14 @@ def structures() -> Iterator[tuple[str, bytes]]:
     yield "strips", hostile.tiff_of_rows(30)
     yield "tiles", hostile.tiff_of_a_tile(32)
     yield "directories", hostile.tiff_of_directories(10)
-    yield "strips-of-jpeg", hostile.tiff_of_jpegs(2, 3)
-    yield "grid", hostile.avif_grid(3, 2)
-    yield "frames", hostile.avif_of_frames(4)
+    yield "grid", hostile.grid("AVIF", 3, 2)
+    yield "frames", hostile.frames("AVIF", 4)
     yield "pieces", hostile.avif_of_pieces(3, 2)
     if pillow_heif:
         yield "heic", encode(noise(24, 17), "HEIF")
         yield "heic-transparent", encode(Image.new("RGBA", (24, 17)), "HEIF")
-        yield "heic-grid", heic.grid(3, 2)
-        yield "heic-grid-of-one-tile", heic.grid(3, 2, tiles=1)
+        yield "heic-grid", hostile.grid("HEIF", 3, 2)
+        yield "heic-grid-of-one-tile", hostile.grid("HEIF", 3, 2, tiles=1)
 
 
 # What a fuzzer puts in the place of other bytes: the names of the formats' parts, and numbers that claim much.

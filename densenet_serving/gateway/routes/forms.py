@@ -1,11 +1,11 @@
-"""Reads the files and fields of a form as they arrive, and stops at the first one too many."""
+"""Reads the files and fields of a form as they arrive, up to the first one too many."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -14,66 +14,64 @@ from python_multipart.multipart import parse_options_header
 from densenet_serving.gateway.errors import BadRequest, PayloadTooLarge
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.encodings import holds_image
+from handler.errors import RequestError
+from handler.parameters import parameter_name
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks  # exists for type checkers only
 
-NO_BOUNDARY = (
+OTHER_BOUNDARY = (
     "The form is malformed (the boundary that its Content-Type names does not begin any part): leave that header to "
     "the client library."
 )
 CUT_SHORT = "The form ends in the middle: send it again, whole."
-PARAMETERS = ("top_k", "min_probability", "class_id", "overlay")
-PARAMETER_BYTES = 100  # a number, or the id of a class
 MAX_FIELDS = 1000
+PARAMETER_BYTES = 100  # a number, or the id of a class
 PREAMBLE_BYTES = 4096
 # python-multipart leaves these out, as RFC 7578 asks; Flask reads them.
 EXTENDED_NAME = re.compile(rb";\s*filename\*\d*\*?\s*=", re.IGNORECASE)
 
 
 @dataclass
-class Form:
-    """The files in the order sent, the fields that are parameters, and the contents of all other fields.
+class Upload:
+    """The files in the order sent, each its bytes or why there are none, the parameters, and all other fields.
 
     A file is a part with a file name, as in Flask's `request.files`; a file input that was left empty is none.
     """
 
-    files: list[bytes] = field(default_factory=list)
-    parameters: dict[str, str] = field(default_factory=dict)
+    files: list[bytes | RequestError] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
     others: list[bytes] = field(default_factory=list)
 
-    def photos(self) -> list[bytes]:
-        """Return the files, or in a form without any the fields that hold an image, as it is or as base64."""
+    @property
+    def photos(self) -> list[bytes | RequestError]:
+        """The files, or in a form without any the fields that hold an image, as it is or as base64."""
         return self.files or [content for content in self.others if holds_image(content)]
 
     def add_field(self, name: str, content: bytes) -> None:
         """Raises BadRequest if it is a parameter that the form has twice, or one too long to be a value."""
-        parameter = parameter_of(name)
+        parameter = parameter_name(name)
         if parameter is None:
             self.others.append(content)
             return
         if parameter in self.parameters:
             raise BadRequest(f"The form has {parameter} twice: send it once.")
-        if len(content) > PARAMETER_BYTES:
-            raise too_long(parameter)
+        check_length(parameter, len(content))
         self.parameters[parameter] = content.decode(errors="replace")
 
 
-def parameter_of(name: str) -> str | None:
-    parameter = name.lower().replace("-", "_")
-    return parameter if parameter in PARAMETERS else None
+def check_length(parameter: str, size: int) -> None:
+    if size > PARAMETER_BYTES:
+        raise BadRequest(f"The parameter {parameter} has more than {PARAMETER_BYTES} characters.")
 
 
-async def read_form(boundary: bytes, pieces: AsyncIterator[bytes], settings: GatewaySettings) -> Form:
-    """Read a multipart form. Raises BadRequest or PayloadTooLarge, and then reads no further.
-
-    densenet_serving/gateway/guards/bodies.py limits the body as a whole.
-    """
+async def read_form(boundary: bytes, pieces: AsyncIterator[bytes], settings: GatewaySettings) -> Upload:
+    """Read a multipart form. Raises BadRequest or PayloadTooLarge, and then reads no further."""
     reader = FormReader(boundary, settings)
     try:
         async for piece in pieces:
             reader.write(piece)
-        return reader.form()
+        return reader.upload()
     finally:
         reader.close()
 
@@ -82,9 +80,8 @@ class FormReader:
     """Collects what the parser finds. The bytes of a file are copied only once more, when it is complete."""
 
     def __init__(self, boundary: bytes, settings: GatewaySettings) -> None:
-        self._max_files = settings.max_files
-        self._max_file_bytes = settings.max_file_bytes
-        self._form = Form()
+        self._settings = settings
+        self._upload = Upload()
         self._fields = 0
         self._preamble: bytes | None = b""  # None once the first boundary is there
         self._first_boundary = b"--" + boundary
@@ -114,12 +111,16 @@ class FormReader:
         except FormParserError as error:
             raise malformed(error) from error
 
-    def form(self) -> Form:
+    def upload(self) -> Upload:
         if self._preamble:
-            raise BadRequest(NO_BOUNDARY)
+            raise BadRequest(OTHER_BOUNDARY)
         if not self._complete:
             raise BadRequest(CUT_SHORT)
-        return self._form
+        return self._upload
+
+    def close(self) -> None:
+        """Drop all bytes now. Parser and reader refer to each other, so Python would free them only later."""
+        self._upload, self._content = Upload(), bytearray()
 
     def _without_preamble(self, chunk: bytes) -> bytes:
         """Drop what is before the first boundary: mail programs write a line there, and RFC 2046 allows it."""
@@ -128,15 +129,11 @@ class FormReader:
         self._preamble += chunk
         start = self._preamble.find(self._first_boundary)
         if start < 0 and len(self._preamble) > PREAMBLE_BYTES:
-            raise BadRequest(NO_BOUNDARY)
+            raise BadRequest(OTHER_BOUNDARY)
         if start < 0:
             return b""
         begun, self._preamble = self._preamble[start:], None
         return begun
-
-    def close(self) -> None:
-        """Drop all bytes now. Parser and reader refer to each other, so Python would free them only later."""
-        self._form, self._content = Form(), bytearray()
 
     def _on_part_begin(self) -> None:
         self._disposition, self._content = b"", bytearray()
@@ -156,43 +153,35 @@ class FormReader:
         options = options_of(self._disposition)
         self._name, self._file_name = options.get("name", ""), options.get("filename")
         if self._is_file:
-            if len(self._form.files) == self._max_files:
-                raise PayloadTooLarge(f"The request has more than {self._max_files} files: split it into several.")
+            if len(self._upload.files) == self._settings.max_files:
+                raise too_many_files(self._settings)
             return
         self._fields += 1
         if self._fields > MAX_FIELDS:
-            raise PayloadTooLarge(f"The form has more than {MAX_FIELDS} fields: send fewer.")
+            raise too_many_fields()
 
     @property
     def _is_file(self) -> bool:
-        return self._file_name is not None and parameter_of(self._name) is None
+        return self._file_name is not None and parameter_name(self._name) is None
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         size = len(self._content) + end - start
-        if size > PARAMETER_BYTES and (parameter := parameter_of(self._name)):
-            raise too_long(parameter)
-        if size > self._max_file_bytes:
-            megabytes = self._max_file_bytes / 10**6
+        if parameter := parameter_name(self._name):
+            check_length(parameter, size)
+        if size > self._settings.max_file_bytes:
+            megabytes = self._settings.max_file_bytes / 10**6
             raise PayloadTooLarge(f"A file is larger than {megabytes:g} MB: send smaller photos.")
         self._content += memoryview(data)[start:end]
 
     def _on_part_end(self) -> None:
         if not self._is_file:
-            self._form.add_field(self._name, bytes(self._content))
+            self._upload.add_field(self._name, bytes(self._content))
         elif self._content or self._file_name:
-            self._form.files.append(bytes(self._content))
+            self._upload.files.append(bytes(self._content))
         self._content = bytearray()
 
     def _on_end(self) -> None:
         self._complete = True
-
-
-def too_long(parameter: str) -> BadRequest:
-    return BadRequest(f"The parameter {parameter} has more than {PARAMETER_BYTES} characters.")
-
-
-def malformed(error: FormParserError) -> BadRequest:
-    return BadRequest(f"The form is malformed ({error}): send it again, whole.")
 
 
 def options_of(disposition: bytes) -> dict[str, str]:
@@ -201,3 +190,15 @@ def options_of(disposition: bytes) -> dict[str, str]:
     found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in options.items()}
     extended = EXTENDED_NAME.search(disposition)
     return found | {"filename": "extended"} if extended and "filename" not in found else found
+
+
+def malformed(error: FormParserError) -> BadRequest:
+    return BadRequest(f"The form is malformed ({error}): send it again, whole.")
+
+
+def too_many_files(settings: GatewaySettings) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The request has more than {settings.max_files} files: split it into several.")
+
+
+def too_many_fields() -> PayloadTooLarge:
+    return PayloadTooLarge(f"The form has more than {MAX_FIELDS} fields: send fewer.")

@@ -1,34 +1,17 @@
-"""Parameters, answers and errors as /docs shows them. Answers are TorchServe's own and are not checked again."""
+"""What /docs shows: parameters, bodies, answers and errors. Answers are TorchServe's own and are not checked again."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Depends
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, Field
 
-
-class CommonParameters(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    min_probability: Annotated[
-        float | None, Field(ge=0, le=1, description="A photo whose best probability is lower counts as not recognized.")
-    ] = None
-
-    def given(self) -> dict[str, Any]:
-        return self.model_dump(exclude_none=True)
-
-
-class Parameters(CommonParameters):
-    """The parameters of /predict. If one of them is given, the answers are TorchServe's in full."""
-
-    top_k: Annotated[int | None, Field(ge=1, description="How many candidates to list.")] = None
-
-
-class ExplanationParameters(CommonParameters):
-    class_id: Annotated[str | None, Field(description="The class to explain; the best one by default.")] = None
-    overlay: Annotated[
-        float | None, Field(ge=0, le=1, description="The share of color: 0 shows the photo alone, 1 the colors alone.")
-    ] = None
+from densenet_serving.gateway.torchserve.answer import PNG
+from handler.card import Task, Weights
+from handler.labels import Prediction
+from handler.parameters import EXPLANATION, PREDICTION
 
 
 class Label(BaseModel):
@@ -36,10 +19,6 @@ class Label(BaseModel):
 
     class_id: Annotated[str, Field(examples=["n02124075"])]
     class_name: Annotated[str, Field(examples=["Egyptian_cat"])]
-
-
-class Candidate(Label):
-    probability: float
 
 
 class Classification(BaseModel):
@@ -51,7 +30,7 @@ class Classification(BaseModel):
     class_name: str | None
     probability: float
     recognized: bool
-    predictions: list[Candidate] = []
+    predictions: list[Prediction] = []
 
 
 class Explanation(BaseModel):
@@ -62,20 +41,11 @@ class Explanation(BaseModel):
     probability: float
     recognized: Annotated[bool, Field(description="Whether the best class is, whichever is explained.")]
     overlay: Annotated[str, Field(description="A PNG in base64: what the model saw of the photo, under the colors.")]
-
-
-class Accuracy(BaseModel):
-    top1: float
-    top5: float
-    evaluated_on: str
-
-
-class Weights(BaseModel):
-    source: str
-    sha256: str
-    license: str
-    training: str | None = None
-    accuracy: Accuracy | None = None
+    maps: Annotated[
+        dict[str, list[list[float]]],
+        Field(description="By class_id, for the class explained and all predictions: where it was seen, 0 to 1."),
+    ]
+    predictions: Annotated[list[Prediction], Field(description="The best classes, if top_k is over 1.")] = []
 
 
 class Model(BaseModel):
@@ -86,8 +56,9 @@ class Model(BaseModel):
     architecture: str | None = None
     classes: int | None = None
     task: Annotated[
-        str | None, Field(description="single-label: a photo has one class. multi-label: it may have several or none.")
+        Task | None, Field(description="single-label: a photo has one class. multi-label: it may have several or none.")
     ] = None
+    heatmaps: Annotated[bool | None, Field(description="Whether /explain can answer.")] = None
     weights: Weights | None = None
     preprocessing: dict[str, Any] | None = None
     engine: Annotated[dict[str, str | int] | None, Field(description="What computes, and in which precision.")] = None
@@ -107,25 +78,83 @@ class Failed(BaseModel):
 
 
 Answered = Label | Classification
-Response = Answered | list[Answered | Failed]
 
 PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."}
-JSON_EXAMPLE = {"instances": [{"b64": "<base64 of the photo>"}], "parameters": {"min_probability": 0.2}}
 PHOTOS = {"type": "array", "items": PHOTO, "description": "One photo or several."}
+JSON_EXAMPLE = {"instances": [{"b64": "<base64 of the photo>"}], "parameters": {"min_probability": 0.2}}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "top_k": {"type": "integer", "minimum": 1, "description": "How many classes to list."},
+    "min_probability": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": "A photo whose best probability is lower counts as not recognized.",
+    },
+    "class_id": {"type": "string", "description": "The class to explain; the best one by default."},
+    "overlay": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": "The share of color: 0 shows the photo alone, 1 the colors alone.",
+    },
+}
 
 
-def body_of(file: dict[str, Any]) -> dict[str, Any]:
-    """Describe a form with the field `file`, whose schema is given, and the other forms of a body."""
+def errors(**descriptions: str) -> dict[int | str, dict[str, Any]]:
+    return {int(status.strip("_")): {"model": Error, "description": text} for status, text in descriptions.items()}
+
+
+def takes(file: dict[str, Any], parameters: tuple[str, ...]) -> dict[str, Any]:
+    """Describe a form with the field `file`, whose schema is given, the other forms of a body, and the parameters."""
     form = {"type": "object", "required": ["file"], "properties": {"file": file}}
+    content = {
+        "multipart/form-data": {"schema": form, "encoding": {"file": {"contentType": "image/*"}}},
+        "image/*": {"schema": PHOTO},
+        "application/json": {"schema": {"type": "object", "required": ["instances"]}, "example": JSON_EXAMPLE},
+    }
     return {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": form, "encoding": {"file": {"contentType": "image/*"}}},
-            "image/*": {"schema": PHOTO},
-            "application/json": {"schema": {"type": "object", "required": ["instances"]}, "example": JSON_EXAMPLE},
-        },
+        "requestBody": {"required": True, "content": content},
+        "parameters": [{"name": name, "in": "query", "schema": PARAMETERS[name]} for name in parameters],
     }
 
 
-REQUEST_BODY = body_of(PHOTOS)
-REQUEST_BODY_OF_ONE = body_of(PHOTO)
+# guards/access.py checks the key. This lets /docs ask for it.
+KEY = [Depends(HTTPBearer(auto_error=False, description="An API key, if the gateway asks for one."))]
+REFUSALS = errors(
+    _400="No file, a file that is empty or damaged, or a wrong parameter; of /predict also a file that is no image.",
+    _401="No valid API key, if the gateway asks for one.",
+    _408="The upload came too slowly.",
+    _413="Too many bytes, pixels or files.",
+    _429="More requests than the API key may make, or too much decoding.",
+    _503="Busy, or TorchServe does not answer.",
+)
+PREDICT: dict[str, Any] = {
+    "responses": REFUSALS
+    | {
+        200: {
+            "model": Answered | list[Answered | Failed],
+            "description": "An object for one file, a list in the order sent for several.",
+        }
+    },
+    "openapi_extra": takes(PHOTOS, PREDICTION),
+    "dependencies": KEY,
+}
+EXPLAIN: dict[str, Any] = {
+    "responses": REFUSALS
+    | errors(_415="No image of an accepted format.")
+    | {
+        200: {
+            "model": Explanation,
+            "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
+            "description": "The answer with the picture in base64; with Accept: image/png the picture alone.",
+        }
+    },
+    "openapi_extra": takes(PHOTO, EXPLANATION),
+    "dependencies": KEY,
+}
+MODEL: dict[str, Any] = {
+    "response_model": Model,
+    "responses": {status: REFUSALS[status] for status in (401, 503)},
+    "dependencies": KEY,
+}
+READY: dict[str, Any] = {"tags": ["health"], "responses": {503: {"model": Error}}}

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import Request
-from pydantic import ValidationError
 from python_multipart.multipart import parse_options_header
 
-from densenet_serving.gateway.errors import BadRequest, GatewayError, PayloadTooLarge, explain_invalid, refused
-from densenet_serving.gateway.routes.forms import MAX_FIELDS, Form, parameter_of, read_form
-from densenet_serving.gateway.routes.schemas import CommonParameters
+from densenet_serving.gateway.errors import BadRequest, PayloadTooLarge
+from densenet_serving.gateway.routes.forms import MAX_FIELDS, Upload, read_form, too_many_fields, too_many_files
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.documents import JSON_FORM, base64_in, begins_json, read_instances
 from handler.encodings import from_base64, holds_image
 from handler.errors import RequestError
+from handler.parameters import check_names, in_headers, parameter_name
 
 NO_PHOTO = (
     "The request has no file: send the photo as the form field file, as curl -F file=@cat.jpg does, as the body "
@@ -28,41 +26,31 @@ NO_BOUNDARY = "The header says multipart/form-data without a boundary: leave it 
 MAX_MARKS = 1000
 
 
-@dataclass
-class Upload:
-    """The photos in the order sent, each its bytes or why there are none, and the parameters as they were sent."""
-
-    photos: list[bytes | GatewayError]
-    parameters: dict[str, Any]
-
-
 async def read(request: Request, settings: GatewaySettings) -> Upload:
     """Read the body of a request. Raises BadRequest if it has no photo, and PayloadTooLarge if it has too many."""
     kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind == b"multipart/form-data" and options:
-        upload = from_form(await read_form(boundary_in(options), request.stream(), settings))
+    is_form = kind == b"multipart/form-data"
+    if is_form and options:
+        upload = await read_form(boundary_in(options), request.stream(), settings)
     else:
         upload = await from_body(await request.body(), kind)
-    if not upload.photos:
-        raise BadRequest(NO_BOUNDARY if kind == b"multipart/form-data" and not options else NO_PHOTO)
-    if len(upload.photos) > settings.max_files:
-        raise PayloadTooLarge(f"The request has more than {settings.max_files} files: split it into several.")
+    photos = len(upload.photos)
+    if not photos:
+        raise BadRequest(NO_BOUNDARY if is_form and not options else NO_PHOTO)
+    if photos > settings.max_files:
+        raise too_many_files(settings)
     return upload
 
 
-def parameters_of(request: Request, query: CommonParameters, upload: Upload) -> dict[str, Any]:
+def parameters_of(request: Request, upload: Upload, known: tuple[str, ...]) -> dict[str, Any]:
     """Merge the parameters of a request: those of the body win over the query, and that over headers, as Top-K.
 
-    Raises BadRequest for a value that cannot be, and for a name in the body that `query` does not know.
+    Raises the handler's BadRequest for a name, but in a header, that is not `known`.
     """
-    known = type(query)
-    names = {name: name.replace("_", "-") for name in known.model_fields}
-    in_headers = {name: request.headers[header] for name, header in names.items() if header in request.headers}
-    try:
-        first, last = (known.model_validate(found).given() for found in (in_headers, upload.parameters))
-    except ValidationError as error:
-        raise BadRequest(explain_invalid(error.errors())) from error
-    return first | query.given() | last
+    query = dict(request.query_params)
+    check_names({**query, **upload.parameters}, known)
+    given = [*in_headers(request.headers, known).items(), *query.items(), *upload.parameters.items()]
+    return {parameter_name(name) or name: value for name, value in given}
 
 
 def boundary_in(options: dict[bytes, bytes]) -> bytes:
@@ -73,43 +61,35 @@ def boundary_in(options: dict[bytes, bytes]) -> bytes:
     return boundary
 
 
-def from_form(form: Form) -> Upload:
-    return Upload(list(form.photos()), dict(form.parameters))
-
-
 async def from_body(body: bytes, kind: bytes) -> Upload:
     """Read a body that is no multipart form: JSON, urlencoded fields, or a photo whatever its type is called."""
     if kind.endswith(b"json") or begins_json(body):
         return await asyncio.to_thread(from_json, body)
     if kind == b"application/x-www-form-urlencoded" and not holds_image(body):  # which curl calls so unasked
-        return from_form(from_urlencoded(body))
-    return Upload([body] if body else [], {})
+        return from_urlencoded(body)
+    return Upload([body] if body else [])
 
 
 def from_json(body: bytes) -> Upload:
+    """Raises the handler's RequestError, and PayloadTooLarge."""
     if sum(body.count(mark) for mark in (b"[", b"{", b",")) > MAX_MARKS:
         raise PayloadTooLarge(f"The JSON has more than {MAX_MARKS} values: send {JSON_FORM}.")
-    try:
-        instances, parameters = read_instances(body)
-    except RequestError as error:
-        raise refused(error) from error
-    photos = [photo_in(instance, i) for i, instance in enumerate(instances)]
-    return Upload(photos, {parameter_of(name) or name: value for name, value in parameters.items()})
+    instances, parameters = read_instances(body)
+    return Upload([photo_in(instance, i) for i, instance in enumerate(instances)], parameters)
 
 
-def photo_in(instance: Any, index: int) -> bytes | GatewayError:
+def photo_in(instance: Any, index: int) -> bytes | RequestError:
     encoded = base64_in(instance, index)
-    photo = from_base64(encoded, f"b64 of instance {index}") if isinstance(encoded, str) else encoded
-    return refused(photo) if isinstance(photo, RequestError) else photo
+    return from_base64(encoded, f"b64 of instance {index}") if isinstance(encoded, str) else encoded
 
 
-def from_urlencoded(body: bytes) -> Form:
+def from_urlencoded(body: bytes) -> Upload:
     """Read the fields of a body that curl -d or a plain form sends; a + stays one, since base64 has it."""
-    form = Form()
+    upload = Upload()
     try:
         fields = parse_qsl(body.replace(b"+", b"%2B"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError as error:
-        raise PayloadTooLarge(f"The form has more than {MAX_FIELDS} fields: send fewer.") from error
+        raise too_many_fields() from error
     for name, content in fields:
-        form.add_field(name.decode(errors="replace"), content)
-    return form
+        upload.add_field(name.decode(errors="replace"), content)
+    return upload

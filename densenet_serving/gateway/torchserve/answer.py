@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,8 +12,9 @@ import httpx
 
 from densenet_serving.client.patience import NO_WORKER
 from densenet_serving.client.tokens import REFUSED_KEY
-from densenet_serving.gateway.errors import RETRY_SOON, error_content
+from densenet_serving.gateway.errors import RETRY_SOON, error_body
 
+JSON, PNG = "application/json", "image/png"
 DECODE_SECONDS = "X-Decode-Seconds"  # of the handler's answer
 DECODED_ENOUGH = (
     "Decoding this client's images took more than its share of the workers' time: wait {} s, or send smaller images."
@@ -24,46 +26,61 @@ TOO_LARGE = "The photo is larger than TorchServe's max_request_size: send a smal
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP status and decoded JSON, which for an error is {"code", "type", "message"}.
+    """An HTTP status and the bytes of the body: JSON, for an error {"code", "type", "message"}, or a PNG.
 
     decode_seconds: how long a worker took to decode the image, 0 if its archive does not say.
     retry_after: in how many seconds the client may ask again, 0 if nothing is known.
     """
 
     status: int
-    content: Any
+    body: bytes
+    media_type: str = JSON
     decode_seconds: float = 0.0
     retry_after: int = 0
 
     @classmethod
     def of(cls, response: httpx.Response) -> Self:
-        """Read a response. TorchServe sends an empty 413, and what a handler wrote as text without a content type."""
-        try:
-            return cls(response.status_code, response.json(), seconds_in(response.headers.get(DECODE_SECONDS, "")))
-        except ValueError:
-            if response.is_success and "content-type" not in response.headers:
-                return cls(response.status_code, response.text)
-            status = response.status_code if response.is_error else HTTPStatus.BAD_GATEWAY
-            return cls.error(status, TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NOT_JSON)
+        """Take a response as it is.
+
+        One that is not called JSON is looked into: another project's handler names no type, TorchServe sends an empty
+        413, and something else may answer in its place.
+        """
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        body, seconds = response.content, seconds_in(response.headers.get(DECODE_SECONDS, ""))
+        if media_type in (JSON, PNG):
+            return cls(response.status_code, body, media_type, seconds)
+        if is_json(body):
+            return cls(response.status_code, body, decode_seconds=seconds)
+        if response.is_success and not media_type:
+            return cls(response.status_code, json.dumps(response.text).encode())
+        status = response.status_code if response.is_error else HTTPStatus.BAD_GATEWAY
+        return cls.error(status, TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NOT_JSON)
 
     @classmethod
-    def error(cls, status: int, message: str) -> Self:
-        return cls(int(status), error_content(status, message))
+    def error(cls, status: int, message: str, retry_after: int = 0) -> Self:
+        return cls(int(status), error_body(status, message), retry_after=retry_after)
 
     @classmethod
     def wait(cls, seconds: int) -> Self:
         """Refuse a client that spent its share of the workers' time."""
-        status = HTTPStatus.TOO_MANY_REQUESTS
-        return cls(status, error_content(status, DECODED_ENOUGH.format(seconds)), retry_after=seconds)
+        return cls.error(HTTPStatus.TOO_MANY_REQUESTS, DECODED_ENOUGH.format(seconds), seconds)
 
     @property
     def ok(self) -> bool:
         return self.status == HTTPStatus.OK
 
     @property
+    def content(self) -> Any:
+        """The decoded JSON, None if it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+    @property
     def message(self) -> str:
         """The sentence of an error, "" if another project's handler gave none."""
-        return str(self.content.get("message", "")) if isinstance(self.content, dict) else ""
+        return str(self._error.get("message", ""))
 
     @property
     def headers(self) -> dict[str, str] | None:
@@ -81,8 +98,20 @@ class Answer:
     @property
     def token_refused(self) -> bool:
         """Whether TorchServe refused the gateway's token, which the client can do nothing about."""
-        is_refusal = self.status == HTTPStatus.BAD_REQUEST and isinstance(self.content, dict)
-        return is_refusal and self.content.get("type") == REFUSED_KEY
+        return self.status == HTTPStatus.BAD_REQUEST and self._error.get("type") == REFUSED_KEY
+
+    @property
+    def _error(self) -> dict[str, Any]:
+        content = None if self.ok else self.content
+        return content if isinstance(content, dict) else {}
+
+
+def is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
 
 
 def seconds_in(text: str) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 import psutil
@@ -19,7 +20,7 @@ from densenet_serving.errors import ServingError
 from densenet_serving.gateway.limits import clients, hold
 from densenet_serving.gateway.limits.share import Share
 from densenet_serving.gateway.limits.slots import Slots
-from densenet_serving.gateway.torchserve.answer import Answer
+from densenet_serving.gateway.torchserve.answer import JSON, Answer
 from densenet_serving.gateway.torchserve.deaths import Deaths
 from densenet_serving.gateway.torchserve.kept import Kept
 from densenet_serving.gateway.torchserve.tokens import AsyncTokenCache
@@ -104,15 +105,12 @@ class Upstream:
         )
 
     async def predict(self, image: bytes, parameters: Mapping[str, Any]) -> Answer:
-        """Classify one image. `parameters` are top_k and min_probability, sent as headers."""
-        headers = {name.replace("_", "-"): str(value) for name, value in parameters.items()}
-        return await self._infer("predictions", image, {"Content-Type": "application/octet-stream"} | headers)
+        """Classify one image."""
+        return await self._infer("predictions", image, parameters, JSON)
 
-    async def explain(self, image: bytes, parameters: Mapping[str, Any]) -> Answer:
-        """Classify one image and show on it what the answer rests on."""
-        # A form, since a header cannot hold a class id outside ASCII.
-        form = httpx.Request("POST", "http://form", files={"file": image}, data=dict(parameters))
-        return await self._infer("explanations", form.read(), {"Content-Type": form.headers["Content-Type"]})
+    async def explain(self, image: bytes, parameters: Mapping[str, Any], media_type: str = JSON) -> Answer:
+        """Classify one image and show on it what the answer rests on; with PNG the answer is the picture alone."""
+        return await self._infer("explanations", image, parameters, media_type)
 
     async def describe(self) -> Answer:
         """Return TorchServe's description of the served version, with its model card under `customizedMetadata`."""
@@ -146,7 +144,9 @@ class Upstream:
         except ServingError as error:
             return _no_token(error)
 
-    async def _infer(self, verb: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _infer(self, verb: str, image: bytes, parameters: Mapping[str, Any], media_type: str) -> Answer:
+        headers = {name.replace("_", "-"): quote(str(value), safe="") for name, value in parameters.items()}
+        headers |= {"Content-Type": "application/octet-stream", "Accept": media_type}
         url = f"{self._endpoint.inference}/{verb}/{self.model}"
         if await self._has_none_for_long():
             return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NO_WORKERS)
@@ -155,7 +155,7 @@ class Upstream:
             if seconds := self._decoding.wait(client):
                 return Answer.wait(math.ceil(seconds))
             with hold.in_use():
-                answer = await self._post_again(url, body, headers)
+                answer = await self._post_again(url, image, headers)
         # An image costs what its decoding takes: otherwise the most expensive ones are the cheapest attack.
         self._decoding.spend(client, answer.decode_seconds)
         return answer

@@ -17,7 +17,7 @@ from densenet_serving.build.archives import (
     archives_in,
     file_of,
     load_models,
-    notice_of,
+    notice_of_description,
     read_all,
 )
 from densenet_serving.build.pack import publish
@@ -165,7 +165,7 @@ def test_a_name_that_load_models_would_split(tmp_path: Path, name: str) -> None:
 def test_weights_that_were_trained_here_say_their_accuracy_and_the_way_to_others() -> None:
     weights = {"source": "a student", "sha256": "ab", "license": "MIT", "temperature": 1.2, "newer": "unknown"}
     weights |= {"accuracy": {"top1": 0.41234, "top5": 2 / 3, "evaluated_on": "eval.tar"}}
-    said = str(notice_of({"customizedMetadata": json.loads(json.dumps({"weights": weights}))}))
+    said = str(notice_of_description({"customizedMetadata": json.loads(json.dumps({"weights": weights}))}))
     for fact in ("a student", "41.2 %", "66.7 %", "eval.tar", "--weights official"):
         assert fact in said
 
@@ -175,5 +175,5 @@ def test_weights_that_were_trained_here_say_their_accuracy_and_the_way_to_others
     [None, "somebody else's", {"weights": [1, 2]}, {"weights": {"source": "a", "sha256": "b", "license": "c"}}],
 )
 def test_nothing_is_said_of_other_peoples_models_and_older_archives(metadata: object) -> None:
-    assert notice_of({"customizedMetadata": metadata}) is None
-    assert notice_of({}) is None
+    assert notice_of_description({"customizedMetadata": metadata}) is None
+    assert notice_of_description({}) is None

@@ -267,8 +267,3 @@ def test_secrets_and_the_address_come_from_variables(local: LocalServer, photos:
     result = CliRunner().invoke(app, ["classify", photos[0], "--model", "flowers"], env=own)
     assert result.exit_code == 0
     assert local.asked[0].headers["Authorization"] == "Bearer secret"
-
-
-def test_grpc_needs_a_run_folder(photos: list[str]) -> None:
-    with pytest.raises(CommandError, match="--grpc needs the run folder"):
-        classify(photos, url="http://127.0.0.1:1", over_grpc=True)

@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 
 from densenet_serving.cli import models
-from densenet_serving.client.endpoint import STATE_FILE, Endpoint
+from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.errors import ApiError, CommandError
-from densenet_serving.server import heap
+from densenet_serving.server import capacity
 from tests.densenet_serving.build.archive_files import write_archive
+from tests.densenet_serving.conftest import write_settings
 from tests.local_server import LocalServer, as_json
 
 
@@ -30,10 +31,9 @@ def version(number: str = "1.0", ready: int = 1) -> dict[str, Any]:
 @pytest.fixture
 def run_dir(endpoint: Endpoint) -> Path:
     """The run folder of the local server, whose model store lies within and holds m.mar."""
-    (endpoint.folder / STATE_FILE).write_text(json.dumps({"endpoint": endpoint.to_dict()}))
     store = endpoint.folder / "store"
     store.mkdir()
-    (endpoint.folder / "config.properties").write_text(f"model_store={store}\n")
+    write_settings(endpoint, model_store=str(store))
     write_archive(store / "m.mar", "2.0")
     return endpoint.folder
 
@@ -142,7 +142,7 @@ def test_scale(run_dir: Path, served: LocalServer, workers: int, said: str, caps
 def test_a_scale_that_the_memory_has_no_room_for(
     run_dir: Path, served: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heap, "memory", lambda: 2_000_000_000)
+    monkeypatch.setattr(capacity, "memory", lambda: 2_000_000_000)
     with pytest.raises(CommandError, match="TorchServe with 9 workers takes 3820 MB"):
         models.scale("m", 8, run_dir=run_dir)  # two versions have a worker each
     assert changes(served) == []

@@ -1,74 +1,54 @@
+"""The options that serve and web share."""
+
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from densenet_serving.cli import serve
+from densenet_serving import paths, properties
+from densenet_serving.cli import serve, web
+from densenet_serving.cli.main import app
 from densenet_serving.errors import CommandError
-from densenet_serving.server import supervision
-from densenet_serving.server.torchserve import Server
+from densenet_serving.options import ServeOptions
 
 
-def test_serve_reports_what_a_person_needs_next(
-    answering: Server, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("command", "port"), [("serve", "--port"), ("web", "--torchserve-port")])
+def test_serve_and_web_start_torchserve_alike(
+    command: str, port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Server, "find", lambda _: None)
-    serve.serve(model_store=store, run_dir=answering.endpoint.folder)
-    said = capsys.readouterr().out
-    assert "coffee.jpg is tabby (88%)" in said
-    assert f"{answering.endpoint.inference}/predictions/efficientnet_lite0" in said
-    assert "the stand-in answers" in said
-    assert f"stop --run-dir {answering.endpoint.folder}" in said
+    asked: list[Any] = []
+
+    def start(*arguments: Any) -> None:
+        asked.extend(arguments)
+        raise CommandError("Enough.")
+
+    for module in (serve, web):
+        monkeypatch.setattr(module, "start_or_find", start)
+    given = {"--run-dir": tmp_path, "--model-store": "s", "--config": "c", "--tls-cert": "a", "--tls-key": "b"}
+    words = [str(word) for pair in given.items() for word in pair]
+    words += [port, "9080", "--timeout", "7", "--json-logs", "--fixed-models", "--foreground"]
+    with pytest.raises(CommandError, match="Enough"):
+        CliRunner().invoke(app, [command, *words], catch_exceptions=False)
+    options = ServeOptions(Path("s"), tmp_path, Path("c"), True, 7, True, Path("a"), Path("b"), True)
+    assert asked == [options, 9080]
 
 
-@pytest.mark.parametrize("fixed", [True, False])
-def test_a_running_server_keeps_its_settings(
-    answering: Server, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fixed: bool
-) -> None:
-    monkeypatch.setattr(Server, "find", lambda _: answering)
-    serve.serve(model_store=store, run_dir=answering.endpoint.folder, fixed_models=fixed)
-    assert ("keeps the settings it was started with" in capsys.readouterr().err) == fixed
+def test_options_become_settings_of_torchserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ServeOptions().changes() == {}
+    assert ServeOptions(fixed_models=True, tls_cert=Path("a.pem"), tls_key=Path("/a.key")).changes() == {
+        "enable_model_api": "false",
+        "certificate_file": str(tmp_path / "a.pem"),
+        "private_key_file": "/a.key",
+    }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_in_the_foreground_a_signal_stops_the_server(
-    answering: Server, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
-) -> None:
-    stopped: list[tuple[Server, float]] = []
-
-    def stop_gently(*arguments: Any) -> bool:
-        stopped.append(arguments)
-        return True
-
-    monkeypatch.setattr(serve, "stop_gently", stop_gently)
-
-    def process(_: Server) -> bool:
-        signal.raise_signal(number)
-        return True
-
-    monkeypatch.setattr(Server, "process", process)
-    serve.supervise(answering, 5)
-    assert stopped == [(answering, 5)]
-
-
-def test_in_the_foreground_the_end_of_torchserve_is_a_failure(
-    answering: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped: list[Server] = []
-    monkeypatch.setattr(supervision, "POLL_SECONDS", 0)
-    monkeypatch.setattr(Server, "process", lambda _: None)
-    monkeypatch.setattr(Server, "stop", lambda self: stopped.append(self))
-    with pytest.raises(CommandError, match=r"TorchServe ended by itself: .*logs tells more"):
-        serve.supervise(answering, 5)
-    assert stopped == [answering]
-
-
-def test_the_foreground_is_for_a_server_of_its_own(
-    answering: Server, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Server, "find", lambda _: answering)
-    with pytest.raises(CommandError, match=f"A server runs already .pid {answering.pid}.: end it"):
-        serve.serve(model_store=store, run_dir=answering.endpoint.folder, foreground=True)
+def test_json_logs_are_one_more_argument_of_the_jvm(tmp_path: Path) -> None:
+    given = properties.read(paths.SERVER_CONFIG)["vmargs"]
+    assert ServeOptions(json_logs=True).changes() == {"vmargs": f"{given} -Dlog.format=json"}
+    (empty := tmp_path / "empty").touch()
+    assert ServeOptions(config=empty, json_logs=True).changes() == {"vmargs": "-Dlog.format=json"}
+    assert "${sys:log.format:-text}" in paths.LOG_CONFIG.read_text()

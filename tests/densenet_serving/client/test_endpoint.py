@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from densenet_serving import paths
-from densenet_serving.client.endpoint import KEY_FILE, STATE_FILE, Endpoint
+from densenet_serving.client.endpoint import KEY_FILE, Endpoint
 from densenet_serving.errors import CommandError
-from tests.densenet_serving.conftest import write_keys
+from tests.densenet_serving.conftest import write_keys, write_settings
 from tests.local_server import Asked, LocalServer, Reply, as_json
 
 
 def test_the_server_of_a_run_folder(endpoint: Endpoint) -> None:
-    (endpoint.folder / STATE_FILE).write_text(json.dumps({"endpoint": endpoint.to_dict() | {"folder": "/moved"}}))
+    write_settings(endpoint)
     assert Endpoint.find(endpoint.folder) == endpoint
 
 
@@ -22,19 +22,12 @@ def test_a_run_folder_without_a_server(tmp_path: Path) -> None:
         Endpoint.find(tmp_path)
 
 
-def test_without_a_state_file_the_server_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_key_file_the_server_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "RUN_DIR", tmp_path)
     found = Endpoint.find(tmp_path)
     assert found.inference == "http://127.0.0.1:8080"
     assert found.management == "http://127.0.0.1:8081"
     assert found.key_file == paths.ROOT / KEY_FILE
-
-
-@pytest.mark.parametrize("text", ["", '{"endpoint": {"inf', "[]", "{}"])
-def test_a_damaged_state_file(tmp_path: Path, text: str) -> None:
-    (tmp_path / STATE_FILE).write_text(text)
-    with pytest.raises(CommandError, match=r"server.json is damaged: densenet stop ends what"):
-        Endpoint.find(tmp_path)
 
 
 def test_the_model_store(endpoint: Endpoint) -> None:

@@ -29,7 +29,12 @@ REFUSED_KEY = {"code": 400, "type": "InvalidKeyException", "message": "Token Aut
 WORKER_DIED = {"code": 500, "type": "InternalServerException", "message": "Worker died."}
 READY = [{"modelName": MODEL, "workers": [{"status": "LOADING"}, {"status": "READY"}]}]
 
-ANSWERS = {b"cat": (200, CAT), b"dog": (200, DOG), b"noise": (200, UNSURE), b"text": (415, NO_IMAGE)}
+ANSWERS: dict[bytes, tuple[int, Any]] = {
+    b"cat": (200, CAT),
+    b"dog": (200, DOG),
+    b"noise": (200, UNSURE),
+    b"text": (415, NO_IMAGE),
+}
 
 Reply = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 
@@ -40,6 +45,7 @@ class TorchServe:
 
     asked: list[httpx.Request] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
+    answers: dict[bytes, tuple[int, Any]] = field(default_factory=lambda: ANSWERS)
     described: Any = field(default_factory=lambda: READY)
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -54,7 +60,7 @@ class TorchServe:
             return await answer if inspect.isawaitable(answer) else answer
         if request.method == "GET":
             return httpx.Response(200, json=self.described)
-        status, content = ANSWERS[request.content]
+        status, content = self.answers[request.content]
         return httpx.Response(status, json=content)
 
 

@@ -13,6 +13,7 @@ from densenet_serving.gateway.guards.retries import MOST_TOKENS, NO_RETRY
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
+from handler.parameters import EXPLANATION
 from tests.densenet_serving.gateway.conftest import CAT, TorchServe, check_error, client_of, files, loads
 
 pytestmark = pytest.mark.anyio
@@ -101,7 +102,7 @@ async def test_explanations_and_the_card_are_documented(front: httpx.AsyncClient
     explain, model = schema["paths"]["/explain"]["post"], schema["paths"]["/model"]["get"]
 
     assert explain["requestBody"]["content"]["multipart/form-data"]["schema"]["required"] == ["file"]
-    assert {parameter["name"] for parameter in explain["parameters"]} == {"class_id", "overlay", "min_probability"}
+    assert [parameter["name"] for parameter in explain["parameters"]] == list(EXPLANATION)
     assert set(explain["responses"]["200"]["content"]) == {"application/json", "image/png"}
     assert "422" not in explain["responses"]
     assert "Model" in model["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]

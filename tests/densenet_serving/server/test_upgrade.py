@@ -7,7 +7,7 @@ import pytest
 
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.errors import ApiError, CommandError
-from densenet_serving.server import drain, heap
+from densenet_serving.server import capacity, drain
 from densenet_serving.server import upgrade as module
 from densenet_serving.server.upgrade import UPGRADES_FILE, Upgrade, rollback, upgrade, without_replaced
 from tests.densenet_serving.build.archive_files import write_archive
@@ -173,7 +173,7 @@ def test_back_and_forth(server: FakeServer, endpoint: Endpoint) -> None:
 def test_an_upgrade_that_the_memory_has_no_room_for_registers_nothing(
     server: FakeServer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heap, "memory", lambda: 1_000_000_000)
+    monkeypatch.setattr(capacity, "memory", lambda: 1_000_000_000)
     with pytest.raises(CommandError, match="TorchServe with 4 workers takes 1820 MB"):
         upgrade(endpoint, TWO, 1, lambda _: None)
     assert server.done == []

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from handler.card import Preprocessing
-from handler.decoder.messages import SIDES
-from handler.decoder.process import Process
+from handler.decoder.process import SIDES, Process
 from handler.decoding import Decoder
 from handler.errors import BadRequest, PayloadTooLarge, ServiceUnavailable, UnsupportedMediaType
 from handler.images import FORMATS, decode

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from densenet_serving.gateway.errors import BadRequest, PayloadTooLarge
+from densenet_serving.gateway.errors import BadRequest, GatewayError, PayloadTooLarge
 from densenet_serving.gateway.routes import forms
-from densenet_serving.gateway.routes.forms import CUT_SHORT, MAX_FIELDS, Form
+from densenet_serving.gateway.routes.forms import MAX_FIELDS, Upload
 from densenet_serving.gateway.settings import GatewaySettings
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +42,7 @@ class Sender:
             yield piece
 
 
-async def read(sender: Sender, settings: GatewaySettings, boundary: str = BOUNDARY) -> Form:
+async def read(sender: Sender, settings: GatewaySettings, boundary: str = BOUNDARY) -> Upload:
     return await forms.read_form(boundary.encode(), sender.stream(), settings)
 
 
@@ -62,23 +62,13 @@ async def test_files_and_parameters_in_pieces_of_any_size(settings: GatewaySetti
 
     found = await read(Sender(body[i : i + size] for i in range(0, len(body), size)), settings)
 
-    assert found == Form(contents, {"top_k": "5"})
-
-
-async def test_too_many_files(settings: GatewaySettings) -> None:
-    with pytest.raises(PayloadTooLarge, match="more than 3 files"):
-        await read(Sender([form(*[("file", b"x")] * 4)]), settings)
-
-
-async def test_a_parameter_twice(settings: GatewaySettings) -> None:
-    with pytest.raises(BadRequest, match="The form has top_k twice: send it once"):
-        await read(Sender([form(("top_k", b"1"), ("Top-K", b"2"))]), settings)
+    assert found == Upload(contents, {"top_k": "5"})
 
 
 async def test_many_parts_are_refused_before_the_rest_is_read(settings: GatewaySettings) -> None:
     sender = Sender(form(("file", b"x"), closed=False) for _ in range(2000))
 
-    with pytest.raises(PayloadTooLarge, match="more than 3 files"):
+    with pytest.raises(PayloadTooLarge, match="3 files"):
         await read(sender, settings)
     assert sender.taken == 4
 
@@ -86,14 +76,9 @@ async def test_many_parts_are_refused_before_the_rest_is_read(settings: GatewayS
 async def test_a_file_past_its_limit_is_refused_as_it_arrives(settings: GatewaySettings) -> None:
     sender = Sender([form(("file", b"cat"), closed=False)[:-2]] + [b"x" * 100] * 1000)
 
-    with pytest.raises(PayloadTooLarge, match=r"A file is larger than 0\.0005 MB: send smaller photos"):
+    with pytest.raises(PayloadTooLarge, match=r"0\.0005 MB"):
         await read(sender, replace(settings, max_file_bytes=500))
     assert sender.taken == 6
-
-
-async def test_a_parameter_is_short(settings: GatewaySettings) -> None:
-    with pytest.raises(BadRequest, match="The parameter top_k has more than 100 characters"):
-        await read(Sender([form(("top_k", b"1" * 101))]), settings)
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -111,12 +96,6 @@ async def test_no_bytes_are_kept_until_the_collector_comes(settings: GatewaySett
     finally:
         tracemalloc.stop()
         gc.enable()
-
-
-@pytest.mark.parametrize("body", [b"", form(("file", b"cat"), closed=False), form(("file", b"cat"))[:40]])
-async def test_a_form_that_is_cut_short(settings: GatewaySettings, body: bytes) -> None:
-    with pytest.raises(BadRequest, match=CUT_SHORT):
-        await read(Sender([body]), settings)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +117,7 @@ async def test_a_form_that_is_cut_short(settings: GatewaySettings, body: bytes) 
 )
 async def test_a_part_with_a_file_name_is_a_file(settings: GatewaySettings, disposition: str) -> None:
     body = part('name="csrf_token"', b"abc") + part(disposition, JPEG, "content-type: text/plain") + END
-    assert (await read(Sender([body]), settings)).photos() == [JPEG]
+    assert (await read(Sender([body]), settings)).photos == [JPEG]
 
 
 @pytest.mark.parametrize("text", [b"abc123", b"Upload", b"", "ü 猫".encode()])
@@ -147,14 +126,14 @@ async def test_a_part_without_one_is_a_field(settings: GatewaySettings, text: by
     photo = part('name="file"; filename="cat.jpg"', JPEG, "Content-Type: image/jpeg")
     field = part('name="submit"', text, kind)
     for body in (field + photo, photo + field, field + field + photo + field):
-        assert (await read(Sender([body + END]), settings)).photos() == [JPEG]
+        assert (await read(Sender([body + END]), settings)).photos == [JPEG]
 
 
 async def test_a_file_input_that_was_not_filled_is_no_file(settings: GatewaySettings) -> None:
     empty = part('name="second"; filename=""', b"", "Content-Type: application/octet-stream")
     photo = part('name="file"; filename="cat.jpg"', JPEG)
     for body, photos in ((empty + photo + empty, [JPEG]), (photo + empty + photo, [JPEG, JPEG]), (empty, [])):
-        assert (await read(Sender([body + END]), settings)).photos() == photos
+        assert (await read(Sender([body + END]), settings)).photos == photos
 
 
 @pytest.mark.parametrize("content", [JPEG, base64.b64encode(JPEG * 20), b"data:image/jpeg;base64,/9j/4AAQSkZJ"])
@@ -163,8 +142,8 @@ async def test_without_a_file_a_field_that_holds_an_image_is_the_photo(
 ) -> None:
     token = part('name="csrf_token"', b"dGhpcyBpcyBhIHRva2Vu")
     body = token + part('name="photo"', content) + token
-    assert (await read(Sender([body + END]), settings)).photos() == [content]
-    assert (await read(Sender([token + END]), settings)).photos() == []
+    assert (await read(Sender([body + END]), settings)).photos == [content]
+    assert (await read(Sender([token + END]), settings)).photos == []
 
 
 @pytest.mark.parametrize("before", [b"", b"\r\n", b"This is a message with several parts.\r\n"])
@@ -175,20 +154,34 @@ async def test_what_is_around_the_parts_is_dropped(
 ) -> None:
     body = before + part('name="file"; filename="cat.jpg"', JPEG) + end
     pieces = [body[i : i + size] for i in range(0, len(body), size)]
-    assert (await read(Sender(pieces), settings)).photos() == [JPEG]
+    assert (await read(Sender(pieces), settings)).photos == [JPEG]
 
 
-async def test_the_number_of_fields_has_a_limit(settings: GatewaySettings) -> None:
-    with pytest.raises(PayloadTooLarge, match="The form has more than 1000 fields"):
-        await read(Sender([part('name="a"', b"") * (MAX_FIELDS + 1)]), settings)
+CUT_SHORT, MALFORMED = "ends in the middle", "malformed"
 
 
-@pytest.mark.parametrize("body", [b"no form at all", b"x" * 5000, b"--" + BOUNDARY.encode() + b"\r\n\x00: y\r\n\r\n"])
-async def test_a_malformed_form(settings: GatewaySettings, body: bytes) -> None:
-    with pytest.raises(BadRequest, match="The form is malformed"):
+@pytest.mark.parametrize(
+    ("body", "error", "fragment"),
+    [
+        (form(*[("file", b"x")] * 4), PayloadTooLarge, "3 files"),
+        (part('name="a"', b"") * (MAX_FIELDS + 1), PayloadTooLarge, "1000 fields"),
+        (form(("top_k", b"1"), ("Top-K", b"2")), BadRequest, "top_k twice"),
+        (form(("top_k", b"1" * 101)), BadRequest, "top_k has more than 100"),
+        (b"", BadRequest, CUT_SHORT),
+        (form(("file", b"cat"), closed=False), BadRequest, CUT_SHORT),
+        (form(("file", b"cat"))[:40], BadRequest, CUT_SHORT),
+        (b"no form at all", BadRequest, MALFORMED),
+        (b"x" * 5000, BadRequest, MALFORMED),
+        (f"--{BOUNDARY}\r\n\0: y\r\n\r\n".encode(), BadRequest, MALFORMED),
+    ],
+)
+async def test_what_is_refused(
+    settings: GatewaySettings, body: bytes, error: type[GatewayError], fragment: str
+) -> None:
+    with pytest.raises(error, match=fragment):
         await read(Sender([body]), settings)
 
 
 async def test_a_boundary_longer_than_the_standard_allows(settings: GatewaySettings) -> None:
-    with pytest.raises(BadRequest, match="The form is malformed"):
+    with pytest.raises(BadRequest, match=MALFORMED):
         await read(Sender([]), settings, "x" * 1000)

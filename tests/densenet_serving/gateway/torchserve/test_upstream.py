@@ -12,7 +12,7 @@ import pytest
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.limits import clients
 from densenet_serving.gateway.torchserve import deaths
-from densenet_serving.gateway.torchserve.answer import Answer
+from densenet_serving.gateway.torchserve.answer import JSON, PNG, Answer
 from densenet_serving.gateway.torchserve.upstream import (
     COUNT_SECONDS,
     LOOK_SECONDS,
@@ -43,8 +43,12 @@ BROKEN: list[Exception] = [
 ]
 
 
+def answered(status: int, content: object) -> Answer:
+    return Answer(status, httpx.Response(status, json=content).content)
+
+
 async def test_an_image_goes_up_and_an_answer_comes_down(upstream: Upstream, torchserve: TorchServe) -> None:
-    assert await upstream.predict(b"cat", {"top_k": 3, "min_probability": 0.5}) == Answer(200, CAT)
+    assert await upstream.predict(b"cat", {"top_k": 3, "min_probability": 0.5}) == answered(200, CAT)
 
     (asked,) = torchserve.asked
     assert (asked.method, str(asked.url)) == ("POST", f"http://inference/predictions/{MODEL}")
@@ -59,19 +63,19 @@ async def test_an_image_goes_up_and_an_answer_comes_down(upstream: Upstream, tor
 
 
 async def test_explanations_have_an_address_of_their_own(upstream: Upstream, torchserve: TorchServe) -> None:
-    torchserve.replies = [httpx.Response(200, json=CAT | {"overlay": "aGVhdA=="})]
+    png = httpx.Response(200, content=b"png", headers={"Content-Type": "image/png"})
+    torchserve.replies = [httpx.Response(200, json=CAT), png]
 
-    assert (await upstream.explain(b"cat", {"class_id": "猫", "overlay": 0.5})).content["overlay"] == "aGVhdA=="
-    (asked,) = torchserve.asked
-    assert asked.url.path == f"/explanations/{MODEL}"
-    assert asked.headers["Content-Type"].startswith("multipart/form-data; boundary=")
-    for name, value in (("class_id", "猫"), ("overlay", "0.5")):
-        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in asked.content
-    assert b"\r\n\r\ncat\r\n" in asked.content
+    assert await upstream.explain(b"cat", {"class_id": "猫", "overlay": 0.5}) == answered(200, CAT)
+    assert await upstream.explain(b"cat", {}, PNG) == Answer(200, b"png", PNG)
+    first, second = torchserve.asked
+    assert (first.url.path, first.content) == (f"/explanations/{MODEL}", b"cat")
+    assert [first.headers[name] for name in ("Class-Id", "Overlay", "Accept")] == ["%E7%8C%AB", "0.5", JSON]
+    assert second.headers["Accept"] == PNG
 
 
 async def test_an_error_of_torchserve_is_an_answer(upstream: Upstream) -> None:
-    assert await upstream.predict(b"text", {}) == Answer(415, NO_IMAGE)
+    assert await upstream.predict(b"text", {}) == answered(415, NO_IMAGE)
 
 
 @pytest.mark.parametrize("death", BROKEN)
@@ -80,7 +84,7 @@ async def test_a_connection_that_breaks_is_tried_again(
 ) -> None:
     torchserve.replies = [death]
 
-    assert await upstream.predict(b"cat", {}) == Answer(200, CAT)
+    assert await upstream.predict(b"cat", {}) == answered(200, CAT)
     assert [asked.content for asked in torchserve.asked] == [b"cat", b"cat"]
 
 
@@ -161,7 +165,7 @@ async def test_other_errors_are_not_tried_again(upstream: Upstream, torchserve: 
     error = {"code": 500, "type": "InternalServerException", "message": "Something else."}
     torchserve.replies = [httpx.Response(500, json=error)]
 
-    assert await upstream.predict(b"cat", {}) == Answer(500, error)
+    assert await upstream.predict(b"cat", {}) == answered(500, error)
     assert len(torchserve.asked) == 1
 
 
@@ -227,7 +231,7 @@ async def test_over_tls_the_servers_own_certificate_is_trusted_and_no_other(tmp_
         answer = await upstream.predict(b"cat", {})
         await upstream.aclose()
 
-    assert answer == Answer(200, CAT) if shown else answer.content["message"] == NOT_RUNNING
+    assert answer.content == CAT if shown else answer.content["message"] == NOT_RUNNING
     assert len(local.asked) == shown
 
 
@@ -236,7 +240,7 @@ async def test_a_refused_token_is_read_anew(upstream: Upstream, torchserve: Torc
     write_keys(endpoint.folder, inference="new")
     torchserve.replies = [httpx.Response(400, json=REFUSED_KEY)]
 
-    assert await upstream.predict(b"cat", {}) == Answer(200, CAT)
+    assert await upstream.predict(b"cat", {}) == answered(200, CAT)
     assert [asked.headers["Authorization"] for asked in torchserve.asked] == ["Bearer inf"] * 2 + ["Bearer new"]
 
 
@@ -282,7 +286,7 @@ async def test_so_many_images_are_in_flight_and_no_more(endpoint: Endpoint) -> N
     upstream = Upstream(endpoint, MODEL, in_flight=3, transport=httpx.MockTransport(slow))
     answers = await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(20)))
 
-    assert answers == [Answer(200, CAT)] * 20
+    assert answers == [answered(200, CAT)] * 20
     assert most == 3
 
 
@@ -372,7 +376,7 @@ async def test_an_archive_that_does_not_say_how_long_it_decoded(
 ) -> None:
     for _ in range(3):
         torchserve.replies = [decoded_in(seconds)]
-        assert await upstream.predict(b"cat", {}) == Answer(200, CAT)
+        assert await upstream.predict(b"cat", {}) == answered(200, CAT)
 
 
 async def test_a_client_whose_images_take_more_than_its_share_waits(endpoint: Endpoint, torchserve: TorchServe) -> None:
