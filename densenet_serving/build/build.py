@@ -6,7 +6,7 @@ import re
 import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.status import Status
@@ -38,6 +38,11 @@ OWN = "the architecture's"
 Channels = tuple[float, float, float]
 
 
+def option(help: str, default: bool | str = True, **limits: float) -> Any:  # noqa: A002 - as typer.Option has it
+    """Describe an option; `default` says what None stands for."""
+    return typer.Option(help=help, show_default=default, **limits)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model to build an archive of: the options of `densenet archive`; None stands for one that was not given.
@@ -45,59 +50,49 @@ class ModelSpec:
     Raises CommandError for a name or a version that TorchServe cannot have in its addresses.
     """
 
-    model: Annotated[str, typer.Option(help="The name to serve it under.")] = MODEL
-    weights: Annotated[str, typer.Option(help="auto, official, embedded, a path, or a URL with --sha256.")] = "auto"
-    sha256: Annotated[str | None, typer.Option(help="The digest that the checkpoint must have.")] = None
+    model: Annotated[str, option("The name to serve it under.")] = MODEL
+    weights: Annotated[str, option("auto, official, embedded, a path, or a URL with --sha256.")] = "auto"
+    sha256: Annotated[str | None, option("The digest that the checkpoint must have.")] = None
     labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="The class names, as JSON or one on each line.", show_default="the checkpoint's own, or ImageNet's"
-        ),
+        Path | None, option("The class names, as JSON or one on each line.", "the checkpoint's own, or ImageNet's")
     ] = None
-    version: Annotated[str, typer.Option(help="The model's version.")] = FIRST_VERSION
+    version: Annotated[str, option("The model's version.")] = FIRST_VERSION
     precision: Annotated[
         ArchivePrecision | None,
-        typer.Option(
-            help="The arithmetic, instead of that in handler/model-config.yaml. f32 is exact. int8 is faster and "
-            "changes some answers. auto also prints how fast each one is here, and how many answers it changes."
+        option(
+            "The arithmetic, instead of that in handler/model-config.yaml. f32 is exact. int8 is faster and changes "
+            "some answers. auto also prints how fast each one is here, and how many answers it changes."
         ),
     ] = None
     calibrate: Annotated[
-        Path | None,
-        typer.Option(help="Photos that int8 is calibrated on and compared with f32.", show_default="a package's"),
+        Path | None, option("Photos that int8 is calibrated on and compared with f32.", "a package's")
     ] = None
     min_agreement: Annotated[
         float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="The share of photos to which int8 must give f32's first class.",
-            show_default=str(MIN_AGREEMENT),
-        ),
+        option("The share of photos to which int8 must give f32's first class.", str(MIN_AGREEMENT), min=0, max=1),
     ] = None
     architecture: Annotated[
-        str | None,
-        typer.Option(help=f"The network: {MODEL} or {STAND_IN}.", show_default=f"that of the name, or {MODEL}"),
+        str | None, option(f"The network: {MODEL} or {STAND_IN}.", f"that of the name, or {MODEL}")
     ] = None
-    activation: Annotated[
-        Activation | None, typer.Option(help="What is between the layers of a head with several.", show_default="relu")
-    ] = None
+    activation: Annotated[Activation | None, option("What is between the layers of a head with several.", "relu")] = (
+        None
+    )
     task: Annotated[
         Task | None,
-        typer.Option(
-            help="single-label: a photo has one class (softmax). multi-label: it may have several (sigmoid).",
-            show_default="what the checkpoint shows, or single-label",
+        option(
+            "single-label: a photo has one class (softmax). multi-label: it may have several (sigmoid).",
+            "what the checkpoint shows, or single-label",
         ),
     ] = None
     weights_key: Annotated[
-        str | None, typer.Option(help="The weights to take from a checkpoint with several, such as model_ema.")
+        str | None, option("The weights to take from a checkpoint with several, such as model_ema.")
     ] = None
     # The fields of Preprocessing.
-    resize: Annotated[int | None, typer.Option(help="Pixels of a photo's shorter side.", show_default=OWN)] = None
-    crop: Annotated[int | None, typer.Option(help="Pixels of the square that is cut out.", show_default=OWN)] = None
-    interpolation: Annotated[Interpolation | None, typer.Option(help="How to resize.", show_default=OWN)] = None
-    mean: Annotated[Channels | None, typer.Option(help="Of red, green and blue, 0 to 1.", show_default=OWN)] = None
-    std: Annotated[Channels | None, typer.Option(help="Of red, green and blue, 0 to 1.", show_default=OWN)] = None
+    resize: Annotated[int | None, option("Pixels of a photo's shorter side.", OWN)] = None
+    crop: Annotated[int | None, option("Pixels of the square that is cut out.", OWN)] = None
+    interpolation: Annotated[Interpolation | None, option("How to resize.", OWN)] = None
+    mean: Annotated[Channels | None, option("Of red, green and blue, 0 to 1.", OWN)] = None
+    std: Annotated[Channels | None, option("Of red, green and blue, 0 to 1.", OWN)] = None
 
     def __post_init__(self) -> None:
         for what, name in (("model", self.model), ("version", self.version)):
@@ -153,8 +148,7 @@ def build_model(spec: ModelSpec, model_store: Path, *, overwrite: bool = False, 
     if said := notice_of_weights(checkpoint.card):
         warn(said)
     if checkpoint.own:
-        note(task_notice(card, assumed=spec.task is None))
-        note(preprocessing_notice(card.preprocessing))
+        note(notice_of_own(card, assumed=spec.task is None))
     return target
 
 
@@ -185,22 +179,19 @@ def architecture_of(spec: ModelSpec) -> Architecture:
     return replace(own, preprocessing=changed)
 
 
-def task_notice(card: ModelCard, assumed: bool) -> str:
-    """Say how the outputs of a person's own checkpoint become answers, and if that is `assumed`, how to change it."""
+def notice_of_own(card: ModelCard, assumed: bool) -> str:
+    """Say what a person's own checkpoint does not: what its outputs mean, if `assumed`, and its preprocessing."""
     if card.task == "multi-label":
         said = "Its task is multi-label: a photo gets every class whose own probability (sigmoid) reaches the threshold"
         other = "a photo has one class only, build with --task single-label"
     else:
         said = f"Its task is single-label: a photo gets one of {card.classes} classes (softmax)"
         other = "a photo may have several (the head was trained with a sigmoid), build with --task multi-label"
-    return f"{said}; if {other}." if assumed else f"{said}."
-
-
-def preprocessing_notice(spec: Preprocessing) -> str:
-    """Say how photos are prepared for a person's own checkpoint, which does not tell how it was trained."""
+    spec = card.preprocessing
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
+    changed = f"; if {other}" if assumed else ""
     return (
-        f"Photos are prepared with --resize {spec.resize} --crop {spec.crop} --interpolation {spec.interpolation} "
-        f"--mean {mean} --std {std}: if it was trained with others (PyTorch's transfer-learning tutorial resizes to "
-        "256), build with those."
+        f"{said}{changed}.\nPhotos are prepared with --resize {spec.resize} --crop {spec.crop} --interpolation "
+        f"{spec.interpolation} --mean {mean} --std {std}: if it was trained with others (PyTorch's transfer-learning "
+        "tutorial resizes to 256), build with those."
     )

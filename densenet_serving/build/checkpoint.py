@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from densenet_serving.build import pickles
 from densenet_serving.build.class_names import CLASS_KEYS
-from densenet_serving.build.formats import identify
+from densenet_serving.build.formats import identify, pickled
 from densenet_serving.build.graph import StateDict, rename_layers
 from densenet_serving.build.networks import Architecture
 from densenet_serving.errors import WeightsError
@@ -118,7 +117,7 @@ class Content:
         """
         found = list(self._sets(architecture.features_key))
         if not found and self.not_loaded:
-            raise pickles.refusal(self.path, *self.not_loaded)
+            raise pickled(self.path, *self.not_loaded)
         if not found:
             top = ", ".join(str(key) for key in list(self.values)[:4])
             seen = (

@@ -1,12 +1,24 @@
-"""What a file is, by its first bytes: a checkpoint and what reads it, or one of the files that people give instead."""
+"""What a file is, by its first bytes: a checkpoint and what reads it, or one of the files that people give instead.
+
+Nothing in a file is run: of what programs put beside the tensors, only what may name the classes is loaded.
+"""
 
 from __future__ import annotations
 
+import argparse
+import pickle
 import re
+import sys
+import types
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from densenet_serving.errors import WeightsError
 
@@ -16,6 +28,91 @@ FIRST_BYTES = 512
 DAMAGED = "is damaged or no checkpoint: fetch or save it again"
 EXPORT = "where the model was trained, save model.state_dict() with torch.save and give that file"
 UNPACK = "unpack it and give the checkpoint inside"
+MOST_CLASSES = 100  # of the training program in one file
+# What may name the classes. These build values and do nothing else; a pair has the name that files give them.
+VALUES: tuple[Any, ...] = (
+    argparse.Namespace,
+    types.SimpleNamespace,
+    # torch.load fills dictionaries and lists of the plain kinds only.
+    (lambda *_: {}, "collections.defaultdict"),
+    (lambda *_: [], "collections.deque"),
+    np.ndarray,
+    np.dtype,
+    *(value for value in vars(np.dtypes).values() if isinstance(value, type)),
+    # NumPy 1 and 2 name the same functions differently.
+    *(
+        (made.__reduce__()[0], f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for name, made in (("scalar", np.float64(0)), ("_reconstruct", np.empty(0)))
+    ),
+)
+# What Python's own library has that programs save beside the tensors, and that nobody asks for here.
+HARMLESS = re.compile(
+    r"builtins\.(int|float|str|bytes|list|tuple|dict|set|frozenset|range)|datetime\.\w+|decimal\.Decimal|uuid\.UUID"
+    r"|pathlib(\._local)?\.\w*Path"
+)
+
+
+class StandIn(dict[Any, Any]):
+    """Takes the place of an object whose class is harmless or the training program's own, such as an enum.
+
+    The class itself is never imported, so nothing of it can run.
+    """
+
+    def __init__(self, *_args: Any, **_named: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, _state: Any) -> None: ...
+
+    def __hash__(self) -> int:  # type: ignore[override]  # enums are keys too
+        return id(self)
+
+
+def load_torch(path: Path) -> Loaded:
+    """Return what torch.save wrote, without running code: classes that are not loaded get a StandIn.
+
+    Raises WeightsError for a damaged file, for one that holds something else, and for one that asks for a function of
+    Python's own library: no training program has one there unless it is meant to run.
+    """
+    stand_ins: dict[str, type[StandIn]] = {}
+    while True:
+        allowed = [*VALUES, *((kind, name) for name, kind in stand_ins.items())]
+        try:
+            with torch.serialization.safe_globals(allowed):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+            break
+        except pickle.UnpicklingError as error:
+            found = re.search(r"GLOBAL (\S+)", str(error))
+            if not found:
+                raise pickled(path, *stand_ins) from error
+            name = found[1] if "." in found[1] else f"builtins.{found[1]}"
+            if name in stand_ins or len(stand_ins) == MOST_CLASSES or _may_run(name):
+                raise pickled(path, name) from error
+            stand_ins[name] = type("StandIn", (StandIn,), {})
+        # torch.load raises many kinds of exceptions for bytes that are no checkpoint: RuntimeError, KeyError, ...
+        except Exception as error:
+            raise WeightsError(f"{path} {DAMAGED}.") from error
+    if isinstance(content, StandIn):
+        raise pickled(path, *stand_ins)
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds no state_dict: save model.state_dict() and give that.")
+    return content, [name for name in stand_ins if not HARMLESS.fullmatch(name)]
+
+
+def pickled(path: Path, *names: str) -> WeightsError:
+    """Say that a file holds objects of classes where tensors are needed."""
+    own = [name for name in names if not HARMLESS.fullmatch(name)]
+    if not own:
+        return WeightsError(f"{path} {DAMAGED}.")
+    return WeightsError(
+        f"{path} holds pickled objects and not only tensors ({own[0]}), and loading them would run code: {EXPORT}."
+    )
+
+
+def _may_run(name: str) -> bool:
+    """Say whether a name is one of Python's own library that is not known to be harmless."""
+    own = {*sys.stdlib_module_names, "nt", "posix"} - {"__main__"}
+    return name.partition(".")[0] in own and not HARMLESS.fullmatch(name)
 
 
 class Format(NamedTuple):
@@ -26,19 +123,10 @@ class Format(NamedTuple):
 
 
 def load_safetensors(path: Path) -> Loaded:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         return load_file(path), []
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} {DAMAGED}.") from error
-
-
-def load_torch(path: Path) -> Loaded:
-    from densenet_serving.build import pickles  # torch takes seconds to import
-
-    return pickles.load(path)
 
 
 SAFETENSORS = Format(rb".{5}\0\0\0\{", load_safetensors)  # eight bytes of the header's length, and it is JSON

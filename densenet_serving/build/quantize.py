@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densenet_serving.build.calibration import Photos
-from densenet_serving.build.comparison import Agreement, Measured, Probabilities, compare, measure, probabilities
+from densenet_serving.build.comparison import Agreement, Measured, compare, measure, probabilities
 from densenet_serving.build.graph import rename_nodes
 from densenet_serving.errors import CommandError
 from handler.engines.openvino import OPENVINO_FILE
@@ -75,56 +75,37 @@ def quantize_folder(folder: Path, photos: Photos, min_agreement: float, *, repla
 def quantize(graph: Any, photos: Photos, min_agreement: float) -> tuple[Any, QuantizationReport]:
     """Quantize an exported openvino.Model; as many layers stay in higher precision as `min_agreement` needs.
 
-    Thin layers always do. `min_agreement` is the share of comparison photos, 0 to 1, whose first class must be that of
-    f32; with 0 every other layer becomes int8. Raises CommandError if the share is not reached with half of them.
+    Thin layers always do, then the most sensitive one, two, four and so on, up to half of them. `min_agreement` is the
+    share of comparison photos, 0 to 1, whose first class must be that of f32; with 0 every layer that is not thin
+    becomes int8. Raises CommandError if the share is not reached. The photos of the comparison take part in no ranking:
+    the bar is held against them a few times, and they stay fair.
     """
-    exact = probabilities(graph, photos.comparison, "f32")
-    candidates = _candidates(graph, photos, exact)
-    best = next(candidates)
-    while best.agreement.top_1 < min_agreement and (another := next(candidates, None)):
-        best = max(best, another, key=lambda candidate: candidate.agreement.top_1)
-    layers = len(quantized_layers(best.graph)) + best.kept
-    if (found := best.agreement).top_1 < min_agreement:
+    exact, thin = probabilities(graph, photos.comparison, "f32"), thin_layers(graph)
+
+    def without(sensitive: Sequence[str]) -> tuple[Agreement, int, Any]:
+        ignored = [*thin, *sensitive]
+        made = _quantize_layers(graph, photos.calibration, ignored)
+        return compare(probabilities(made, photos.comparison, "native"), exact), len(ignored), made
+
+    best = without([])
+    if best[0].top_1 < min_agreement:
+        ranked = most_sensitive_first(graph, best[2], photos.calibration[:RANKING_PHOTOS])
+        for power in range((len(ranked) // 2).bit_length()):
+            best = max(best, without(ranked[: 2**power]), key=lambda one: one[0].top_1)
+            if best[0].top_1 >= min_agreement:
+                break
+    found, kept, quantized = best
+    layers = len(quantized_layers(quantized)) + kept
+    if found.top_1 < min_agreement:
         raise CommandError(
             f"int8 gives {found.top_1:.1%} of {found.photos} photos the first class that f32 gives them "
             f"({found.top_5_sets:.1%} the same first five, and a probability changes by up to "
-            f"{found.largest_change:.2f}) at best, with {best.kept} of {layers} layers in higher precision, and "
+            f"{found.largest_change:.2f}) at best, with {kept} of {layers} layers in higher precision, and "
             f"--min-agreement asks for {min_agreement:.1%}: calibrate on more photos like those that are asked about, "
             "lower --min-agreement, or build without int8."
         )
-    measured = measure(graph, best.graph, photos.comparison)
-    return best.graph, QuantizationReport(photos.source, layers, best.kept, measured)
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A quantized graph in which `kept` layers stayed in higher precision, and how far its answers are those of f32."""
-
-    graph: Any
-    kept: int
-    agreement: Agreement
-
-
-def _candidates(graph: Any, photos: Photos, exact: Probabilities) -> Iterator[_Candidate]:
-    """Quantize all layers but the thin ones, then without the most sensitive one, two, four and so on, up to half.
-
-    The photos of the comparison take part in no ranking: the bar is held against them a few times, and they stay fair.
-    `exact` are the answers to them in f32.
-    """
-
-    def without(ignored: Sequence[str]) -> _Candidate:
-        quantized = _quantize_layers(graph, photos.calibration, ignored)
-        answers = probabilities(quantized, photos.comparison, "native")
-        return _Candidate(quantized, len(ignored), compare(answers, exact))
-
-    thin = thin_layers(graph)
-    full = without(thin)
-    yield full
-    ranked = most_sensitive_first(graph, full.graph, photos.calibration[:RANKING_PHOTOS])
-    count = 1
-    while count <= len(ranked) // 2:
-        yield without([*thin, *ranked[:count]])
-        count *= 2
+    measured = measure(graph, quantized, photos.comparison)
+    return quantized, QuantizationReport(photos.source, layers, kept, measured)
 
 
 def _quantize_layers(graph: Any, photos: NDArray[np.uint8], ignored: Sequence[str]) -> Any:

@@ -46,11 +46,11 @@ def spec_of(network: nn.Module, folder: Path, names: list[str], **given: Any) ->
     return ModelSpec("my.own_1-a", weights=str(folder / "own.ckpt"), labels=folder / "labels.txt", **given)
 
 
-def answered(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+def answered(spec: ModelSpec, folder: Path, **parameters: bytes) -> dict[str, Any]:
     """What a worker answers to PHOTO, with the classes' probabilities by their names."""
     spec = replace(spec, precision="f32", resize=SIDE, crop=SIDE, mean=MEAN, std=STD)
     ask = load_worker(unpack(build_model(spec, folder / "store"), folder / "unpacked"))
-    answer: dict[str, Any] = ask({"body": encode(PHOTO, "PNG"), "top_k": b"10", "min_probability": b"0.36"})
+    answer: dict[str, Any] = ask({"body": encode(PHOTO, "PNG"), "top_k": b"10"} | parameters)
     return answer | {one["class_name"]: one["probability"] for one in answer["predictions"]}
 
 
@@ -69,7 +69,9 @@ def test_it_answers_as_the_network_that_was_trained(network: Any, hidden: bool, 
 @pytest.mark.parametrize(("task", "names"), [("single-label", 2), ("multi-label", 1), ("multi-label", 2)])
 def test_one_output_answers_as_its_sigmoid(network: Any, task: Task, names: int, tmp_path: Path) -> None:
     network.classifier = nn.Linear(network.classifier.in_features, 1)
-    answer = answered(spec_of(network, tmp_path, ["healthy", "ill"][-names:], task=task), tmp_path)
+    answer = answered(
+        spec_of(network, tmp_path, ["healthy", "ill"][-names:], task=task), tmp_path, min_probability=b"0"
+    )
     with torch.inference_mode():
         ill = float(network.eval()(normalized(PHOTO)).sigmoid())
     expected = {"healthy": 1 - ill, "ill": ill} if names == 2 else {"ill": ill}
