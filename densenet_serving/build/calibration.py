@@ -50,10 +50,6 @@ class Photos:
     comparison: NDArray[np.uint8]
     source: str
 
-    def first(self, count: int) -> Photos:
-        """Return `count` photos of each batch."""
-        return Photos(self.calibration[:count], self.comparison[:count], self.source)
-
 
 def from_folder(folder: Path, spec: Preprocessing, least: int = LEAST_PHOTOS, most: int = MOST_PHOTOS) -> Photos:
     """Read photos from a folder and its subfolders, at most `most` of them, preprocessed as in serving.

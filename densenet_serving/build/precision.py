@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -46,7 +46,10 @@ def compare(folder: Path, photos: Photos, _: float) -> None:
     from densenet_serving.build.comparison import table
     from densenet_serving.build.quantize import quantize_folder
 
-    report = quantize_folder(folder, photos.first(COMPARED_PHOTOS), min_agreement=0, replace=False)
+    few = replace(
+        photos, calibration=photos.calibration[:COMPARED_PHOTOS], comparison=photos.comparison[:COMPARED_PHOTOS]
+    )
+    report = quantize_folder(folder, few, min_agreement=0, keep=True)
     err.print(table(report.measured))
     note(
         "This archive has precision auto: bf16 if the processor has it, otherwise f32. Build it with --precision int8 "

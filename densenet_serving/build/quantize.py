@@ -58,11 +58,11 @@ class QuantizationReport:
         }
 
 
-def quantize_folder(folder: Path, photos: Photos, min_agreement: float, *, replace: bool = True) -> QuantizationReport:
-    """Quantize the exported model.xml and model.bin in `folder`, and replace them if wanted. Raises CommandError."""
+def quantize_folder(folder: Path, photos: Photos, min_agreement: float, *, keep: bool = False) -> QuantizationReport:
+    """Quantize the exported model.xml and model.bin in `folder`; replace them unless `keep`. Raises CommandError."""
     path = folder / OPENVINO_FILE
     quantized, report = quantize(core().read_model(path), photos, min_agreement)
-    if replace:
+    if not keep:
         rename_nodes(quantized)
         # The old file is mapped into memory, and f32 weights that stay are read from it while the new one is written.
         partial = path.with_stem("quantized")

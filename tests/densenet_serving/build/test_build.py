@@ -13,11 +13,10 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
 from densenet_serving import paths
-from densenet_serving.build import graph
+from densenet_serving.build import graph, precision
 from densenet_serving.build.archives import Archive, BuildCommand
 from densenet_serving.build.build import ModelSpec, build_model
 from densenet_serving.build.graph import ServingModel
-from densenet_serving.build.precision import PRECISIONS, Choice
 from densenet_serving.build.vision import torchvision
 from densenet_serving.cli.main import app
 from densenet_serving.errors import CommandError
@@ -53,24 +52,21 @@ def densenet(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
 
 
-@pytest.mark.parametrize(
-    ("version", "name"), [("1.0", "efficientnet_lite0.mar"), ("2.1", "efficientnet_lite0-2.1.mar")]
-)
-def test_the_stand_in_needs_no_file_and_its_version_is_in_the_name(
-    quick: None, tmp_path: Path, version: str, name: str
-) -> None:
-    path = build_model(ModelSpec(STAND_IN, version=version), tmp_path / "new" / "store", chosen=False)
-    assert path == tmp_path / "new" / "store" / name
+def test_the_stand_in_needs_no_file_and_its_version_is_in_the_name(quick: None, tmp_path: Path) -> None:
+    path = build_model(ModelSpec(STAND_IN, version="2.1"), tmp_path / "new" / "store", chosen=False)
+    assert path == tmp_path / "new" / "store" / "efficientnet_lite0-2.1.mar"
     archive = Archive.read(path)
-    assert (archive.name, archive.version, card_in(path)["version"]) == ("efficientnet_lite0", version, version)
+    assert (archive.name, archive.version, card_in(path)["version"]) == (STAND_IN, "2.1", "2.1")
     command = BuildCommand.read(path)
     assert command
     assert command.stand_in
     assert "--weights" not in command.arguments
 
 
-def test_a_precision_of_its_own_is_the_only_setting_that_changes(quick: None, tmp_path: Path) -> None:
-    path = build_model(ModelSpec(STAND_IN, precision="f32"), tmp_path)
+def test_a_precision_of_its_own_is_the_only_setting_that_changes(
+    quick: None, tmp_path: Path, flowers: list[str]
+) -> None:
+    path = build_model(ModelSpec("flowers", flowers[0], precision="f32"), tmp_path)
     built = yaml.safe_load(members(path)["model-config.yaml"])
     usual = yaml.safe_load((paths.HANDLER / "model-config.yaml").read_text())
     assert Settings.from_config(built).precision == "f32"
@@ -78,9 +74,12 @@ def test_a_precision_of_its_own_is_the_only_setting_that_changes(quick: None, tm
     assert built == usual
 
 
-def test_what_int8_did_is_on_the_card(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRECISIONS, "int8", Choice("auto", lambda *_: {"precision": "int8"}))
-    path = build_model(ModelSpec(STAND_IN, precision="int8", min_agreement=0.9), tmp_path)
+def test_what_int8_did_is_on_the_card(
+    quick: None, tmp_path: Path, flowers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "find_spec", lambda _: True)
+    monkeypatch.setattr(precision, "apply", lambda *_: {"precision": "int8"})
+    path = build_model(ModelSpec("flowers", flowers[0], precision="int8", min_agreement=0.9), tmp_path)
     assert card_in(path)["quantization"] == {"precision": "int8"}
     assert yaml.safe_load(members(path)["model-config.yaml"])["handler"]["precision"] == "auto"
 

@@ -20,16 +20,16 @@ def test_the_names_that_commands_know() -> None:
     assert list(ARCHITECTURES) == [MODEL, STAND_IN]
 
 
-def test_the_graph_says_what_torchvision_says(seeded_checkpoint: Path) -> None:
+def test_the_graph_says_what_torchvision_says(small_densenet: None, tmp_path: Path) -> None:
     network = torchvision.models.densenet121().eval()
-    network.load_state_dict(torch.load(seeded_checkpoint, weights_only=True))
-    model = ServingModel(*load_network(seeded_checkpoint, DENSENET), DENSENET.preprocessing).eval()
+    torch.save(network.state_dict(), tmp_path / "own.pth")
+    model = ServingModel(*load_network(tmp_path / "own.pth", DENSENET), DENSENET.preprocessing).eval()
     pixels = torch.tensor(np.asarray(noise(224, 224)))[None]
     normalize = torchvision.transforms.Normalize(DENSENET.preprocessing.mean, DENSENET.preprocessing.std)
     with torch.inference_mode():
         logits, features = model(pixels)
         expected = network(normalize(pixels.permute(0, 3, 1, 2) / 255))
-    assert features.shape == (1, 1024, 7, 7)
+    assert features.shape == (1, network.classifier.in_features, 7, 7)
     assert logits.dtype == features.dtype == torch.float32
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 

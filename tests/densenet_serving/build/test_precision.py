@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from densenet_serving.build import calibration, precision, quantize
 from densenet_serving.build.calibration import Photos
@@ -21,65 +20,66 @@ MEASURED = (
     Measured("int8", 30.0, Agreement(300, 0.98765, 0.8, 0.2, 0.01)),
 )
 REPORT = QuantizationReport("300 photos of cats", layers=50, kept=2, measured=MEASURED)
+PHOTOS = Photos(np.zeros((200, 1, 1, 3), np.uint8), np.zeros((150, 1, 1, 3), np.uint8), "photos")
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, float]]:
-    """How many photos to calibrate on and to compare, and the bar, of each graph that would have been quantized."""
-    asked: list[tuple[int, int, float]] = []
+@pytest.mark.parametrize(
+    ("chosen", "asked", "facts"),
+    [
+        ("int8", (200, 150, 0.9, {}), ("98.8%", "30.0", "2 of 50 layers", "300 photos of cats")),
+        ("auto", (100, 100, 0, {"keep": True}), ("98.8%", "30.0", "precision auto")),
+    ],
+)
+def test_the_table_is_printed_and_only_int8_tells_the_card(
+    chosen: ArchivePrecision,
+    asked: tuple[object, ...],
+    facts: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen: list[tuple[object, ...]] = []
 
-    def quantized(folder: Path, photos: Photos, min_agreement: float, **_: bool) -> QuantizationReport:
-        asked.append((len(photos.calibration), len(photos.comparison), min_agreement))
+    def quantized(_: Path, photos: Photos, min_agreement: float, **options: bool) -> QuantizationReport:
+        seen.append((len(photos.calibration), len(photos.comparison), min_agreement, options))
         return REPORT
 
-    def batch(count: int) -> NDArray[np.uint8]:
-        return np.zeros((count, 1, 1, 3), np.uint8)
-
-    monkeypatch.setattr(quantize, "version", lambda _: "3.4.0")
     monkeypatch.setattr(quantize, "quantize_folder", quantized)
-    monkeypatch.setattr(calibration, "from_folder", lambda folder, _: Photos(batch(200), batch(150), folder.name))
-    monkeypatch.setattr(calibration, "from_packages", lambda _: Photos(batch(3), batch(3), "packages"))
-    return asked
-
-
-def apply(chosen: ArchivePrecision, calibrate: Path | None, min_agreement: float | None) -> dict[str, Any] | None:
+    monkeypatch.setattr(quantize, "version", lambda _: "3.4.0")
     step = PRECISIONS[chosen].step
     assert step
-    return precision.apply(step, Path(), SPEC, calibrate, min_agreement)
-
-
-def test_int8_prints_the_table_and_tells_the_card(
-    asked: list[tuple[int, int, float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    card = apply("int8", tmp_path, None)
+    card = step(Path(), PHOTOS, 0.9)
+    assert seen == [asked]
+    said = capsys.readouterr().err
+    assert [fact for fact in facts if fact not in said] == []
+    if chosen == "auto":
+        assert card is None
+        return
     assert card
     assert (card["precision"], card["layers"], card["layers_in_higher_precision"]) == ("int8", 50, 2)
-    assert list(card["agreement_with_f32"]) == ["int8"]
-    assert card["agreement_with_f32"]["int8"]["top_1"] == 0.9877
+    assert {name: one["top_1"] for name, one in card["agreement_with_f32"].items()} == {"int8": 0.9877}
     assert "images_per_second" not in str(card)
-    assert asked == [(200, 150, MIN_AGREEMENT)]
-    said = capsys.readouterr().err
-    for fact in ("98.8%", "30.0", "2 of 50 layers", "300 photos of cats"):
-        assert fact in said
-    assert "--calibrate" not in said
 
 
-def test_packaged_photos_come_with_a_warning(
-    asked: list[tuple[int, int, float]], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("calibrate", "min_agreement", "source", "bar"),
+    [(Path("cats"), None, "cats", MIN_AGREEMENT), (None, 0.5, "packages", 0.5)],
+)
+def test_photos_come_from_a_folder_or_with_a_warning_from_packages(
+    calibrate: Path | None,
+    min_agreement: float | None,
+    source: str,
+    bar: float,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    apply("int8", None, 0.5)
-    assert asked == [(3, 3, 0.5)]
-    assert "--calibrate" in capsys.readouterr().err
+    monkeypatch.setattr(calibration, "from_folder", lambda folder, _: folder.name)
+    monkeypatch.setattr(calibration, "from_packages", lambda _: "packages")
 
+    def step(_: Path, photos: Any, min_agreement: float) -> dict[str, Any]:
+        return {"photos": photos, "bar": min_agreement}
 
-def test_auto_compares_on_few_photos_and_keeps_the_graph(
-    asked: list[tuple[int, int, float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert apply("auto", tmp_path, None) is None
-    assert asked == [(100, 100, 0)]
-    said = capsys.readouterr().err
-    assert "30.0" in said
-    assert "precision auto" in said
+    assert precision.apply(step, Path(), SPEC, calibrate, min_agreement) == {"photos": source, "bar": bar}
+    assert ("--calibrate" in capsys.readouterr().err) == (calibrate is None)
 
 
 @pytest.mark.parametrize(
