@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from handler.engines.openvino_runtime import core, openvino
+from handler.engines.openvino import core, openvino
 from handler.labels import softmax
 
 Probabilities = NDArray[np.float64]

@@ -39,7 +39,7 @@ def download(
                     "its way. Nothing was kept; check the address and the digest."
                 )
     except requests.RequestException as error:
-        raise DownloadError(f"{url} could not be downloaded ({_reason(error)}): check the network.") from error
+        raise DownloadError(f"{url} could not be downloaded ({_reason(error, url)}): check the network.") from error
     except OSError as error:
         raise DownloadError(
             f"{url} could not be kept as {path} ({error.strerror}): make room, or make the folder one you may write to."
@@ -93,7 +93,7 @@ def _fetch(url: str, path: Path, most_bytes: int, timeouts: tuple[float, float])
     return digest.hexdigest()
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: requests.RequestException, url: str) -> str:
     """Summarize an error of requests in a few words."""
     match error:
         case requests.HTTPError(response=requests.Response(status_code=status)):
@@ -102,6 +102,6 @@ def _reason(error: requests.RequestException) -> str:
             return "the server did not answer in time"
         case requests.exceptions.ChunkedEncodingError():
             return "the connection broke off before the end"
-    if trouble := proxy_trouble(error):
+    if trouble := proxy_trouble(error, url):
         return trouble
     return "the server could not be reached" if isinstance(error, requests.ConnectionError) else str(error)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from densenet_serving.options import Activation
 from handler.card import Preprocessing, Task
-from handler.engines.batches import MAX_BATCH
+from handler.engines import MAX_BATCH
 from handler.engines.openvino import OPENVINO_FILE
 from handler.engines.torch import TORCH_FILE
 from handler.explanations import HEAD_FILE
@@ -140,7 +140,7 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
     The OpenVINO graph keeps float32 weights: `precision: f32` must be exact, and bf16 is chosen at run time.
     The files depend only on the weights and the versions of torch and openvino, not on when or where they are made.
     """
-    from handler.engines.openvino_runtime import openvino
+    from handler.engines.openvino import openvino
 
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     shapes = {"images": {0: Dim("batch", min=1, max=MAX_BATCH)}}

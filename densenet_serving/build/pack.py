@@ -24,10 +24,8 @@ from densenet_serving.console import note, warn
 from densenet_serving.errors import CommandError, WeightsError
 from densenet_serving.files import atomic_write, digest_file, digest_line, sha256_of
 from handler.card import ModelCard, Preprocessing
-from handler.images import decode
+from handler.images import pixels_of
 from handler.labels import LABELS_FILE
-from handler.preprocessing import preprocess
-from handler.settings import Settings
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from densenet_serving.build.build import ModelSpec
@@ -110,9 +108,9 @@ def check_finite(model: ServingModel, spec: Preprocessing, checkpoint: Path) -> 
     """Raise WeightsError if the model's answer to the sample photo is NaN or infinite, although its weights are not."""
     import torch
 
-    photo = decode(paths.SAMPLE_PHOTO.read_bytes(), Settings(), spec.resize)
+    pixels = pixels_of(paths.SAMPLE_PHOTO.read_bytes(), spec)
     with torch.inference_mode():
-        answer, _ = model.eval()(torch.tensor(preprocess(photo, spec))[None])
+        answer, _ = model.eval()(torch.tensor(pixels)[None])
     if not bool(torch.isfinite(answer).all()):
         raise WeightsError(
             f"{checkpoint} gives answers that are NaN or infinite to {paths.SAMPLE_PHOTO.name}: give a "

@@ -22,8 +22,7 @@ from densenet_serving.build.calibration import Photos
 from densenet_serving.build.comparison import Agreement, Measured, compare, measure, probabilities
 from densenet_serving.build.graph import rename_nodes
 from densenet_serving.errors import CommandError
-from handler.engines.openvino import OPENVINO_FILE
-from handler.engines.openvino_runtime import core, openvino
+from handler.engines.openvino import OPENVINO_FILE, core, openvino
 
 # As in docs/int8.md: enough to tell the layers that cost most, and few, as each is inferred once a layer.
 RANKING_PHOTOS = 64
