@@ -18,11 +18,40 @@ from torch.nn import functional
 from densenet_serving.options import Activation
 from handler.card import Preprocessing, Task
 from handler.engines import MAX_BATCH
-from handler.engines.openvino import OPENVINO_FILE
+from handler.engines.openvino import OPENVINO_FILE, openvino
 from handler.engines.torch import TORCH_FILE
 from handler.explanations import HEAD_FILE
 
 StateDict = dict[str, Tensor]
+
+
+class ServingModel(nn.Module):
+    """The graph from pixels to logits, with normalization in it.
+
+    The input is uint8 NHWC (N, side, side, 3). The outputs are the logits (N, classes) and the last feature map
+    (N, channels, side / 32, side / 32), both float32. Every architecture ends in global average pooling and one linear
+    layer, so the weights of a class times that map show where the class was seen. HiddenLayers have no such weights.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Linear, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        std = torch.tensor(preprocessing.std)
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", (1 / (255 * std)).view(1, 3, 1, 1))
+        self.register_buffer("shift", (torch.tensor(preprocessing.mean) / std).view(1, 3, 1, 1))
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Turn uint8 NHWC into float32 NCHW, as torchvision's ToTensor and Normalize do."""
+        return images.permute(0, 3, 1, 2).float() * self.scale - self.shift
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.backbone(self.normalize(images))
+        pooled = functional.adaptive_avg_pool2d(features, 1).flatten(1)
+        logits: Tensor = self.head(pooled)
+        return logits, features
 
 
 class HiddenLayers(nn.Linear):
@@ -102,35 +131,6 @@ def _changed(head: nn.Linear, change: Callable[[Tensor], Tensor]) -> nn.Linear:
     return copied
 
 
-class ServingModel(nn.Module):
-    """The graph from pixels to logits, with normalization in it.
-
-    The input is uint8 NHWC (N, side, side, 3). The outputs are the logits (N, classes) and the last feature map
-    (N, channels, side / 32, side / 32), both float32. Every architecture ends in global average pooling and one linear
-    layer, so the weights of a class times that map show where the class was seen. HiddenLayers have no such weights.
-    """
-
-    def __init__(self, backbone: nn.Module, head: nn.Linear, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-        std = torch.tensor(preprocessing.std)
-        self.scale: Tensor
-        self.shift: Tensor
-        self.register_buffer("scale", (1 / (255 * std)).view(1, 3, 1, 1))
-        self.register_buffer("shift", (torch.tensor(preprocessing.mean) / std).view(1, 3, 1, 1))
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """Turn uint8 NHWC into float32 NCHW, as torchvision's ToTensor and Normalize do."""
-        return images.permute(0, 3, 1, 2).float() * self.scale - self.shift
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.backbone(self.normalize(images))
-        pooled = functional.adaptive_avg_pool2d(features, 1).flatten(1)
-        logits: Tensor = self.head(pooled)
-        return logits, features
-
-
 def export(model: ServingModel, side: int, folder: Path) -> None:
     """Write model.pt2, model.xml, model.bin and, for a head of one linear layer, head.npy into `folder`.
 
@@ -140,8 +140,6 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
     The OpenVINO graph keeps float32 weights: `precision: f32` must be exact, and bf16 is chosen at run time.
     The files depend only on the weights and the versions of torch and openvino, not on when or where they are made.
     """
-    from handler.engines.openvino import openvino
-
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     shapes = {"images": {0: Dim("batch", min=1, max=MAX_BATCH)}}
     with warnings.catch_warnings():
