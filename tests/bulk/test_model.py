@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
+pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
 
 from densenet_serving import paths
 from densenet_serving.bulk.worker import ANSWER
@@ -69,6 +69,8 @@ def seen(stand_in_archive: Path, cat: bytes, tmp_path_factory: pytest.TempPathFa
 
 def test_the_columns_are_the_fields_of_an_answer() -> None:
     """They are written down again, since a worker imports no handler but its archive's."""
+    import pyarrow as pa
+
     types = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
     prediction = pa.struct([(column.name, types[column.type]) for column in COLUMNS[Prediction]])
     expected = [(one.name, pa.list_(prediction) if one.is_list else types[one.type]) for one in COLUMNS[Answer]]
