@@ -22,8 +22,8 @@ Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "sigmo
 def parameter(name: str, **more: Any) -> Any:
     """Make the option of a request's parameter."""
     one = PARAMETERS[name]
-    least = None if one.type is str else one.least
-    return typer.Option(help=one.help, min=least, max=one.most, **more)
+    bounds: dict[str, Any] = {} if one.type is str else {"min": one.least, "max": one.most}
+    return typer.Option(help=one.help, **bounds, **more)
 
 
 TopK = Annotated[int | None, parameter("top_k")]
