@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 
 from tests.pictures import png_chunk
@@ -22,9 +23,9 @@ CONTAINERS = {b"meta", b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"s
 def bend(data: bytes, other: bytes, random: Random) -> bytes:
     """Change a file in one to four ways; `other` lends parts."""
     for _ in range(random.randint(1, 4)):
-        ways = [_change_numbers, _change_bytes]
+        ways: list[Callable[[bytes, bytes, Random], bytes]] = [_change_numbers, _change_bytes]
         if (form := _form_of(data)) is not None:
-            ways += [lambda *given, form=form: _change_parts(*given, form)] * 4
+            ways += [partial(_change_parts, form=form)] * 4
         data = random.choice(ways)(data, other, random)
     return data
 
@@ -46,10 +47,10 @@ def _change_parts(data: bytes, other: bytes, random: Random, form: Form) -> byte
         case 4 if _form_of(other) is form:
             parts.insert(i, random.choice(list(split(other))))
         case _:
-            inner = _change_parts if name in CONTAINERS and form is BOXES and len(content) > 16 else _change_numbers
-            given = (form,) if inner is _change_parts else ()
-            head = content[:4] if name in (b"meta", b"iref") else b""
-            parts[i] = (name, head + inner(content[len(head) :], other, random, *given))
+            head = content[:4] if name in (b"meta", b"iref") else b""  # a version, before the boxes inside
+            nested = form is BOXES and name in CONTAINERS and len(content) > 16
+            inner = partial(_change_parts, form=form) if nested else _change_numbers
+            parts[i] = (name, head + inner(content[len(head) :], other, random))
     return join(parts)
 
 
