@@ -17,11 +17,11 @@ import httpx
 from densenet_client import BAD_PROXY, proxy_trouble
 from densenet_serving.errors import CommandError
 from densenet_serving.photo_files import LeftOut, expected, is_photo, photos_in
+from handler.settings import MAX_REQUEST_BYTES
 
 STDIN = "-"
 TIMEOUT_SECONDS = 30
-# TorchServe takes no larger request (max_request_size in config.properties), so a larger image is not worth fetching.
-MAX_BYTES = 33_554_432
+MAX_BYTES = MAX_REQUEST_BYTES  # TorchServe takes no larger request, so a larger image is not worth fetching
 
 
 def expand(names: Iterable[str], left_out: LeftOut) -> Iterator[str]:

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from densenet_serving import paths, properties
 from densenet_serving.client import sources
 from densenet_serving.errors import CommandError
 from densenet_serving.photo_files import LeftOut
@@ -114,7 +113,3 @@ def test_an_address_with_too_much_behind_it(local: LocalServer) -> None:
     local.on("GET /cat.jpg", Reply(body=bytes(sources.MAX_BYTES + 1)))
     with pytest.raises(CommandError, match="33,554,432 bytes"):
         sources.read(f"{local.url}/cat.jpg")
-
-
-def test_what_is_worth_fetching_is_what_the_server_takes() -> None:
-    assert properties.read(paths.SERVER_CONFIG)["max_request_size"] == str(sources.MAX_BYTES)
