@@ -50,7 +50,7 @@ def test_its_answers_and_parameters_are_those_of_the_handler() -> None:
     assert names(Prediction) == names(answers.Prediction)
     assert names(Answer) == names(answers.Answer)
     assert set(names(Explanation)) < set(names(answers.Explanation))
-    for method, known in ((Client.classify, PREDICTION), (Client.explain, EXPLANATION)):
+    for method, known in ((densenet_client.Client.classify, PREDICTION), (densenet_client.Client.explain, EXPLANATION)):
         assert set(inspect.signature(method).parameters) - {"self", "photo"} <= set(known)
 
 
