@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,30 +15,28 @@ from rich.table import Table
 
 from densenet_serving import paths
 from densenet_serving.client import sources
-from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.http import Client
-from densenet_serving.client.remote import RemoteClient
-from densenet_serving.client.served import advice_if_not_served, default_model
+from densenet_serving.client.served import Ask, connect
 from densenet_serving.console import err, json_line, note, out, plain, visible, warn
 from densenet_serving.errors import ApiError, CommandError
-from densenet_serving.options import Key, Model, RunDir, Token, Url
+from densenet_serving.options import Key, MinProbability, Model, RunDir, Token, TopK, Url
 from densenet_serving.photo_files import LeftOut
+from handler.answers import COLUMNS, Answer, Prediction
 
 # More images than this get a progress bar; of files that are left out, so many are named.
 FEW = 3
 # A spreadsheet computes a cell that begins with one of these, unless an apostrophe precedes it, as csv.js does.
 FORMULA = re.compile(r"[=+\-@\t\r]")
+# The fields of a prediction, and those that every answer of this project's handler has.
+PREDICTION = [column.name for column in COLUMNS[Prediction]]
+REQUIRED = {column.name for column in COLUMNS[Answer] if not column.may_be_missing}
 
 Row = dict[str, Any]
-AnyClient: TypeAlias = Client | RemoteClient
 
 
 def classify(
     images: Annotated[list[str], typer.Argument(help="Files, folders, glob patterns, URLs, or - for standard input.")],
-    top_k: Annotated[int | None, typer.Option(help="Predictions to list for each image, best first.")] = None,
-    min_probability: Annotated[
-        float | None, typer.Option(help="An image whose best class is less probable is not recognized.")
-    ] = None,
+    top_k: TopK = None,
+    min_probability: MinProbability = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line; the default in a pipe.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, one row per prediction.")] = False,
     model: Model = None,
@@ -51,12 +49,10 @@ def classify(
     """Print the class of every image. The exit status is 1 if any failed."""
     if as_json and as_csv:
         raise CommandError("--json and --csv exclude each other: choose one.")
-    client = RemoteClient(url, key, token, model) if url else Client(Endpoint.find(run_dir), token)
-    served = model or default_model(client, has_management=bool(url) or token is None)
+    ask, _ = connect(url, key, token, model, run_dir)
     names = find(images)
-    given = {"top_k": top_k, "min_probability": min_probability}
-    parameters = {name: value for name, value in given.items() if value is not None}
-    rows = with_progress(classify_all(client, served, names, parameters, concurrency), len(names))
+    parameters = {"top_k": top_k, "min_probability": min_probability}
+    rows = with_progress(classify_all(ask, names, parameters, concurrency), len(names))
 
     write = write_csv if as_csv else write_json if as_json or not out.is_terminal else write_table
     if write(rows):
@@ -72,15 +68,12 @@ def find(names: list[str]) -> list[str]:
     return found
 
 
-def classify_all(
-    client: AnyClient, model: str, names: list[str], parameters: dict[str, Any], concurrency: int
-) -> Iterator[Row]:
+def classify_all(ask: Ask, names: list[str], parameters: dict[str, Any], concurrency: int) -> Iterator[Row]:
     """Send `concurrency` requests at a time. Yields a row for each image, in the given order, as it arrives."""
 
     def classify_one(name: str) -> Row:
         try:
-            with advice_if_not_served():
-                answer = client.predict(model, sources.read(name), parameters)
+            answer = ask("predictions", sources.read(name), parameters)
         except ApiError as error:
             return {"image": name, "error": error.error}
         except CommandError as error:
@@ -93,7 +86,7 @@ def classify_all(
 
 def row_of(name: str, answer: Any) -> Row:
     """Return the row of an answer. Another project's handler may answer anything, which is kept whole."""
-    is_ours = isinstance(answer, dict) and answer.keys() >= {"class_id", "class_name", "probability", "recognized"}
+    is_ours = isinstance(answer, dict) and answer.keys() >= REQUIRED
     return {"image": name, **answer} if is_ours else {"image": name, "answer": answer}
 
 
@@ -117,26 +110,29 @@ def write_json(rows: Iterator[Row]) -> int:
 
 def write_csv(rows: Iterator[Row]) -> int:
     """Write one line per prediction, best first; `rank` tells an image's apart if top_k is more than 1."""
-    writer = csv.writer(sys.stdout)
-    writer.writerow(["image", "rank", "class_id", "class_name", "probability", "recognized", "error"])
+    writer = csv.DictWriter(sys.stdout, ["image", "rank", *PREDICTION, "recognized", "error"])
+    writer.writeheader()
     failed = 0
     for row in rows:
         failed += "error" in row
-        if "error" in row:
-            writer.writerow([_cell(row["image"]), "", "", "", "", "", _cell(row["error"]["message"])])
-            continue
-        if "answer" in row:
-            writer.writerow([_cell(row["image"]), "", "", json_line(row["answer"]), "", "", ""])
-            continue
-        for rank, prediction in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
-            names = [_cell(prediction[key] or "") for key in ("class_id", "class_name")]
-            found = (prediction["probability"], str(row["recognized"]).lower(), "")
-            writer.writerow([_cell(row["image"]), rank, *names, *found])
+        for fields in csv_fields(row):
+            writer.writerow({name: cell_of(value) for name, value in {"image": row["image"], **fields}.items()})
     return failed
 
 
-def _cell(text: str) -> str:
-    return "'" * bool(FORMULA.match(text)) + visible(text)
+def csv_fields(row: Row) -> Iterator[dict[str, Any]]:
+    if "error" in row:
+        yield {"error": row["error"]["message"]}
+    elif "answer" in row:
+        yield {"class_name": json_line(row["answer"])}
+    else:
+        recognized = {"recognized": str(row["recognized"]).lower()}
+        for rank, found in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
+            yield {"rank": rank} | {name: found[name] for name in PREDICTION} | recognized
+
+
+def cell_of(value: Any) -> Any:
+    return "'" * bool(FORMULA.match(value)) + visible(value) if isinstance(value, str) else value
 
 
 def write_table(rows: Iterator[Row]) -> int:

@@ -12,24 +12,18 @@ import typer
 from densenet_client import NO_OVERLAY
 from densenet_serving import paths
 from densenet_serving.client import sources
-from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.http import Client
-from densenet_serving.client.remote import RemoteClient
-from densenet_serving.client.served import advice_if_not_served, default_model
+from densenet_serving.client.served import connect
 from densenet_serving.console import note
 from densenet_serving.errors import CommandError
 from densenet_serving.files import atomic_write
-from densenet_serving.options import Key, Model, RunDir, Token, Url
+from densenet_serving.options import ClassId, Key, Model, Overlay, RunDir, Token, Url
 
 
 def explain(
     image: Annotated[str, typer.Argument(help="A file, a URL, or - for standard input.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG file to write.")],
-    class_id: Annotated[
-        str | None,
-        typer.Option(help="The id of the class to look for, such as n02124075.", show_default="the best one"),
-    ] = None,
-    overlay: Annotated[float | None, typer.Option(help="The opacity of the heatmap, from 0 to 1.")] = None,
+    class_id: ClassId = None,
+    overlay: Overlay = None,
     model: Model = None,
     url: Url = None,
     key: Key = None,
@@ -37,12 +31,8 @@ def explain(
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
     """Draw a heatmap over an image that shows where the model saw a class."""
-    client = RemoteClient(url, key, token, model) if url else Client(Endpoint.find(run_dir), token)
-    served = model or default_model(client, has_management=bool(url) or token is None)
-    given = {"class_id": class_id, "overlay": overlay}
-    parameters = {name: value for name, value in given.items() if value is not None}
-    with advice_if_not_served():
-        answer = client.explain(served, sources.read(image), parameters)
+    ask, served = connect(url, key, token, model, run_dir)
+    answer = ask("explanations", sources.read(image), {"class_id": class_id, "overlay": overlay})
     write(overlay_of(answer, served), output)
     note(f"{output} shows where {served} saw {answer['class_name']} ({answer['probability']:.1%}) in {image}.")
 

@@ -52,7 +52,7 @@ def gateway(start: list[str | Path], run_dir: Path) -> Iterator[Gateway]:
     assert found is not None
     assert f"{found.url}/predict" in started.stdout
     yield found
-    found.stop(run_dir)
+    found.stop()
 
 
 def predict(gateway: Gateway, *photos: bytes, **options: object) -> requests.Response:
@@ -117,7 +117,7 @@ def test_keys_are_asked_for_once_there_is_one(gateway: Gateway, run_dir: Path, c
 def test_tokens_that_somebody_else_renewed(gateway: Gateway, running: torchserve.Server, cat: bytes) -> None:
     assert predict(gateway, cat).status_code == 200
     before = running.endpoint.token("inference")
-    running.endpoint.replace_token("inference")
+    running.endpoint.tokens().renew("inference")
 
     assert running.endpoint.token("inference") != before
     assert predict(gateway, cat).status_code == 200
