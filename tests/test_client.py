@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import base64
+import dataclasses
 import gzip
+import inspect
 import re
 import sys
 import tracemalloc
@@ -17,6 +19,8 @@ from densenet_client import Answer, Client, ClientError, Explanation, Prediction
 from densenet_serving import paths
 from densenet_serving.client.remote import RemoteClient
 from densenet_serving.errors import ApiError, CommandError
+from handler import answers
+from handler.parameters import EXPLANATION, PREDICTION
 from tests.local_server import LocalServer, Reply, as_json
 
 CAT = {"class_id": "n1", "class_name": "tabby", "probability": 0.75}
@@ -30,6 +34,17 @@ def test_it_needs_requests_and_nothing_else_of_the_project() -> None:
     modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert {name.partition(".")[0] for name in modules} - sys.stdlib_module_names == {"requests", "urllib3"}
+
+
+def test_its_answers_and_parameters_are_those_of_the_handler() -> None:
+    def names(record: type) -> list[str]:
+        return [field.name for field in dataclasses.fields(record)]
+
+    assert names(Prediction) == names(answers.Prediction)
+    assert names(Answer) == names(answers.Answer)
+    assert set(names(Explanation)) < set(names(answers.Explanation))
+    for method, known in ((Client.classify, PREDICTION), (Client.explain, EXPLANATION)):
+        assert set(inspect.signature(method).parameters) - {"self", "photo"} <= set(known)
 
 
 def test_the_gateway_classifies_a_photo(local: LocalServer, tmp_path: Path) -> None:

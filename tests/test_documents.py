@@ -18,7 +18,7 @@ from handler.signatures import SIGNATURES
 from densenet_serving import paths, properties
 from densenet_serving.cli import main as cli
 from densenet_serving.gateway.settings import GatewaySettings
-from handler.parameters import OVERLAY
+from handler.parameters import OVERLAY, TABLE, Parameter
 from handler.settings import Settings
 
 NOT_OURS = {"build", "shared"}
@@ -180,6 +180,15 @@ def test_the_defaults_are_those_of_the_code() -> None:
     assert f"| lifetime of a token | {server['token_expiration_min']} minutes |" in configuration
     rate = GatewaySettings(paths.RUN_DIR, "").rate.replace("/", " a ")
     assert f"| requests of an API key | {rate} |" in configuration
+
+
+@pytest.mark.parametrize("one", TABLE, ids=lambda one: one.name)
+def test_each_parameter_is_in_the_api(one: Parameter) -> None:
+    """Once for each operation that takes it, with its range."""
+    values = (
+        "an id" if one.type is str else f"{one.least} or more" if one.most is None else f"{one.least} to {one.most}"
+    )
+    assert (paths.ROOT / "docs" / "api.md").read_text().count(f"| `{one.name}` | {values}") == 1 + one.predicts
 
 
 def test_the_newest_version_is_the_packages() -> None:
