@@ -22,7 +22,7 @@ Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "sigmo
 def parameter(name: str, **more: Any) -> Any:
     """Make the option of a request's parameter."""
     one = PARAMETERS[name]
-    bounds = {} if one.type is str else {"min": one.least, "max": one.most}
+    bounds: dict[str, Any] = {} if one.type is str else {"min": one.least, "max": one.most}
     return typer.Option(help=one.help, **bounds, **more)
 
 

@@ -122,10 +122,10 @@ def _open(source: Path, cache: Path) -> tuple[Pixels, list[int], list[bool]]:
     path = cache / f"{_digest(source)}.json"
     if not path.exists():
         _store(source, path)
-    lengths, transposed = json.loads(path.read_text()).values()
-    shape = (len(lengths), SIDE, LONGEST, 3)
-    pixels = np.memmap(path.with_suffix(".u8"), np.uint8, "r", shape=shape) if lengths else np.zeros(shape, np.uint8)
-    return pixels, lengths, transposed
+    index = json.loads(path.read_text())
+    shape = (len(index["lengths"]), SIDE, LONGEST, 3)
+    pixels = np.memmap(path.with_suffix(".u8"), np.uint8, "r", shape=shape) if shape[0] else np.zeros(shape, np.uint8)
+    return pixels, index["lengths"], index["transposed"]
 
 
 def _digest(source: Path) -> str:

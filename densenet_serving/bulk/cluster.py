@@ -134,21 +134,20 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
     worker_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
     given, chunks, undone = ray.put(archive.read_bytes()), iter(left), len(left)
     # A worker that nothing holds ends: one whose host died gets the core of another that has nothing left to do.
-    busy = {one.__ray_ready__.remote(): one for one in [worker_class.remote(job, given) for _ in range(count)]}
+    busy = {one.ready.remote(): one for one in [worker_class.remote(job, given) for _ in range(count)]}
     try:
         while undone:
             [ended], _ = ray.wait(list(busy))
             report = ray.get(ended)
             _hand(next(chunks, None), busy.pop(ended), busy)
-            if isinstance(report, tuple):
+            if report is not None:
                 undone -= 1
                 yield report
-    except ray.exceptions.RayTaskError as error:
-        if not isinstance(error.cause, OSError):
-            raise
-        raise CommandError(f"{job.output} cannot be written ({reason_of(error.cause)}): {RESUME}") from error
     except ray.exceptions.RayError as error:
-        raise CommandError(f"The workers could not go on ({reason_of(error)}): {RESUME}") from error
+        cause = getattr(error, "cause", error)  # of a worker's own exception
+        if isinstance(cause, OSError):
+            raise CommandError(f"{job.output} cannot be read or written ({cause}): {RESUME}") from error
+        raise CommandError(f"The workers could not go on ({reason_of(cause)}): {RESUME}") from error
 
 
 def _hand(chunk: Chunk | None, worker: Any, busy: dict[Any, Any]) -> None:

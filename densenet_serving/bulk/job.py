@@ -39,8 +39,6 @@ PART = re.compile(r"part-(\d{12})\.parquet")
 FIXED = {
     "source": "source",
     "column": "--column",
-    "model": "model",
-    "version": "version of the model",
     "digest": "archive",
     "top_k": "--top-k",
     "min_probability": "--min-probability",
@@ -69,27 +67,18 @@ class Job:
 
     source: str
     output: str
-    column: str | None
     model: str
     version: str
     digest: str
-    top_k: int | None
-    min_probability: float | None
+    column: str | None = None
+    top_k: int | None = None
+    min_probability: float | None = None
     total: int = 0
     chunk: int = 0
 
     @classmethod
-    def of(
-        cls,
-        source: str,
-        output: str,
-        archive: Archive,
-        column: str | None = None,
-        top_k: int | None = None,
-        min_probability: float | None = None,
-    ) -> Self:
-        model = archive.name, archive.version, sha256_of(archive.path)
-        return cls(absolute(source), absolute(output), column, *model, top_k, min_probability)
+    def of(cls, source: str, output: str, archive: Archive) -> Self:
+        return cls(absolute(source), absolute(output), archive.name, archive.version, sha256_of(archive.path))
 
     @property
     def record(self) -> str:

@@ -56,6 +56,9 @@ class Worker:
         self._job, self._reader = job, Reader(job.column)
         self._model = Model(archive, job.digest, BATCH, job.headers)
 
+    def ready(self) -> None:
+        """Answer as soon as the archive is loaded."""
+
     def do(self, chunk: Chunk) -> tuple[int, int]:
         """Classify a chunk and write its part; returns the rows, and those with an error. Raises OSError."""
         # As columns, a batch at a time: a chunk's dictionaries take 1 GB with a thousand predictions a row.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,7 +74,8 @@ def bulk(
     from densenet_serving.bulk.job import Job
 
     mar = Archive.read(chosen_archive(archive, paths.MODEL_STORE))
-    job = Job.of(source, output, mar, column, top_k, min_probability).begin_or_resume(note)
+    given = replace(Job.of(source, output, mar), column=column, top_k=top_k, min_probability=min_probability)
+    job = given.begin_or_resume(note)
     tally = do(job, mar.path, workers, address, dashboard, as_json)
     report(tally, job.output, as_json)
     if tally.errors:
@@ -115,35 +116,30 @@ def do(job: Job, archive: Path, workers: int | None, address: str | None, dashbo
         note(f"{tally.done:,} of {job.total:,} photos were classified before.")
     if not left:
         return tally
-    show = show_json if as_json else show_bar
     try:
         with cluster.connect(address, workers or available_cores(), archive.stat().st_size, dashboard):
-            show(cluster.classify(job, left, archive, workers), tally)
+            follow(cluster.classify(job, left, archive, workers), tally, as_json)
     except KeyboardInterrupt:
         note(f"Stopped after {tally.done:,} of {job.total:,} photos: run the same command to resume.")
         raise typer.Exit(INTERRUPTED) from None
     return tally
 
 
-def show_json(done: Iterator[tuple[int, int]], tally: Tally) -> None:
-    for part in done:
-        tally.add(*part)
-        print(json_line(tally.to_dict()), flush=True)
-
-
-def show_bar(done: Iterator[tuple[int, int]], tally: Tally) -> None:
+def follow(done: Iterator[tuple[int, int]], tally: Tally, as_json: bool) -> None:
     columns = (
         TextColumn("Classifying"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.1f}/s, {task.fields[errors]} errors"),
+        TextColumn("{task.fields[tally].rate:.1f}/s, {task.fields[tally].errors} errors"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("", total=tally.total, completed=tally.done, rate=0.0, errors=tally.errors)
+    with Progress(*columns, console=err, transient=True, disable=as_json or not err.is_terminal) as progress:
+        task = progress.add_task("", total=tally.total, completed=tally.done, tally=tally)
         for part in done:
             tally.add(*part)
-            progress.update(task, completed=tally.done, rate=tally.rate, errors=tally.errors)
+            progress.update(task, completed=tally.done)
+            if as_json:
+                print(json_line(tally.to_dict()), flush=True)
 
 
 def report(tally: Tally, output: str, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,10 +15,7 @@ from rich.table import Table
 
 from densenet_serving import paths
 from densenet_serving.client import sources
-from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.http import Client
-from densenet_serving.client.remote import RemoteClient
-from densenet_serving.client.served import advice_if_not_served, default_model
+from densenet_serving.client.served import Ask, connect
 from densenet_serving.console import err, json_line, note, out, plain, visible, warn
 from densenet_serving.errors import ApiError, CommandError
 from densenet_serving.options import Key, MinProbability, Model, RunDir, Token, TopK, Url
@@ -34,7 +31,6 @@ PREDICTION = [column.name for column in COLUMNS[Prediction]]
 REQUIRED = {column.name for column in COLUMNS[Answer] if not column.may_be_missing}
 
 Row = dict[str, Any]
-AnyClient: TypeAlias = Client | RemoteClient
 
 
 def classify(
@@ -53,12 +49,10 @@ def classify(
     """Print the class of every image. The exit status is 1 if any failed."""
     if as_json and as_csv:
         raise CommandError("--json and --csv exclude each other: choose one.")
-    client = RemoteClient(url, key, token, model) if url else Client(Endpoint.find(run_dir), token)
-    served = model or default_model(client, has_management=bool(url) or token is None)
+    ask, _ = connect(url, key, token, model, run_dir)
     names = find(images)
-    given = {"top_k": top_k, "min_probability": min_probability}
-    parameters = {name: value for name, value in given.items() if value is not None}
-    rows = with_progress(classify_all(client, served, names, parameters, concurrency), len(names))
+    parameters = {"top_k": top_k, "min_probability": min_probability}
+    rows = with_progress(classify_all(ask, names, parameters, concurrency), len(names))
 
     write = write_csv if as_csv else write_json if as_json or not out.is_terminal else write_table
     if write(rows):
@@ -74,15 +68,12 @@ def find(names: list[str]) -> list[str]:
     return found
 
 
-def classify_all(
-    client: AnyClient, model: str, names: list[str], parameters: dict[str, Any], concurrency: int
-) -> Iterator[Row]:
+def classify_all(ask: Ask, names: list[str], parameters: dict[str, Any], concurrency: int) -> Iterator[Row]:
     """Send `concurrency` requests at a time. Yields a row for each image, in the given order, as it arrives."""
 
     def classify_one(name: str) -> Row:
         try:
-            with advice_if_not_served():
-                answer = client.predict(model, sources.read(name), parameters)
+            answer = ask("predictions", sources.read(name), parameters)
         except ApiError as error:
             return {"image": name, "error": error.error}
         except CommandError as error:
@@ -124,20 +115,23 @@ def write_csv(rows: Iterator[Row]) -> int:
     failed = 0
     for row in rows:
         failed += "error" in row
-        if "error" in row:
-            writer.writerow({"image": _cell(row["image"]), "error": _cell(row["error"]["message"])})
-            continue
-        if "answer" in row:
-            writer.writerow({"image": _cell(row["image"]), "class_name": json_line(row["answer"])})
-            continue
-        for rank, prediction in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
-            fields = {name: _cell(prediction[name]) for name in PREDICTION}
-            recognized = str(row["recognized"]).lower()
-            writer.writerow({"image": _cell(row["image"]), "rank": rank, **fields, "recognized": recognized})
+        for fields in csv_fields(row):
+            writer.writerow({name: cell_of(value) for name, value in {"image": row["image"], **fields}.items()})
     return failed
 
 
-def _cell(value: Any) -> Any:
+def csv_fields(row: Row) -> Iterator[dict[str, Any]]:
+    if "error" in row:
+        yield {"error": row["error"]["message"]}
+    elif "answer" in row:
+        yield {"class_name": json_line(row["answer"])}
+    else:
+        recognized = {"recognized": str(row["recognized"]).lower()}
+        for rank, found in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
+            yield {"rank": rank} | {name: found[name] for name in PREDICTION} | recognized
+
+
+def cell_of(value: Any) -> Any:
     return "'" * bool(FORMULA.match(value)) + visible(value) if isinstance(value, str) else value
 
 

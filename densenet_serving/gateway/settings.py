@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from densenet_serving.properties import DEFAULT_QUEUE, DEFAULT_REQUEST_BYTES
-from handler.settings import Settings
+from handler.settings import MAX_REQUEST_BYTES, Settings
 
 LOG_FILE = "gateway.log"  # in the run folder
 # Tells the process to answer 503 at /readyz, and everything else as before.
@@ -50,11 +50,11 @@ class GatewaySettings:
     allowed_hosts: tuple[str, ...] = ()
     max_connections: int = 1024
     max_connections_per_address: int = 256
-    max_body_bytes: int = 33_554_432
+    max_body_bytes: int = MAX_REQUEST_BYTES
     max_file_bytes: int = Settings().max_image_bytes
     max_files: int = Settings().max_images
-    max_held_bytes: int = 268_435_456  # eight of the largest bodies
-    max_held_bytes_per_client: int = 67_108_864  # two of them
+    max_held_bytes: int = 8 * MAX_REQUEST_BYTES
+    max_held_bytes_per_client: int = 2 * MAX_REQUEST_BYTES
     max_requests: int = 256
     max_requests_per_client: int = 64
     max_in_flight: int = 64

@@ -58,11 +58,8 @@ def access() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def lengths(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive in TorchServe's form that holds no network."""
-    return make_archive(tmp_path_factory.mktemp("lengths") / "lengths.mar", "1.0")
-
-
-def make_archive(path: Path, version: str) -> Path:
-    manifest = {"model": {"modelName": "lengths", "modelVersion": version, "handler": "lengths.py"}}
+    path = tmp_path_factory.mktemp("lengths") / "lengths.mar"
+    manifest = {"model": {"modelName": "lengths", "modelVersion": "1.0", "handler": "lengths.py"}}
     with zipfile.ZipFile(path, "w") as mar:
         mar.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
         mar.writestr("lengths.py", HANDLER)

@@ -11,20 +11,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from densenet_serving import paths
 from tests.hosts.network import Machine, network
 from tests.ports import free_port_range
-
-# It is not imported to find that out: these tests use it in other processes.
-needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install -e '.[bulk]'")
 
 PORT = 6379
 READY_SECONDS = 90
@@ -124,27 +118,17 @@ class Host:
             self._process.wait(READY_SECONDS)
 
 
-@dataclass(frozen=True)
-class Cluster:
-    head: Host
-    others: tuple[Host, ...]
-
-    @property
-    def address(self) -> str:
-        return f"{self.head.machine.address}:{PORT}"
-
-
 @contextmanager
-def cluster(folder: Path, others: int, environment: dict[str, str]) -> Iterator[Cluster]:
-    with network(others + 1) as made:
-        hosts = [Host(machine, folder, environment) for machine in made.units]
-        whole = Cluster(hosts[0], tuple(hosts[1:]))
+def cluster(folder: Path, number: int, environment: dict[str, str]) -> Iterator[list[Host]]:
+    """Start hosts with one core each. The first is the head."""
+    with network(number) as made:
+        head, *others = hosts = [Host(machine, folder, environment) for machine in made.units]
         try:
             options = (f"--port={PORT}", f"--temp-dir={folder / 'ray'}", f"--system-config={HEALTH}")
-            whole.head.start(*HEAD, *options, "--num-cpus=1")
-            for host in whole.others:
-                host.start(f"--address={whole.address}", "--num-cpus=1")
-            yield whole
+            head.start(*HEAD, *options, "--num-cpus=1")
+            for host in others:
+                host.start(f"--address={head.machine.address}:{PORT}", "--num-cpus=1")
+            yield hosts
         finally:
             for host in hosts:
                 host.kill()

@@ -13,15 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[bulk]'")
+
 from densenet_serving import paths
 from tests.bulk.conftest import ENVIRONMENT, command, make_photos, rows
-from tests.bulk.hosts import TOKEN, Cluster, cluster, needs_ray
+from tests.bulk.hosts import PORT, TOKEN, Host, cluster
 from tests.disks import small_disk
 from tests.hosts.network import reason_against
+from tests.waiting import until
 
-pytestmark = needs_ray
-
-OTHERS = 2
+HOSTS = 3
 END_SECONDS = 120
 # They are written before something breaks, and before the next does. Each takes a worker a third of a second.
 CHUNKS_BETWEEN = 2
@@ -40,10 +41,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def three(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def hosts(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
     if reason := reason_against():
         pytest.skip(reason)
-    with cluster(tmp_path_factory.mktemp("cluster"), OTHERS, ENVIRONMENT) as made:
+    with cluster(tmp_path_factory.mktemp("cluster"), HOSTS, ENVIRONMENT) as made:
         yield made
 
 
@@ -55,32 +56,28 @@ def photos(shared: Path, pytestconfig: pytest.Config) -> Path:
 class Run:
     """The command on the head, from its start until the middle of its work."""
 
-    def __init__(self, three: Cluster, photos: Path, archive: Path, output: Path, log: Path, workers: int) -> None:
-        self.output, self._photos, self._log = output, photos, log
-        options = ("--address", three.address, "--workers", str(workers))
-        before = len(self.parts())
+    def __init__(self, hosts: list[Host], photos: Path, archive: Path, output: Path, log: Path, workers: int) -> None:
+        self._output, self._photos, self._log = output, photos, log
+        address = f"{hosts[0].machine.address}:{PORT}"
+        arguments = command(photos, output, archive, "--address", address, "--workers", str(workers))
         with log.open("wb") as stream:
             self._process = psutil.Popen(
-                three.head.command(command(photos, output, archive, *options)),
-                cwd=paths.ROOT,
-                env=ENVIRONMENT | TOKEN,
-                stdout=stream,
-                stderr=stream,
+                hosts[0].command(arguments), cwd=paths.ROOT, env=ENVIRONMENT | TOKEN, stdout=stream, stderr=stream
             )
-        self._wait_for(before + CHUNKS_BETWEEN)
+        self.goes_on()
 
     def goes_on(self) -> None:
-        self._wait_for(len(self.parts()) + CHUNKS_BETWEEN)
+        """Wait until more chunks are written."""
+        wanted = len(self.parts()) + CHUNKS_BETWEEN
 
-    def _wait_for(self, parts: int) -> None:
-        end = time.monotonic() + END_SECONDS
-        while len(self.parts()) < parts:
+        def written() -> bool:
             assert self._process.poll() is None, self._log.read_text()
-            assert time.monotonic() < end, self._log.read_text()
-            time.sleep(0.05)
+            return len(self.parts()) >= wanted
+
+        until(written, END_SECONDS)
 
     def parts(self) -> list[Path]:
-        return list(self.output.glob("part-*.parquet"))
+        return list(self._output.glob("part-*.parquet"))
 
     def kill(self) -> None:
         for process in (*self._process.children(recursive=True), self._process):  # nsenter's child is the command
@@ -92,7 +89,7 @@ class Run:
         broken = time.monotonic()
         assert self._process.wait(END_SECONDS) == 0, self._log.read_text()
         record("seconds_from_last_fault_to_end", round(time.monotonic() - broken, 1))
-        found = rows(self.output)
+        found = rows(self._output)
         record("photos", len(found))
         assert [row["id"] for row in found] == list(range(len(list(self._photos.iterdir()))))
         assert len({row["path"] for row in found}) == len(found)
@@ -102,13 +99,13 @@ Start = Callable[[int], Run]
 
 
 @pytest.fixture
-def start(three: Cluster, photos: Path, lengths: Path, shared: Path, tmp_path: Path) -> Start:
+def start(hosts: list[Host], photos: Path, lengths: Path, shared: Path, tmp_path: Path) -> Start:
     # The log lies elsewhere: a store of which a file is being written cannot be made read-only.
-    return lambda workers: Run(three, photos, lengths, shared / tmp_path.name, tmp_path / "log", workers)
+    return lambda workers: Run(hosts, photos, lengths, shared / tmp_path.name, tmp_path / "log", workers)
 
 
 def test_a_run_that_loses_its_command_its_store_and_a_worker(
-    start: Start, three: Cluster, shared: Path, pytestconfig: pytest.Config, record_property: Record
+    start: Start, hosts: list[Host], shared: Path, pytestconfig: pytest.Config, record_property: Record
 ) -> None:
     run = start(2)
     run.kill()
@@ -118,15 +115,17 @@ def test_a_run_that_loses_its_command_its_store_and_a_worker(
     time.sleep(10 if pytestconfig.getoption("full") else 2)
     make_store(shared, "rw")
     again.goes_on()
-    worker, *_ = [worker for host in three.others for worker in host.workers()]
+    worker, *_ = [worker for host in hosts[1:] for worker in host.workers()]
     worker.kill()
     again.check(record_property)
 
 
-def test_a_hosts_cable_is_cut_and_another_host_is_killed(start: Start, three: Cluster, record_property: Record) -> None:
+def test_a_hosts_cable_is_cut_and_another_host_is_killed(
+    start: Start, hosts: list[Host], record_property: Record
+) -> None:
     """The one that is cut off goes on alone for a while, and writes what another is given too."""
     run = start(3)
-    cut_off, killed = three.others
+    _, cut_off, killed = hosts
     assert cut_off.workers()
     assert killed.workers()
     cut_off.machine.unplug()
@@ -137,7 +136,7 @@ def test_a_hosts_cable_is_cut_and_another_host_is_killed(start: Start, three: Cl
 
 def make_store(folder: Path, mode: str) -> None:
     """Remount it read-only (ro) or not (rw), between two writes."""
-    end = time.monotonic() + END_SECONDS
-    while subprocess.run(["mount", "-o", f"remount,{mode}", folder], capture_output=True).returncode:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(
+        lambda: not subprocess.run(["mount", "-o", f"remount,{mode}", folder], capture_output=True).returncode,
+        END_SECONDS,
+    )

@@ -6,8 +6,6 @@ import json
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -21,17 +19,9 @@ from densenet_serving.bulk import cluster
 from densenet_serving.bulk.filesystems import write_whole
 from densenet_serving.cli.bulk import bulk as here
 from densenet_serving.errors import CommandError
-from tests.bulk.conftest import ENVIRONMENT, Bulk, command, make_photos, rows
+from tests.bulk.conftest import ENVIRONMENT, TIMEOUT_SECONDS, Bulk, command, make_photos, rows
 from tests.disks import small_disk
-
-WAIT_SECONDS = 60
-
-
-def wait_for(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_SECONDS
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
+from tests.waiting import until
 
 
 def lives(process: psutil.Process) -> bool:
@@ -89,7 +79,7 @@ def test_after_a_kill_and_on_a_disk_that_was_full_the_same_command_goes_on_and_e
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_for(lambda: len(list(output.glob("part-*.parquet"))) >= 2)
+        until(lambda: len(list(output.glob("part-*.parquet"))) >= 2, TIMEOUT_SECONDS)
         family = psutil.Process(running.pid).children(recursive=True)
         listening = {
             connection.laddr.ip.removeprefix("::ffff:")
@@ -99,7 +89,7 @@ def test_after_a_kill_and_on_a_disk_that_was_full_the_same_command_goes_on_and_e
         }
         running.kill()
         running.wait()
-        wait_for(lambda: not [process for process in family if lives(process)])
+        until(lambda: not [process for process in family if lives(process)], TIMEOUT_SECONDS)
         assert listening == {"127.0.0.1"}
         assert len(rows(output)) < 200
         with cluster.folder():  # the next to start a Ray removes what the killed one left
@@ -124,16 +114,3 @@ def test_a_photo_that_kills_every_worker_ends_the_run_with_a_sentence(bulk: Bulk
     said = [line for line in done.stderr.splitlines() if line]
     assert len(said) == 2, said
     assert "run the same command to resume" in said[1]
-
-
-@pytest.mark.parametrize("address", ["{nobody}", "ray://{nobody}", "ray://", "nonsense", "nonsense:port", "a b:1"])
-def test_an_address_at_which_no_cluster_is_gets_a_sentence_at_once(address: str, nobody: str) -> None:
-    given = address.format(nobody=nobody.removeprefix("http://"))
-    with pytest.raises(CommandError, match=given), cluster.connect(given, 1, 0, dashboard=False):
-        pass
-
-
-def test_auto_is_what_ray_takes_it_for(nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", nobody.removeprefix("http://"))
-    with pytest.raises(CommandError, match="auto"):
-        cluster.find("auto")

@@ -19,7 +19,7 @@ from densenet_serving.bulk.job import GROUP, SMALLEST_CHUNK, Chunk, Job, chunk_s
 from densenet_serving.bulk.photos import Photo
 from densenet_serving.bulk.worker import SCHEMA
 from densenet_serving.errors import CommandError
-from tests.bulk.conftest import make_archive, make_photos
+from tests.bulk.conftest import make_photos
 
 
 @pytest.fixture
@@ -40,7 +40,6 @@ def test_a_job_goes_on_with_the_photos_that_it_began_with(job: Job) -> None:
     [
         ({"source": "/elsewhere"}, "source"),
         ({"digest": "0"}, "archive"),
-        ({"version": "2.0"}, "version of the model"),
         ({"top_k": 5, "min_probability": 0.5}, "--top-k, --min-probability"),
     ],
 )
@@ -48,13 +47,6 @@ def test_another_job_is_refused(job: Job, change: dict[str, object], named: str)
     job.begin_or_resume(print)
     with pytest.raises(CommandError, match=f"another {named}:"):
         replace(job, **change).begin_or_resume(print)  # type: ignore[arg-type]
-
-
-def test_another_build_of_the_archive_is_another_job(job: Job, tmp_path: Path) -> None:
-    other = Archive.read(make_archive(tmp_path / "other.mar", "2.0"))
-    changed = Job.of(job.source, job.output, other)
-    assert (changed.version, job.version) == ("2.0", "1.0")
-    assert changed.digest != job.digest
 
 
 def test_a_listing_that_was_interrupted_begins_anew(job: Job) -> None:

@@ -19,13 +19,14 @@ from tests import pictures
 # which two photos have 50 megapixels. Its handler must be that of the archive.
 PROGRAM = """
 import json, sys
+from dataclasses import replace
 from pathlib import Path
 import densenet_serving.bulk.worker
 assert not [name for name in sys.modules if name.partition(".")[0] == "handler"]
 from densenet_serving.build.mar import Archive
 from densenet_serving.bulk.job import Chunk, Job
 archive, three, photos, output = map(Path, sys.argv[1:])
-job = Job.of(str(photos), str(output), Archive.read(archive), top_k=2000).begin_or_resume(lambda _: None)
+job = replace(Job.of(str(photos), str(output), Archive.read(archive)), top_k=2000).begin_or_resume(lambda _: None)
 worker = densenet_serving.bulk.worker.Worker(job, archive.read_bytes())
 answers = worker._model.classify([photo.read_bytes() for photo in sorted(three.iterdir())])
 def memory(name):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import io
 import os
 import random
@@ -19,7 +18,7 @@ from densenet_serving.bulk.filesystems import locate, write_whole
 from densenet_serving.bulk.job import Chunk, Job
 from densenet_serving.bulk.photos import Photo, Reader, Unreadable
 from densenet_serving.errors import CommandError
-from densenet_serving.photo_files import SUFFIXES, LeftOut
+from densenet_serving.photo_files import LeftOut
 
 
 def find(source: Path | str, column: str | None = None) -> list[Photo]:
@@ -55,13 +54,6 @@ def test_a_folder_gives_its_photos_and_those_of_its_shards_in_order(tmp_path: Pa
     [first, *_] = photos.find(str(tmp_path), None, left_out)
     assert first.path == str(tmp_path / "a.jpg")
     assert left_out.first == [str(tmp_path / "clip.mov"), str(tmp_path / "notes.txt")]
-
-
-def test_every_format_that_the_handler_reads_is_found(tmp_path: Path) -> None:
-    names = {name for suffix in SUFFIXES for name in (f"one{suffix}", f"TWO{suffix.upper()}")}
-    for name in names:
-        (tmp_path / name).touch()
-    assert {Path(photo.path).name for photo in find(tmp_path)} == names
 
 
 def test_a_list_gives_a_photo_a_line(tmp_path: Path) -> None:
@@ -126,9 +118,6 @@ def test_a_row_group_past_its_budget_is_refused_before_it_is_read(tmp_path: Path
     assert first.code == 413
     assert "1,000,000" in first.message
     assert last == bytes(100_000)
-    [damaged, *_] = Reader(None).read_all(find(path))
-    assert isinstance(damaged, Unreadable)
-    assert damaged.code == 502
 
 
 def test_more_rows_than_the_file_has_bytes_are_not_listed(tmp_path: Path) -> None:
@@ -211,26 +200,17 @@ def test_names_that_are_not_utf_8_are_listed_kept_and_read(tmp_path: Path) -> No
     (tmp_path / "list.txt").write_bytes(os.fsencode(folder / RAW))
     [found, inside] = find(folder)
     assert find(tmp_path / "list.txt") == [found]
-    job = Job(str(folder), str(tmp_path / "out"), None, "model", "1.0", "digest", None, None).begin_or_resume(print)
+    job = Job(str(folder), str(tmp_path / "out"), "model", "1.0", "digest").begin_or_resume(print)
     kept = job.photos(Chunk(0, 2))
     assert kept == [found, inside]
     assert list(Reader(None).read_all(kept)) == [b"1", b"2"]
 
 
-def test_entries_that_cannot_be_read_get_a_row_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_that_cannot_be_read_get_a_row_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to("nowhere")
-    (tmp_path / "locked").mkdir()
-    listdir = os.listdir
-
-    def refusing(path: str) -> list[str]:
-        if path.endswith("locked"):
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        return listdir(path)
-
-    scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: refusing(path) and scandir(path))
-    monkeypatch.setattr(os, "listdir", refusing)
-    found = contents(tmp_path)
-    assert found["gone.jpg"] == Unreadable(404, "The photo is not there: check the path.")
-    assert isinstance(found["locked"], Unreadable)
-    assert "(Permission denied)" in found["locked"].message
+    (tmp_path / "file").touch()
+    assert contents(tmp_path)["gone.jpg"] == Unreadable(404, "The photo is not there: check the path.")
+    unread = Reader(None).read(Photo(str(tmp_path / "file" / "one.jpg")))
+    assert isinstance(unread, Unreadable)
+    assert unread.code == 502
+    assert "one.jpg" in unread.message

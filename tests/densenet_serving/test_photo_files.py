@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from densenet_serving.photo_files import LeftOut, photos_in, photos_in_tar
+from densenet_serving.photo_files import SUFFIXES, LeftOut, photos_in, photos_in_tar
 
 RAW = os.fsdecode(b"caf\xe9.jpg")
 
@@ -52,6 +52,12 @@ def test_links(photos: Path, links: dict[str, str], expected: list[str]) -> None
     for name, target in links.items():
         (photos.parent / name).symlink_to(target)
     assert found(photos) == expected
+
+
+def test_every_format_that_the_handler_reads_is_found(photos: Path) -> None:
+    names = sorted(name for suffix in SUFFIXES for name in (f"one{suffix}", f"TWO{suffix.upper()}"))
+    make(photos, "notes.txt", *names)
+    assert found(photos) == sorted(["b.jpg", *names])
 
 
 def test_what_macos_leaves_beside_a_photo_is_none(photos: Path) -> None:

@@ -137,8 +137,9 @@ async def test_pages_of_a_named_origin_may(upstream: Upstream, settings: Gateway
 
 async def test_the_application_closes_its_connections(app: FastAPI, upstream: Upstream) -> None:
     async with app.router.lifespan_context(app):
-        assert not upstream._client.is_closed
-    assert upstream._client.is_closed
+        assert (await upstream.describe()).ok
+    with pytest.raises(RuntimeError, match="closed"):
+        await upstream.describe()
 
 
 @pytest.mark.parametrize("route", ["/predict", "/explain"])
