@@ -41,6 +41,7 @@ class FakeTorchServe:
 
     running: bool = True
     explains: bool = True
+    maps: bool = True  # without them, an explanation lists no classes either
     multi_label: bool = False  # then the classes over 0.2 are listed
     asked: list[str] = field(default_factory=list)  # the addresses to which photos were sent
 
@@ -61,6 +62,8 @@ class FakeTorchServe:
         if "/explanations/" in request.url.path and self.explains:
             assert float(request.headers["overlay"]) == 0
             answer |= {"class_id": IDS[0], "class_name": NAMES[0], "overlay": _seen(request.content), "maps": MAPS}
+            if not self.maps:
+                del answer["maps"], answer["predictions"]
         return httpx.Response(200, json=answer)
 
 
