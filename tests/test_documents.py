@@ -13,10 +13,10 @@ from urllib.parse import unquote
 import pytest
 import torch
 import typer
-from handler.signatures import SIGNATURES
 
 from densenet_serving import paths, properties
 from densenet_serving.cli import main as cli
+from handler.encodings import SIGNATURES
 from handler.parameters import OVERLAY, TABLE, Parameter
 from handler.settings import Settings
 

@@ -21,19 +21,23 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from densenet_serving.build.mar import MANIFEST
+from densenet_serving.build.archives import MANIFEST
 from densenet_serving.bulk.job import Chunk, Job
 from densenet_serving.bulk.photos import Photo, Reader, Unreadable
 from densenet_serving.errors import CommandError
 from densenet_serving.files import as_text
-from handler.answers import COLUMNS, Answer, Prediction
 
 # What one inference takes at once: in one thread more do not go faster (benchmarks/ceiling.py), and wait in memory.
 BATCH = 8
 BUSY = 503
-TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
-PREDICTION = pa.struct([(column.name, TYPES[column.type]) for column in COLUMNS[Prediction]])
-ANSWER = [(column.name, pa.list_(PREDICTION) if column.is_list else TYPES[column.type]) for column in COLUMNS[Answer]]
+PREDICTION = pa.struct([("class_id", pa.string()), ("class_name", pa.string()), ("probability", pa.float64())])
+ANSWER = [
+    ("class_id", pa.string()),
+    ("class_name", pa.string()),
+    ("probability", pa.float64()),
+    ("recognized", pa.bool_()),
+    ("predictions", pa.list_(PREDICTION)),
+]
 SCHEMA = pa.schema(
     [
         ("id", pa.int64()),

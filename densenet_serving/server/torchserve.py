@@ -11,7 +11,7 @@ from typing import Self
 import psutil
 
 from densenet_serving import paths, properties
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.errors import CommandError
 from densenet_serving.files import check_space, private_file

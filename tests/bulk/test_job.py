@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import fs
 from pyarrow.dataset import dataset
 
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.bulk.filesystems import UNFINISHED, join, locate, retried, write_whole
 from densenet_serving.bulk.job import GROUP, SMALLEST_CHUNK, Chunk, Job, chunk_size, write_manifest
 from densenet_serving.bulk.photos import Photo

@@ -81,12 +81,12 @@ def running(endpoint: Endpoint) -> Iterator[Server]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the export, which takes most of a build's time."""
-    from densenet_serving.build import export
+    from densenet_serving.build import graph
 
     def stub(_model: object, _side: int, folder: Path) -> None:
         (folder / "model.xml").write_text("<net/>")
 
-    monkeypatch.setattr(export, "export", stub)
+    monkeypatch.setattr(graph, "export", stub)
 
 
 @pytest.fixture

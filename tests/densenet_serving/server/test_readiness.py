@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError
