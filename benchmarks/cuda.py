@@ -31,9 +31,8 @@ from densenet_serving.build.mar import Archive
 from densenet_serving.console import err, note, out, run
 from handler.card import ModelCard
 from handler.cores import Threads, available_cores
-from handler.engines.batches import slices
-from handler.engines.cuda import CudaEngine
-from handler.engines.torch import load_module
+from handler.engines import slices
+from handler.engines.torch import CudaEngine, load_module
 from handler.settings import Settings
 
 Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

@@ -37,7 +37,7 @@ from densenet_serving.options import MODEL
 from densenet_serving.photo_files import LeftOut
 from handler.card import ModelCard, Preprocessing
 from handler.cores import Threads, available_cores
-from handler.engines.load import load_engine
+from handler.engines import load_engine
 from handler.images import decode
 from handler.labels import softmax
 from handler.preprocessing import preprocess

@@ -100,7 +100,7 @@ def roads(run_dir: Path, photo: Path) -> Iterator[dict[str, Road]]:
     if running is None:
         raise CommandError("The gateway does not run: start it with densenet web.")
     endpoint = Endpoint.find(run_dir)
-    path = f"/predictions/{default_model(Client(endpoint), has_management=True)}"
+    path = f"/predictions/{default_model(Client(endpoint).models())}"
     token = {"Authorization": f"Bearer {endpoint.token('inference')}"}
     form = Request("POST", running.url, files={"file": ("photo.jpg", photo.read_bytes())}).prepare()
     assert isinstance(form.body, bytes)  # noqa: S101 - a form with bytes is bytes

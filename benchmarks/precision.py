@@ -20,10 +20,9 @@ from densenet_serving.console import err, out, run
 from densenet_serving.photo_files import LeftOut
 from handler.card import ModelCard
 from handler.cores import Threads, available_cores
-from handler.engines.load import load_engine
-from handler.images import decode
+from handler.engines import load_engine
+from handler.images import pixels_of
 from handler.labels import softmax
-from handler.preprocessing import preprocess
 from handler.settings import Settings
 
 
@@ -44,7 +43,7 @@ def infer(folder: Path, names: list[str]) -> tuple[Probabilities, Probabilities]
     engines = [load_engine(folder, one, threads, None) for one in settings]
     rows = []
     for name in track(names, "Classifying", console=err, transient=True):
-        pixels = preprocess(decode(sources.read(name), settings[0], spec.resize), spec)[None]
+        pixels = pixels_of(sources.read(name), spec, settings[0])[None]
         rows.append([softmax(engine.infer(pixels)[0])[0] for engine in engines])
     automatic, exact = np.array(rows).swapaxes(0, 1)
     return automatic, exact

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import requests
+import httpx
 
 from benchmarks.load import Target
 from benchmarks.material import Material
@@ -92,13 +92,12 @@ def wait_for_answer(running: Running, target: Callable[[], Target]) -> str:
             raise CommandError(f"It ended while starting: {tail(running.log)}")
         try:
             ready = target()
-            with transport.session() as session:
-                body = ready.body.read_bytes()
-                response = session.post(ready.url, body, headers=ready.headers, timeout=START_SECONDS)
-            if response.status_code == requests.codes.ok:
-                return response.reason
+            with transport.connect(timeout=START_SECONDS) as http:
+                response = http.post(ready.url, content=ready.body.read_bytes(), headers=ready.headers)
+            if response.status_code == httpx.codes.OK:
+                return response.reason_phrase
             last = f"status {response.status_code}: {response.text[:200]}"
-        except (requests.RequestException, CommandError) as error:
+        except (httpx.HTTPError, CommandError) as error:
             last = f"{type(error).__name__}"
         time.sleep(POLL_SECONDS)
     raise CommandError(f"No good answer in {START_SECONDS} s ({last}): {tail(running.log)}")

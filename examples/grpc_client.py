@@ -1,4 +1,4 @@
-"""Ask TorchServe over gRPC what a photo shows: TOKEN=$(densenet token) python examples/grpc_client.py cat.jpg densenet121
+"""Ask TorchServe over gRPC what a photo shows: TOKEN=... python examples/grpc_client.py cat.jpg densenet121
 
 It needs grpcio-tools, which makes the messages from TorchServe's own .proto files. They are in its package.
 """
@@ -29,7 +29,7 @@ def load() -> tuple[Any, Any]:
             archive.extract(name, folder)
         sys.path.insert(0, folder)  # where grpc looks for .proto files
         try:
-            return grpc.protos_and_services(PROTOS[0])  # type: ignore[attr-defined, no-any-return]
+            return grpc.protos_and_services(PROTOS[0])
         finally:
             sys.path.remove(folder)
 

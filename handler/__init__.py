@@ -1,21 +1,19 @@
-"""What runs inside a TorchServe worker. A request's bytes travel one road, in one direction:
+"""What runs inside a TorchServe worker. A request's bytes go through once, in one direction:
 
-    protocols -> decoding -> engines -> operations -> responses
+    protocols -> decoding -> engines -> operations -> answers
     (a row)      (bytes)     (pixels)   (logits)      (JSON)
 
 `classifier` alone knows their order. A module imports only from layers below its own (tests/handler/test_imports.py):
 
-    classifier                                                      composes the rest
-    protocols                                                       how each address is asked and answers
-    decoding, requests                                              a batch's images; a row's images and operation
-    decoder                                                         processes in which images are decoded
-    images, memory, operations                                      bytes to RGB; predict and explain
-    payload, responses, explanations, preprocessing, engines, unended
-    cores, parameters, metrics
-    settings, labels, encodings, documents
+    classifier                                     composes the rest
+    protocols                                      how each address is asked and answers
+    decoding, decoder_program                      a batch's images; what a decoder process runs
+    decoder_process, operations                    the worker's end of one; predict and explain
+    images, engines, metrics                       a file to pixels; pixels to logits
+    preprocessing, explanations, labels, cores, parameters
+    settings, encodings, answers
     card
-    errors, context, signatures
+    errors, context, memory
 
-Pictures and engines know nothing of requests: `decoding` is where the two meet. What decodes a stranger's bytes,
-`decoder.program`, runs in processes of its own.
+Pictures and engines know nothing of requests: `decoding` is where the two meet.
 """

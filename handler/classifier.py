@@ -14,23 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler import memory
+from handler.answers import Response, answer
 from handler.card import ModelCard
 from handler.context import Context
 from handler.cores import threads_per_worker
 from handler.decoding import Decoded, Decoder, Pixels
-from handler.engines.load import load_engine
+from handler.engines import load_engine
 from handler.errors import ArchiveError, NotANumber, PayloadTooLarge, RequestError
 from handler.explanations import Head
 from handler.labels import ACTIVATIONS, LABELS_FILE, Labels
 from handler.metrics import BATCH, DECODE, INFERENCE, Metrics
-from handler.operations import Explain, Inferred, Predict
-from handler.payload import check_fields, uncompressed
-from handler.protocols.address import Address, asks_for_card, recognize
-from handler.protocols.inference import InferenceProtocols
-from handler.protocols.protocol import RequestProtocol
-from handler.protocols.torchserve import TorchServeProtocol
-from handler.requests import RefusedRequest, Request
-from handler.responses import Response, answer
+from handler.operations import Explain, Inferred, Predict, RefusedRequest, Request
+from handler.protocols import asks_for_card, load_protocols
+from handler.protocols.torchserve import check_fields, uncompressed
 from handler.settings import Settings
 
 NO_NUMBER = (
@@ -66,12 +62,9 @@ class ImageClassifier:
                 f"{LABELS_FILE} has {len(self.labels)} classes and the model {self.card.classes}: rebuild the archive."
             )
         head = Head.read(folder, self.card.classes) if self.card.heatmaps else None
-        predict, explain = Predict(self.labels), Explain(self.labels, head)
-        self.protocols: dict[Address, RequestProtocol] = {
-            Address.PREDICTIONS: TorchServeProtocol(self.settings, predict),
-            Address.EXPLANATIONS: TorchServeProtocol(self.settings, explain),
-            Address.INFERENCE: InferenceProtocols(self.settings, self.card, predict),
-        }
+        self.protocols = load_protocols(
+            self.card, Predict(self.labels, self.settings), Explain(self.labels, self.settings, head)
+        )
         self.metrics = Metrics(context.metrics, self.card)
         threads = threads_per_worker(self.settings, config, folder)
         self.decoder = Decoder(self.settings, self.card.preprocessing, threads.batch)
@@ -136,7 +129,7 @@ class ImageClassifier:
         return [answer(request.write, result) for request, result in zip(requests, results, strict=True)]
 
     def _read(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
-        protocol = self.protocols[recognize(headers)]
+        protocol = next(protocol for protocol in self.protocols if protocol.recognizes(headers))
         try:
             check_fields(row)
             return protocol.read(uncompressed(row, headers), headers)

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.card import Preprocessing
-from handler.decoder.process import SIDES, Gone, Process, Task
+from handler.decoder_process import SIDES, Gone, Process, Task
 from handler.errors import ArchiveError, PayloadTooLarge, RequestError, ServiceUnavailable
-from handler.payload import ImageInput
+from handler.operations import ImageInput
 from handler.settings import Settings
 
 logger = logging.getLogger(__name__)

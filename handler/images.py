@@ -1,23 +1,28 @@
 """Decode the bytes of one image file to RGB, or say why that cannot be done.
 
 What a file may cost is not looked for in its structure: where files come from strangers, this runs in a process with
-limits of its own (handler/decoder/).
+limits of its own (handler/decoder_process.py).
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Callable
+import re
+import struct
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from handler import unended
-from handler.encodings import unwrap
+from handler.card import Preprocessing
+from handler.encodings import SIGNATURES, format_of, unwrap
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
+from handler.preprocessing import preprocess, upright_rgb
 from handler.settings import Settings
-from handler.signatures import SIGNATURES, format_of
 
 try:
     import pillow_heif as pillow_heif
@@ -34,26 +39,36 @@ NO_HEIC = "This server cannot read HEIC, since its Python has no pillow-heif: se
 # The most pixels of a side that JPEG and GIF can store; a row costs memory of its own, and one column has millions.
 MAX_SIDE = 65_535
 
-# EXIF 2.32, tag 0x0112: how a stored picture has to be turned to be upright.
-ORIENTATION = 0x0112
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 # A JPEG decoded at a part of its size keeps at least so many times the length that it will be resized to, so that
 # the resize, and not the decoder's coarser filter, decides what is left of the detail (docs/decisions.md).
 HEADROOM = 2
 
-# Pixels that are converted to RGB at a time, if that takes copies.
-BAND = 1_000_000
-
 File = bytes | bytearray
+DEFAULTS = Settings()
+
+END = b"\xff\xd9"
+# Data of a scan that begins with other bits than the zeros that libjpeg decodes where there is none, once more behind
+# each restart marker. It is never read where the scan is whole.
+OTHER_BITS = bytes(range(0xAA, 0xEA))
+OTHER_TAIL = OTHER_BITS + b"".join(bytes((0xFF, restart)) + OTHER_BITS for restart in range(0xD0, 0xD8)) + END
+ROWS = 256  # that are compared at a time
+
+# Not the bytes that a scan's data has behind FF.
+MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd8])", re.DOTALL)
+LENGTH = struct.Struct(">H")
+START_OF_SCAN = 0xDA
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+COEFFICIENTS = 64
+
+
+def pixels_of(data: File, spec: Preprocessing, settings: Settings = DEFAULTS) -> NDArray[np.uint8]:
+    """Bring one file to the pixels that the model sees, (crop, crop, 3).
+
+    Servers and `densenet bulk` call it in decoder processes, since their files come from strangers; calibration,
+    evaluation and training, whose files are one's own, call it directly. All have the limits of `settings`. Raises what
+    `decode` raises.
+    """
+    return preprocess(decode(data, settings, spec.resize), spec)
 
 
 def decode(data: File, settings: Settings, resize: int) -> Image.Image:
@@ -68,10 +83,7 @@ def decode(data: File, settings: Settings, resize: int) -> Image.Image:
     data, kind = _recognize(data, settings)
     load = partial(_load, kind, settings, resize)
     try:
-        image = unended.decode(data, load) if kind == "JPEG" and not unended.has_end(data) else load(data)
-        turned = _orientation(image)
-        rgb = _to_rgb(image)
-        return rgb.transpose(UPRIGHT[turned]) if turned in UPRIGHT else rgb
+        return upright_rgb(_unended(data, load) if kind == "JPEG" and not _has_end(data) else load(data))
     except Exception as error:
         raise _refusal(error, settings) from error
 
@@ -145,15 +157,6 @@ def _refusal(error: Exception, settings: Settings) -> RequestError:
     )
 
 
-def _orientation(image: Image.Image) -> int:
-    """Read EXIF's orientation; a photo whose EXIF is damaged still shows its picture, in viewers and here."""
-    try:
-        found: object = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # as any decoder of Pillow's
-        return 1
-    return found if isinstance(found, int) else 1
-
-
 def _scale_down(image: Image.Image, least: int) -> None:
     """Ask for a JPEG decoded at a fraction of its size, its shorter side at least `least` pixels.
 
@@ -166,59 +169,59 @@ def _scale_down(image: Image.Image, least: int) -> None:
             return
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB, a band of rows at a time, so that only the image and its copy are in memory."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith(("I", "F")):
-        white, clear = _white(image), image.info.get("transparency")
-        return _in_bands(image, lambda band: _scale_to_8_bits(band, white, clear))
-    if image.has_transparency_data:
-        return _in_bands(image, _over_white)
-    return image.convert("RGB")
+def _has_end(data: bytes | bytearray) -> bool:
+    """Say whether a JPEG has its last marker; phones and editors write more of their own behind it."""
+    if data.endswith(END):
+        return True
+    try:
+        return any(marker == END[1] for marker, _ in _segments(data))
+    except struct.error:  # the file ends within a segment
+        return False
 
 
-def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    width, height = image.size
-    rows = max(1, BAND // width)
-    if rows >= height:
-        return convert(image).convert("RGB")
-    whole = Image.new("RGB", image.size)
-    for top in range(0, height, rows):
-        band = image.crop((0, top, width, min(top + rows, height)))
-        whole.paste(convert(band), (0, top))
-    return whole
+def _unended(data: bytes | bytearray, load: Callable[[bytes], Image.Image]) -> Image.Image:
+    """Decode a JPEG without its last marker; `load` decodes one that has it. Raises BadRequest if pixels are missing.
 
-
-def _over_white(image: Image.Image) -> Image.Image:
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-
-
-def _white(image: Image.Image) -> float:
-    """Say which level is white in 16-bit, 32-bit or float gray.
-
-    Such files do not say how bright white is: it is the least of 1 (floats only), 255, 65535 that holds the
-    brightest pixel, or else that pixel itself.
+    Some cameras and programs leave the end of image (FF D9) out, write half of it, or fill the file up with zeros.
+    Pillow refuses the first two as it does a file that is cut in the middle, and its lenient mode takes both and leaves
+    gray what is missing. So the file is decoded twice, each time with another tail: pixels that differ were not in it.
     """
-    if image.mode.startswith("I;16"):
-        return 65535.0
-    rows = max(1, BAND // image.width)
-    brightest = 0.0
-    for top in range(0, image.height, rows):
-        band = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))), np.float32)
-        brightest = max(brightest, float(np.nan_to_num(band).max()))
-    levels = ([1.0] if image.mode == "F" else []) + [255.0, 65535.0, brightest]
-    return next(level for level in levels if brightest <= level)
+    whole = bytes(data).rstrip(b"\0")
+    whole += b"\0" * whole.endswith(b"\xff")  # half a marker, or a byte of the scan, which needs its zero
+    one = _digest(load(whole + END))
+    other = load(whole + OTHER_TAIL)
+    if _digest(other) != one or not _has_all_scans(whole):
+        raise BadRequest("The image is damaged or cut short (its last pixels are missing): send the whole file.")
+    return other
 
 
-def _scale_to_8_bits(image: Image.Image, white: float, clear: int | None) -> Image.Image:
-    """Scale gray to 8 bits; `clear` is the level that a file declares transparent, which becomes white."""
-    pixels = np.array(image, dtype=np.float32)
-    np.nan_to_num(pixels, copy=False)
-    if clear is not None:
-        pixels[pixels == clear] = white
-    np.maximum(pixels, 0, out=pixels)
-    pixels /= white
-    pixels *= 255
-    return Image.fromarray(np.rint(pixels, out=pixels).astype(np.uint8))
+def _digest(image: Image.Image) -> bytes:
+    """Hash the pixels, a band of rows at a time, so that they are in memory once."""
+    found = hashlib.blake2b()
+    for top in range(0, image.height, ROWS):
+        found.update(image.crop((0, top, image.width, min(top + ROWS, image.height))).tobytes())
+    return found.digest()
+
+
+def _has_all_scans(data: bytes) -> bool:
+    """Say whether each color has all its coefficients to their last bit: the last scans may be missing as a whole."""
+    colors = 0
+    bits: dict[int, dict[int, int]] = defaultdict(dict)  # by color and coefficient: those that are still to come
+    for marker, start in _segments(data):
+        if marker in FRAMES:
+            colors = data[start + 7]
+        elif marker == START_OF_SCAN:
+            count = data[start + 2]
+            first, last, approximation = data[start + 3 + 2 * count : start + 6 + 2 * count]
+            for color in data[start + 3 : start + 3 + 2 * count : 2]:
+                bits[color] |= dict.fromkeys(range(first, last + 1), approximation & 15)
+    whole = [color for color in bits.values() if len(color) == COEFFICIENTS and not any(color.values())]
+    return len(whole) == colors
+
+
+def _segments(data: bytes | bytearray) -> Iterator[tuple[int, int]]:
+    """Yield each segment's marker, and where its length is."""
+    position = 2
+    while found := MARKER.search(data, position):
+        yield found[1][0], found.end()
+        position = found.end() + LENGTH.unpack_from(data, found.end())[0]

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handler.answers import Prediction
 from handler.card import Task
 from handler.errors import ArchiveError
 
 LABELS_FILE = "index_to_name.json"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    class_id: str
-    class_name: str
-    probability: float
 
 
 class Labels:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from handler.answers import Result
 from handler.card import ModelCard
 from handler.context import MetricsCache
 from handler.errors import RequestError
@@ -51,7 +51,7 @@ class Metrics:
         yield
         self.add(name, round(time.perf_counter() - began, 6))
 
-    def count(self, results: Iterable[Mapping[str, Any] | RequestError]) -> None:
+    def count(self, results: Iterable[Result]) -> None:
         """Count the results of a whole batch; a request refused before its images were found is one."""
         for labels, number in Counter(map(outcome, results)).items():
             self.add(IMAGES, number, *labels)
@@ -61,8 +61,8 @@ class Metrics:
             metric.add_or_update(value, [*self._model, *labels])
 
 
-def outcome(result: Mapping[str, Any] | RequestError) -> tuple[str, str]:
+def outcome(result: Result) -> tuple[str, str]:
     """Return the labels `outcome` and `reason` of one result: never a client's words, always a name from this code."""
     if isinstance(result, RequestError):
         return "rejected", type(result).__name__
-    return ("recognized" if result["recognized"] else "unrecognized"), NO_REASON
+    return ("recognized" if result.recognized else "unrecognized"), NO_REASON

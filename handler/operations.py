@@ -1,24 +1,27 @@
-"""What a request may ask of the model: to predict an image's class, or to explain a class on it."""
+"""What a request asks of the model: to predict an image's classes, or to explain a class on it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handler import responses
+from handler.answers import Answer, Explanation, Response, Result, Writer, respond
 from handler.errors import BadRequest, RequestError
 from handler.explanations import Head, paint, rounded
 from handler.labels import Labels, ranked
-from handler.parameters import EXPLANATION, PREDICTION, Parameters
-from handler.payload import Payload
-from handler.responses import Response, Result, Writer
+from handler.parameters import EXPLANATION, OVERLAY, PREDICTION, read_all, shown
+from handler.settings import Settings
 
 PNG = "image/png"
+
+# An encoded file, pixels ready for the model (uint8 HWC), or the error that says why there is neither.
+ImageInput = bytes | bytearray | NDArray[np.uint8] | RequestError
 
 
 @dataclass(frozen=True)
@@ -34,67 +37,94 @@ class Inferred:
     features: NDArray[np.float32]
 
 
-class Operation(Protocol):
+@dataclass(frozen=True)
+class Chosen:
+    """The parameters of one request: what it chose, and the archive's defaults for the rest."""
+
+    top_k: int
+    min_probability: float
+    class_index: int | None = None  # of the class to explain; None for each image's best
+    overlay: float = OVERLAY  # share of the colors, 0 to 1
+
+
+@dataclass(frozen=True)
+class Operation(ABC):
+    labels: Labels
+    settings: Settings
     known_parameters: ClassVar[tuple[str, ...]]
     needs_features: ClassVar[bool]
 
-    @property
-    def labels(self) -> Labels: ...
+    def choose(self, given: Mapping[str, Any]) -> Chosen:
+        """Check the parameters that a request gives. Raises BadRequest."""
+        values, classes = read_all(given, self.known_parameters), len(self.labels)
+        index = None
+        if (class_id := values.pop("class_id", None)) is not None and (index := self.labels.index(class_id)) is None:
+            example = self.labels[0][0]
+            raise BadRequest(f"The model has no class {shown(class_id)}: class_id is one such as {example}.")
+        # A model with fewer classes lists all it has, so one client can ask models of any size.
+        top_k = min(values.pop("top_k", self.settings.top_k), classes)
+        threshold = self.settings.threshold(classes, self.labels.task)
+        return Chosen(top_k, values.pop("min_probability", threshold), index, **values)
 
-    def answer(self, inferred: Inferred, parameters: Parameters) -> dict[str, Any]:
-        """Return the fields that answer one image."""
+    @abstractmethod
+    def answer(self, inferred: Inferred, chosen: Chosen) -> Answer | Explanation:
+        """Answer one image."""
 
-    def writer(self, payload: Payload, headers: Mapping[str, Any]) -> Writer:
+    def writer(self, images: int, headers: Mapping[str, Any]) -> Writer:  # noqa: ARG002 - of interest to others
         """Choose the form in which TorchServe's own addresses answer. Raises BadRequest if the client's cannot be."""
+        return respond
 
 
-@dataclass(frozen=True)
-class Predict:
+class Predict(Operation):
     """The best classes of an image, or with a multi-label model all that are on it."""
 
-    labels: Labels
-    known_parameters: ClassVar[tuple[str, ...]] = PREDICTION
-    needs_features: ClassVar[bool] = False
+    known_parameters = PREDICTION
+    needs_features = False
 
-    def answer(self, inferred: Inferred, parameters: Parameters) -> dict[str, Any]:
+    def answer(self, inferred: Inferred, chosen: Chosen) -> Answer:
         if self.labels.task == "multi-label":
-            there = self.labels.at_least(inferred.probabilities, parameters.min_probability)
+            there = self.labels.at_least(inferred.probabilities, chosen.min_probability)
             [best] = self.labels.top_k(inferred.probabilities, 1)
-            return responses.findings(there, best)
-        return responses.prediction(self.labels.top_k(inferred.probabilities, parameters.top_k), parameters)
-
-    def writer(self, payload: Payload, headers: Mapping[str, Any]) -> Writer:  # noqa: ARG002 - always JSON
-        return responses.respond
+            return Answer.of(best, bool(there), there)
+        listed = self.labels.top_k(inferred.probabilities, chosen.top_k)
+        recognized = listed[0].probability >= chosen.min_probability
+        return Answer.of(listed[0], recognized, listed if chosen.top_k > 1 else None)
 
 
 @dataclass(frozen=True)
-class Explain:
+class Explain(Operation):
     """A class of an image, a picture of what speaks for it, and the same as numbers for every class that is listed.
 
     Answered as JSON with the picture as base64, or with `Accept: image/png` as the picture alone.
     """
 
-    labels: Labels
     head: Head | None  # None for a model whose head is not one linear layer
-    known_parameters: ClassVar[tuple[str, ...]] = EXPLANATION
-    needs_features: ClassVar[bool] = True
+    known_parameters = EXPLANATION
+    needs_features = True
 
-    def answer(self, inferred: Inferred, parameters: Parameters) -> dict[str, Any]:
-        probabilities, chosen = inferred.probabilities, parameters.class_index
-        index = int(probabilities.argmax()) if chosen is None else chosen
-        head, explained = self._linear(), self.labels.predict(probabilities, index)
-        listed = Predict(self.labels).answer(inferred, parameters)["predictions"] if parameters.top_k > 1 else []
-        activations = {i: head.activation(inferred.features, i) for i in (index, *ranked(probabilities, len(listed)))}
-        overlay = paint(inferred.pixels, activations[index], parameters.overlay)
-        maps = {self.labels[i][0]: rounded(activation) for i, activation in activations.items()}
-        return responses.explanation(explained, probabilities.max(), parameters, overlay, maps, listed)
+    def answer(self, inferred: Inferred, chosen: Chosen) -> Explanation:
+        probabilities, head = inferred.probabilities, self._linear()
+        index = int(probabilities.argmax()) if chosen.class_index is None else chosen.class_index
+        listed = Predict(self.labels, self.settings).answer(inferred, chosen).predictions if chosen.top_k > 1 else None
+        places = (index, *ranked(probabilities, len(listed or ())))
+        activations = {i: head.activation(inferred.features, i) for i in places}
+        explained = self.labels.predict(probabilities, index)
+        return Explanation(
+            explained.class_id,
+            explained.class_name,
+            explained.probability,
+            bool(probabilities.max() >= chosen.min_probability),
+            paint(inferred.pixels, activations[index], chosen.overlay),
+            {self.labels[i][0]: rounded(activation) for i, activation in activations.items()},
+            listed,
+        )
 
-    def writer(self, payload: Payload, headers: Mapping[str, Any]) -> Writer:
+    def writer(self, images: int, headers: Mapping[str, Any]) -> Writer:
         self._linear()  # before the image is decoded
         accepted = next((value for name, value in headers.items() if name.lower() == "accept"), "")
         if PNG not in str(accepted).lower():
-            return responses.respond
-        if len(payload.images) > 1:
+            return respond
+        if images > 1:
             raise BadRequest(f"One {PNG} shows one image, and the request has several: ask for application/json.")
         return _write_png
 
@@ -106,6 +136,41 @@ class Explain:
 
 def _write_png(results: list[Result]) -> Response:
     [result] = results
-    if isinstance(result, RequestError):
-        return responses.respond(results)
-    return Response(HTTPStatus.OK, result["overlay"], PNG)
+    return Response(HTTPStatus.OK, result.overlay, PNG) if isinstance(result, Explanation) else respond(results)
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """One row of a batch: its images in the order sent, what is asked of them, and how it is answered."""
+
+    images: tuple[ImageInput, ...]
+    chosen: Chosen
+    operation: Operation
+    write: Writer
+
+    @property
+    def needs_features(self) -> bool:
+        return self.operation.needs_features
+
+    def results(self, outcomes: Sequence[Inferred | RequestError]) -> list[Result]:
+        """Answer each of its images; `outcomes` has one item for each."""
+        return [
+            outcome if isinstance(outcome, RequestError) else self.operation.answer(outcome, self.chosen)
+            for outcome in outcomes
+        ]
+
+
+@dataclass(frozen=True)
+class RefusedRequest:
+    """A request that makes no sense as a whole: it has no image, and its one result is the error."""
+
+    error: RequestError
+    write: Writer
+    images: tuple[ImageInput, ...] = ()
+    needs_features: bool = False
+
+    def results(self, outcomes: Sequence[Inferred | RequestError]) -> list[Result]:  # noqa: ARG002 - there are none
+        return [self.error]
+
+
+Request = ImageRequest | RefusedRequest

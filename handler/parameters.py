@@ -1,39 +1,78 @@
-"""The parameters of a request: their names, their values, and the defaults."""
+"""The parameters of a request: one table, from which everything that takes or names them derives.
+
+Headers, forms, queries and JSON are read by it in the worker, and the gateway's form and OpenAPI, the options of
+commands and the documents take names, ranges and descriptions from it.
+"""
 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from handler.errors import BadRequest
-from handler.labels import Labels
-from handler.settings import Settings
 
 OVERLAY = 0.5
 
 
 @dataclass(frozen=True)
-class Parameters:
-    """What a client may choose for one request."""
+class Parameter:
+    """`type` is int, float or str; a number is at least `least`, and at most `most` where that is not None."""
 
-    top_k: int
-    min_probability: float
-    class_index: int | None = None  # of the class to explain; None for each image's best
-    overlay: float = OVERLAY  # share of the colors, 0 to 1
+    name: str
+    type: type[int] | type[float] | type[str]
+    help: str
+    predicts: bool = True  # whether predictions take it; explanations take all
+    least: int = 0
+    most: int | None = None
 
+    def read(self, value: Any) -> Any:
+        """Return a client's value, a text or one of JSON, as `type`. Raises BadRequest if it cannot be."""
+        text = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
+        if self.type is str:
+            return str(text)
+        try:
+            if isinstance(text, bool) or (self.type is int and isinstance(text, float)):
+                raise TypeError
+            number = self.type(text)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._refusal(text) from error
+        if not number >= self.least or (self.most is not None and number > self.most):  # refuses nan too
+            raise self._refusal(text)
+        return number
+
+    def _refusal(self, value: Any) -> BadRequest:
+        kind = "whole number" if self.type is int else "number"
+        bounds = f"of at least {self.least}" if self.most is None else f"from {self.least} to {self.most}"
+        return BadRequest(f"{self.name} must be a {kind} {bounds}; it is {shown(value)}.")
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of a value."""
+        if self.type is str:
+            return {"type": "string", "description": self.help}
+        bounds = {"minimum": self.least} | ({} if self.most is None else {"maximum": self.most})
+        return {"type": "integer" if self.type is int else "number", **bounds, "description": self.help}
+
+
+TABLE = (
+    Parameter("top_k", int, "How many classes to list, best first.", least=1),
+    Parameter("min_probability", float, "An image whose best class is less probable is not recognized.", most=1),
+    Parameter("class_id", str, "The class to explain; by default the best one.", predicts=False),
+    Parameter("overlay", float, "The share of color: 0 shows the image alone, 1 the colors alone.", False, most=1),
+)
+PARAMETERS = {one.name: one for one in TABLE}
 
 # The names that each operation knows.
-PREDICTION = ("top_k", "min_probability")
-EXPLANATION = (*PREDICTION, "class_id", "overlay")
+PREDICTION = tuple(one.name for one in TABLE if one.predicts)
+EXPLANATION = tuple(PARAMETERS)
 
 
 def parameter_name(name: str) -> str | None:
     """Recognize a parameter of any operation in any spelling: top_k, Top-K, TOP_K."""
     plain = name.lower().replace("-", "_")
-    return plain if plain in (*PREDICTION, *EXPLANATION) else None
+    return plain if plain in PARAMETERS else None
 
 
 def in_headers(headers: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, str]:
@@ -45,7 +84,7 @@ def in_headers(headers: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, 
     return {name: unquote(value) for name, value in texts if parameter_name(name) in known}
 
 
-def check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def check_names(given: Iterable[str], known: tuple[str, ...]) -> None:
     """Raises BadRequest if a parameter is not known here, such as a misspelled one."""
     unknown = sorted(str(name) for name in given if parameter_name(name) not in known)
     if unknown:
@@ -55,55 +94,13 @@ def check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
         )
 
 
-def choose(given: Mapping[str, Any], settings: Settings, labels: Labels) -> Parameters:
-    """Check the parameters given and add the defaults; if one is given twice, the last counts. Raises BadRequest."""
-    chosen = Parameters(min(settings.top_k, len(labels)), settings.threshold(len(labels), labels.task))
-    for name, value in given.items():
-        text = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
-        match parameter_name(name):
-            case "top_k":
-                chosen = replace(chosen, top_k=_top_k(text, len(labels)))
-            case "class_id":
-                chosen = replace(chosen, class_index=_class_index(str(text), labels))
-            case "min_probability":
-                chosen = replace(chosen, min_probability=_share("min_probability", text))
-            case "overlay":
-                chosen = replace(chosen, overlay=_share("overlay", text))
-    return chosen
+def read_all(given: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    """Check all parameters of a request, and name them plainly; if one is given twice, the last counts.
 
-
-def _top_k(value: Any, classes: int) -> int:
-    """Read how many classes to list. A model with fewer lists all it has, so one client can ask models of any size."""
-    expected = f"top_k must be a whole number of at least 1; it is {shown(value)}."
-    if isinstance(value, bool | float):
-        raise BadRequest(expected)
-    try:
-        top_k = int(value)
-    except (TypeError, ValueError) as error:
-        raise BadRequest(expected) from error
-    if top_k < 1:
-        raise BadRequest(expected)
-    return min(top_k, classes)
-
-
-def _class_index(class_id: str, labels: Labels) -> int:
-    index = labels.index(class_id)
-    if index is None:
-        raise BadRequest(f"The model has no class {shown(class_id)}: class_id is one such as {labels[0][0]}.")
-    return index
-
-
-def _share(name: str, value: Any) -> float:
-    expected = f"{name} must be a number from 0 to 1; it is {shown(value)}."
-    if isinstance(value, bool):
-        raise BadRequest(expected)
-    try:
-        share = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise BadRequest(expected) from error
-    if not 0 <= share <= 1:  # also refuses nan
-        raise BadRequest(expected)
-    return share
+    Raises BadRequest for a value that cannot be, and for a name that is not known.
+    """
+    check_names(given, known)
+    return {name: PARAMETERS[name].read(value) for key, value in given.items() if (name := parameter_name(key))}
 
 
 def shown(value: Any) -> str:

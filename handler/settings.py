@@ -10,11 +10,13 @@ from handler.card import Task
 from handler.errors import ArchiveError
 
 Precision = Literal["auto", "f32"]
-EngineName = Literal["auto", "openvino", "torch"]
+EngineName = Literal["auto", "openvino", "torch"]  # and the files of handler/engines/
 JpegDecode = Literal["exact", "scaled"]
 Threshold = float | Literal["auto"]
 CHOICES = {"engine": EngineName, "precision": Precision, "jpeg_decode": JpegDecode}
 
+# Bytes of a request, of all that it holds and of what it inflates to: max_request_size in config.properties.
+MAX_REQUEST_BYTES = 33_554_432
 LONGEST_DECODE = 10  # s: a batch has to end long before responseTimeout
 LIKELIER_THAN_NOT = 0.5  # of a class that is true or not whatever the others are
 ABOVE_CHANCE = 0.2  # gives the threshold that was measured for ImageNet's 1000 classes (docs/decisions.md)

@@ -46,26 +46,14 @@ console = Console(highlight=False, soft_wrap=True, emoji=False)
 
 @dataclass(frozen=True)
 class Suite:
-    """The tests of one folder, and the files that tell how they ended."""
+    """The tests of one folder."""
 
     name: str
     paths: list[str]
 
-    @property
-    def log(self) -> Path:
-        return RESULTS / f"{self.name}.log"
-
-    @property
-    def report(self) -> Path:
-        return RESULTS / f"{self.name}.xml"
-
-    @property
-    def cpu(self) -> Path:
-        return RESULTS / f"{self.name}.cpu"
-
-    @property
-    def coverage(self) -> Path:
-        return RESULTS / f".coverage.{self.name}"
+    def file(self, suffix: str) -> Path:
+        """Return one of the files that tell how it ended: .log, .xml (JUnit's), .cpu (seconds), .coverage."""
+        return RESULTS / f"{self.name}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -79,22 +67,15 @@ class Result:
     status: int
     seconds: float
     cpu_seconds: float
-    passed: int
-    failed: int
-    skipped: int
+    counts: Counter[str]  # of passed, failed, skipped
 
     @property
     def totals(self) -> str:
-        return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
+        shown = [word for word in ("passed", "failed", "skipped") if self.counts[word] or word != "skipped"]
+        return ", ".join(f"{self.counts[word]} {word}" for word in shown)
 
-    def failures(self) -> list[str]:
-        """Pytest's lines on each test that failed."""
-        return [line for line in self.suite.log.read_text().splitlines() if line.startswith(NOT_PASSED)]
-
-    def reasons(self) -> Counter[str]:
-        """Count the tests that were skipped, by why."""
-        skipped = map(SKIPPED.match, self.suite.log.read_text().splitlines())
-        return sum((Counter({found[2]: int(found[1])}) for found in skipped if found), Counter())
+    def lines(self) -> list[str]:
+        return self.suite.file(".log").read_text().splitlines()
 
 
 def main(
@@ -156,27 +137,28 @@ def run_all(suites: list[Suite], options: list[str], jobs: int) -> Iterator[Resu
 
 def run(suite: Suite, options: list[str]) -> Result:
     # torch's threads wait for each other in a loop that takes a whole core, unless OpenMP is told that others need it.
-    environment = os.environ | {"COVERAGE_FILE": str(suite.coverage), "OMP_WAIT_POLICY": "passive"}
+    environment = os.environ | {"COVERAGE_FILE": str(suite.file(".coverage")), "OMP_WAIT_POLICY": "passive"}
     begun = time.monotonic()
     # A place of its own for tmp_path: what a folder cannot remove is no trouble of the others, nor of the next run.
-    with suite.log.open("w") as log, TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True) as place:
-        places = [f"--basetemp={Path(place) / 'files'}", f"--junit-xml={suite.report}"]
+    with suite.file(".log").open("w") as log, TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True) as place:
+        places = [f"--basetemp={Path(place) / 'files'}", f"--junit-xml={suite.file('.xml')}"]
         pytest = [sys.executable, "-m", "pytest", *suite.paths, *options, *places]
-        command = [sys.executable, str(Path(__file__).with_name("cpu.py")), str(suite.cpu), *pytest]
+        command = [sys.executable, str(Path(__file__).with_name("cpu.py")), str(suite.file(".cpu")), *pytest]
         done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    return read_result(suite, done.returncode, time.monotonic() - begun)
+    cpu = suite.file(".cpu")
+    cpu_seconds = float(cpu.read_text()) if cpu.exists() else 0.0  # not if it was killed
+    status = done.returncode or int(not suite.file(".xml").exists())
+    return Result(suite, status, time.monotonic() - begun, cpu_seconds, counts_of(suite, status))
 
 
-def read_result(suite: Suite, status: int, seconds: float) -> Result:
-    cpu_seconds = float(suite.cpu.read_text()) if suite.cpu.exists() else 0.0  # not if it was killed
-    if not suite.report.exists():
-        return Result(suite, status or 1, seconds, cpu_seconds, passed=0, failed=1, skipped=0)
-    report = JUnitXml.fromfile(str(suite.report))
+def counts_of(suite: Suite, status: int) -> Counter[str]:
+    if not suite.file(".xml").exists():
+        return Counter(failed=1)
+    report = JUnitXml.fromfile(str(suite.file(".xml")))
     failed = report.failures + report.errors
     passed = report.tests - failed - report.skipped
-    if status and not failed:  # it ended after its last test, or ran none
-        failed = 1
-    return Result(suite, status, seconds, cpu_seconds, passed, failed, report.skipped)
+    # A status without a failure: it ended after its last test, or ran none.
+    return Counter(passed=passed, failed=failed or min(status, 1), skipped=report.skipped)
 
 
 def tell(result: Result) -> None:
@@ -185,38 +167,36 @@ def tell(result: Result) -> None:
     times = f"{result.seconds:.0f} s, CPU {result.cpu_seconds:.0f} s"
     console.print(f"[{colour}]{result.suite.name:<12}[/] {result.totals}, {times}")
     if result.status:
-        console.print(escape(result.suite.log.read_text()))
+        console.print(escape("\n".join(result.lines())))
 
 
 def report_coverage(suites: list[Suite]) -> None:
-    coverage = [sys.executable, "-m", "coverage"]
     data = f"--data-file={RESULTS / '.coverage'}"
-    subprocess.run([*coverage, "combine", "--quiet", data, *(suite.coverage for suite in suites)], cwd=ROOT, check=True)
-    subprocess.run([*coverage, "report", data], cwd=ROOT, check=True)
+    for arguments in (["combine", "--quiet", data, *(suite.file(".coverage") for suite in suites)], ["report", data]):
+        subprocess.run([sys.executable, "-m", "coverage", *arguments], cwd=ROOT, check=True)
 
 
 def summarize(results: list[Result], seconds: float) -> int:
     """Name what failed, say why tests were skipped, then the totals on one line; returns the exit status."""
+    reasons: Counter[str] = Counter()
     for result in results:
-        for line in result.failures():
+        failures = [line for line in result.lines() if line.startswith(NOT_PASSED)]
+        if result.status and not failures:
+            failures = [
+                f"{result.suite.name} ended with status {result.status}: {result.suite.file('.log')} tells more."
+            ]
+        for line in failures:
             console.print(escape(line), style="red")
-        if result.status and not result.failures():
-            console.print(f"[red]{result.suite.name} ended with status {result.status}: {result.suite.log} tells more.")
-    reasons = sum((result.reasons() for result in results), Counter[str]())
+        for found in filter(None, map(SKIPPED.match, result.lines())):
+            reasons[found[2]] += int(found[1])
     for reason, count in reasons.most_common():
         console.print(escape(f"{count} skipped: {reason}"))
-    total = Result(
-        Suite("all", []),
-        status=next((result.status for result in results if result.status), 0),
-        seconds=seconds,
-        cpu_seconds=sum(result.cpu_seconds for result in results),
-        passed=sum(result.passed for result in results),
-        failed=sum(result.failed for result in results),
-        skipped=sum(result.skipped for result in results),
-    )
+    status = max((abs(result.status) for result in results), default=0)
+    counts = sum((result.counts for result in results), Counter[str]())
+    total = Result(Suite("all", []), status, seconds, sum(result.cpu_seconds for result in results), counts)
     console.print(f"{len(results)} folders in {total.seconds:.0f} s, CPU {total.cpu_seconds:.0f} s")
     print(total.totals)  # the last line, and nothing else on it: programs read it
-    return 1 if total.status else 0
+    return min(total.status, 1)
 
 
 if __name__ == "__main__":

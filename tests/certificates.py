@@ -36,12 +36,13 @@ def make(
     key: Key | None = None,
     form: PrivateFormat = PrivateFormat.PKCS8,
     encryption: KeySerializationEncryption | None = None,
+    expired: bool = False,
 ) -> Pair:
     """Write a self-signed certificate for one host and its key, valid for a day."""
     key = key or rsa_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     host = x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=7 * expired)
     certificate = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))

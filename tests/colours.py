@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from handler.engines.engine import Engine, Outputs, no_features
+from handler.engines import Engine, Outputs, no_features
 from handler.explanations import HEAD_FILE
 from handler.labels import LABELS_FILE
 from tests.handler.test_card import CARD

@@ -13,13 +13,12 @@ from urllib.parse import unquote
 import pytest
 import torch
 import typer
+from handler.signatures import SIGNATURES
 
 from densenet_serving import paths, properties
 from densenet_serving.cli import main as cli
-from densenet_serving.gateway.settings import GatewaySettings
 from handler.parameters import OVERLAY
 from handler.settings import Settings
-from handler.signatures import SIGNATURES
 
 NOT_OURS = {"build", "shared"}
 DOCUMENTS = sorted(
@@ -33,7 +32,7 @@ every_document = pytest.mark.parametrize(
 TEST_FILES = sorted(paths.ROOT.glob("tests/**/test_*.py"))
 # Each of their tests is of a fault, and docs/reliability.md describes it.
 FAULTS = (
-    *("faults/test_*", "hosts/test_*", "lifecycle/test_start", "lifecycle/test_stop", "lifecycle/test_unit"),
+    *("faults/test_*", "hosts/test_*", "lifecycle/test_start", "lifecycle/test_unit"),
     *("bulk/test_cluster", "bulk/test_command"),
 )
 
@@ -141,17 +140,6 @@ def test_every_fault_that_is_tried_is_described() -> None:
             assert {(file.stem, name) for name in defined_in(file)} <= described, file
 
 
-@pytest.mark.parametrize("document", ["api.md", "configuration.md", "security.md"])
-def test_the_limits_are_those_of_the_code(document: str) -> None:
-    text = (paths.ROOT / "docs" / document).read_text()
-    settings, server = Settings(), properties.read(paths.SERVER_CONFIG)
-    assert f"{settings.max_image_bytes // 10**6} MB" in text
-    assert f"{settings.max_image_pixels // 10**6} megapixels" in text
-    assert f"{settings.max_request_pixels // 10**6} megapixels" in text
-    assert f"{int(server['max_request_size']) >> 20} MiB" in text
-    assert re.search(rf"\b{settings.max_images} (photos|a request)", text)
-
-
 def test_security_names_the_settings_that_close_torchserve() -> None:
     text, server = (paths.ROOT / "docs" / "security.md").read_text(), properties.read(paths.SERVER_CONFIG)
     for setting in ("enable_model_api", "install_py_dep_per_model", "enable_envvars_config"):
@@ -167,19 +155,14 @@ def test_torch_is_newer_than_its_known_holes() -> None:
 
 
 def test_the_defaults_are_those_of_the_code() -> None:
-    settings, server = Settings(), properties.read(paths.SERVER_CONFIG)
-    api, configuration = ((paths.ROOT / "docs" / name).read_text() for name in ("api.md", "configuration.md"))
+    """Those of limits are tried in test_limits.py."""
+    settings, api = Settings(), (paths.ROOT / "docs" / "api.md").read_text()
     assert f"| `top_k` | 1 or more | {settings.top_k} |" in api
     assert api.count(f"| `min_probability` | 0 to 1 | {settings.threshold(1000)} for ImageNet |") == 2
     [classes] = re.findall(r"^\| classes \| (.+) \|$", api, re.MULTILINE)
     thresholds = " | ".join(f"{settings.threshold(int(number)):g}" for number in classes.split(" | "))
     assert f"| recognized from | {thresholds} |" in api
     assert f"| `overlay` | 0 to 1 | {OVERLAY} |" in api
-    assert f"| requests that wait for a worker | {server['job_queue_size']} |" in configuration
-    assert f"| memory a worker may grow by | {settings.memory_headroom // 10**9} GB |" in configuration
-    assert f"| lifetime of a token | {server['token_expiration_min']} minutes |" in configuration
-    rate = GatewaySettings(paths.RUN_DIR, "").rate.replace("/", " a ")
-    assert f"| requests of an API key | {rate} |" in configuration
 
 
 def test_the_newest_version_is_the_packages() -> None:

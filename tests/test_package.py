@@ -97,7 +97,7 @@ def test_every_file_that_is_no_module_is_in_the_wheel(installed: Installed) -> N
     for package in ("handler", "densenet_serving"):
         ours = {path.relative_to(paths.ROOT) for path in (paths.ROOT / package).rglob("*") if path.is_file()}
         for path in ours:
-            if path.suffix not in (".pyc", ".proto"):
+            if path.suffix != ".pyc":
                 assert (packages / path).is_file(), f"{path} is not in the wheel"
 
 

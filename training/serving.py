@@ -13,14 +13,11 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from densenet_serving.console import err
+from handler import images
 from handler.card import Preprocessing
 from handler.errors import RequestError
-from handler.images import decode
-from handler.preprocessing import preprocess
-from handler.settings import Settings
 
 BATCH = 16  # images; a DenseNet-121 that estimates statistics keeps much of each
-SETTINGS = Settings()
 
 Pixels = NDArray[np.uint8]
 Key = TypeVar("Key")
@@ -32,7 +29,7 @@ def pixels_of(
     """Bring photos to what a served model sees, (crop, crop, 3), with a bar. Damaged ones are left out."""
     for key, data in track(photos, title, total, console=err, transient=True):
         try:
-            yield key, preprocess(decode(data, SETTINGS, spec.resize), spec)
+            yield key, images.pixels_of(data, spec)
         except RequestError:
             continue
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from handler.card import ModelCard
 from handler.cores import Threads, available_cores
-from handler.engines.load import load_engine
-from handler.images import decode
+from handler.engines import load_engine
+from handler.images import pixels_of
 from handler.labels import LABELS_FILE, Labels
-from handler.preprocessing import preprocess
 from handler.settings import Settings
 
 
@@ -32,8 +31,7 @@ class Road:
 
     def pixels(self, data: bytes) -> NDArray[np.uint8]:
         """Encoded photo to the uint8 pixels (side, side, 3) the engine takes."""
-        spec = self.card.preprocessing
-        return preprocess(decode(data, self.settings, spec.resize), spec)
+        return pixels_of(data, self.card.preprocessing, self.settings)
 
     def classify(self, batch: list[NDArray[np.uint8]]) -> list[str]:
         return [self.labels[int(best)][1] for best in self.engine.infer(np.stack(batch))[0].argmax(axis=1)]

@@ -16,9 +16,7 @@ from densenet_serving.errors import CommandError, reason_of
 from densenet_serving.photo_files import LeftOut, photos_in
 from handler.card import Preprocessing
 from handler.errors import RequestError
-from handler.images import decode
-from handler.preprocessing import preprocess
-from handler.settings import Settings
+from handler.images import pixels_of
 
 # EfficientNet-Lite0 calibrated on 50, 100 and 300 photos agrees with f32 on 95, 97 and 97 % of others (docs/int8.md).
 CALIBRATION_PHOTOS = 300
@@ -78,7 +76,7 @@ def from_folder(folder: Path, spec: Preprocessing) -> Photos:
     pixels, unread = [], LeftOut()
     for index in order:
         try:
-            pixels.append(preprocess(decode(files[index].read_bytes(), Settings(), spec.resize), spec))
+            pixels.append(pixels_of(files[index].read_bytes(), spec))
         except (OSError, RequestError) as error:
             unread.add(f"{files[index]} ({reason_of(error)})")
     if unread.count:

@@ -37,7 +37,7 @@ def download(url: str, path: Path, sha256: str) -> None:
                     "its way. Nothing was kept; check the address and the digest."
                 )
     except requests.RequestException as error:
-        raise DownloadError(f"{url} could not be downloaded ({_reason(error)}): check the network.") from error
+        raise DownloadError(f"{url} could not be downloaded ({_reason(error, url)}): check the network.") from error
     except OSError as error:
         raise DownloadError(
             f"{url} could not be kept as {path} ({error.strerror}): make room, or make the folder one you may write to."
@@ -95,7 +95,7 @@ def _open(url: str) -> requests.Response:
     raise DownloadError(f"{url} is redirected more than {MOST_REDIRECTS} times: give the address of the file itself.")
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: requests.RequestException, url: str) -> str:
     """Summarize an error of requests in a few words."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code}"
@@ -103,7 +103,7 @@ def _reason(error: requests.RequestException) -> str:
         return "the server did not answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke off before the end"
-    if trouble := proxy_trouble(error):
+    if trouble := proxy_trouble(error, url):
         return trouble
     if isinstance(error, requests.ConnectionError):
         return "the server could not be reached"

@@ -12,7 +12,7 @@ from torch.export import Dim
 
 from densenet_serving.build.heads import HiddenLayers
 from densenet_serving.build.networks import ServingModel
-from handler.engines.batches import MAX_BATCH
+from handler.engines import MAX_BATCH
 from handler.engines.openvino import OPENVINO_FILE
 from handler.engines.torch import TORCH_FILE
 from handler.explanations import HEAD_FILE
@@ -27,7 +27,7 @@ def export(model: ServingModel, side: int, folder: Path) -> None:
     The OpenVINO graph keeps float32 weights: `precision: f32` must be exact, and bf16 is chosen at run time.
     The files depend only on the weights and the versions of torch and openvino, not on when or where they are made.
     """
-    from handler.engines.openvino_runtime import openvino
+    from handler.engines.openvino import openvino
 
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     shapes = {"images": {0: Dim("batch", min=1, max=MAX_BATCH)}}

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from densenet_serving import paths
 from densenet_serving.errors import WeightsError
 from handler.card import Preprocessing
-from handler.engines.openvino_runtime import core, openvino
-from handler.images import decode
-from handler.preprocessing import preprocess
-from handler.settings import Settings
+from handler.engines.openvino import core, openvino
+from handler.images import pixels_of
 
 if TYPE_CHECKING:
     from densenet_serving.build.networks import ServingModel
@@ -43,9 +41,9 @@ def check_finite(model: ServingModel, spec: Preprocessing, checkpoint: Path) -> 
     """Raise WeightsError if the model's answer to the sample photo is NaN or infinite, although its weights are not."""
     import torch
 
-    photo = decode(paths.SAMPLE_PHOTO.read_bytes(), Settings(), spec.resize)
+    pixels = pixels_of(paths.SAMPLE_PHOTO.read_bytes(), spec)
     with torch.inference_mode():
-        answer, _ = model.eval()(torch.tensor(preprocess(photo, spec))[None])
+        answer, _ = model.eval()(torch.tensor(pixels)[None])
     if not bool(torch.isfinite(answer).all()):
         raise WeightsError(
             f"{checkpoint} gives answers that are NaN or infinite to {paths.SAMPLE_PHOTO.name}: give a "

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from densenet_serving.build.agreement import HEADINGS, Agreement, Probabilities, compare
 from densenet_serving.build.inference import Arithmetic, images_per_second, logits
-from handler.engines.openvino_runtime import core, openvino
+from handler.engines.openvino import core, openvino
 from handler.labels import softmax
 
 

@@ -26,8 +26,7 @@ from densenet_serving.build.inference import logits
 from densenet_serving.build.precisions import Measured, measure
 from densenet_serving.build.sensitivity import most_sensitive_first, quantized_layers, thin_layers
 from densenet_serving.errors import CommandError
-from handler.engines.openvino import OPENVINO_FILE
-from handler.engines.openvino_runtime import core, openvino
+from handler.engines.openvino import OPENVINO_FILE, core, openvino
 from handler.labels import softmax
 
 # As in docs/int8.md: enough to tell the layers that cost most, and few, as each is inferred once a layer.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densenet_serving.build.inference import logits
-from handler.engines.openvino_runtime import core, openvino
+from handler.engines.openvino import core, openvino
 from handler.labels import softmax
 
 # What OpenVINO computes in int8; everything else follows its neighbors.

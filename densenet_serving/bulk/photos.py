@@ -34,11 +34,11 @@ from densenet_serving.bulk.filesystems import (
 )
 from densenet_serving.errors import CommandError, reason_of
 from densenet_serving.photo_files import LeftOut, is_lost, is_photo, photos_in_tar
+from handler.settings import MAX_REQUEST_BYTES
 
 SHARDS = {".tar", ".parquet"}
 DAMAGE = (OSError, MemoryError, pa.ArrowInvalid, tarfile.TarError)
-# More than max_image_bytes in handler/model-config.yaml: the handler refuses what is cut off here.
-MOST_BYTES = 33_554_432
+MOST_BYTES = MAX_REQUEST_BYTES  # more than max_image_bytes: the handler refuses what is cut off here
 # Photos that are being read or wait for the decoder: a store may take 50 ms for what a core classifies in 25.
 AHEAD = 16
 

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,10 +15,7 @@ from rich.table import Table
 
 from densenet_serving import paths
 from densenet_serving.client import sources
-from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.http import Client
-from densenet_serving.client.remote import RemoteClient
-from densenet_serving.client.served import advice_if_not_served, default_model
+from densenet_serving.client.served import Ask, connect
 from densenet_serving.console import err, json_line, note, out, plain, visible, warn
 from densenet_serving.errors import ApiError, CommandError
 from densenet_serving.options import Key, Model, RunDir, Token, Url
@@ -30,7 +27,6 @@ FEW = 3
 FORMULA = re.compile(r"[=+\-@\t\r]")
 
 Row = dict[str, Any]
-AnyClient: TypeAlias = Client | RemoteClient
 
 
 def classify(
@@ -51,12 +47,10 @@ def classify(
     """Print the class of every image. The exit status is 1 if any failed."""
     if as_json and as_csv:
         raise CommandError("--json and --csv exclude each other: choose one.")
-    client = RemoteClient(url, key, token, model) if url else Client(Endpoint.find(run_dir), token)
-    served = model or default_model(client, has_management=bool(url) or token is None)
+    ask, _ = connect(url, key, token, model, run_dir)
     names = find(images)
-    given = {"top_k": top_k, "min_probability": min_probability}
-    parameters = {name: value for name, value in given.items() if value is not None}
-    rows = with_progress(classify_all(client, served, names, parameters, concurrency), len(names))
+    parameters = {"top_k": top_k, "min_probability": min_probability}
+    rows = with_progress(classify_all(ask, names, parameters, concurrency), len(names))
 
     write = write_csv if as_csv else write_json if as_json or not out.is_terminal else write_table
     if write(rows):
@@ -72,15 +66,12 @@ def find(names: list[str]) -> list[str]:
     return found
 
 
-def classify_all(
-    client: AnyClient, model: str, names: list[str], parameters: dict[str, Any], concurrency: int
-) -> Iterator[Row]:
+def classify_all(ask: Ask, names: list[str], parameters: dict[str, Any], concurrency: int) -> Iterator[Row]:
     """Send `concurrency` requests at a time. Yields a row for each image, in the given order, as it arrives."""
 
     def classify_one(name: str) -> Row:
         try:
-            with advice_if_not_served():
-                answer = client.predict(model, sources.read(name), parameters)
+            answer = ask("predictions", sources.read(name), parameters)
         except ApiError as error:
             return {"image": name, "error": error.error}
         except CommandError as error:
@@ -122,20 +113,24 @@ def write_csv(rows: Iterator[Row]) -> int:
     failed = 0
     for row in rows:
         failed += "error" in row
-        if "error" in row:
-            writer.writerow([_cell(row["image"]), "", "", "", "", "", _cell(row["error"]["message"])])
-            continue
-        if "answer" in row:
-            writer.writerow([_cell(row["image"]), "", "", json_line(row["answer"]), "", "", ""])
-            continue
-        for rank, prediction in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
-            names = [_cell(prediction[key] or "") for key in ("class_id", "class_name")]
-            found = (prediction["probability"], str(row["recognized"]).lower(), "")
-            writer.writerow([_cell(row["image"]), rank, *names, *found])
+        for cells in csv_cells(row):
+            writer.writerow([cell_of(row["image"]), *map(cell_of, cells)])
     return failed
 
 
-def _cell(text: str) -> str:
+def csv_cells(row: Row) -> Iterator[tuple[Any, ...]]:
+    if "error" in row:
+        yield "", "", "", "", "", row["error"]["message"]
+    elif "answer" in row:
+        yield "", "", json_line(row["answer"]), "", "", ""
+    else:
+        recognized = str(row["recognized"]).lower()
+        for rank, found in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
+            yield rank, found["class_id"] or "", found["class_name"] or "", found["probability"], recognized, ""
+
+
+def cell_of(value: Any) -> str:
+    text = str(value)
     return "'" * bool(FORMULA.match(text)) + visible(text)
 
 

@@ -12,10 +12,7 @@ import typer
 from densenet_client import NO_OVERLAY
 from densenet_serving import paths
 from densenet_serving.client import sources
-from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.http import Client
-from densenet_serving.client.remote import RemoteClient
-from densenet_serving.client.served import advice_if_not_served, default_model
+from densenet_serving.client.served import connect
 from densenet_serving.console import note
 from densenet_serving.errors import CommandError
 from densenet_serving.files import atomic_write
@@ -37,12 +34,8 @@ def explain(
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
     """Draw a heatmap over an image that shows where the model saw a class."""
-    client = RemoteClient(url, key, token, model) if url else Client(Endpoint.find(run_dir), token)
-    served = model or default_model(client, has_management=bool(url) or token is None)
-    given = {"class_id": class_id, "overlay": overlay}
-    parameters = {name: value for name, value in given.items() if value is not None}
-    with advice_if_not_served():
-        answer = client.explain(served, sources.read(image), parameters)
+    ask, served = connect(url, key, token, model, run_dir)
+    answer = ask("explanations", sources.read(image), {"class_id": class_id, "overlay": overlay})
     write(overlay_of(answer, served), output)
     note(f"{output} shows where {served} saw {answer['class_name']} ({answer['probability']:.1%}) in {image}.")
 

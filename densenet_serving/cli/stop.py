@@ -36,7 +36,7 @@ def stop(run_dir: RunDir = paths.RUN_DIR, timeout: Timeout = 60) -> None:
     if server:
         note(f"Stopped (pid {server.pid}).")
     if left:
-        warn(f"Ended at once what else was started for {run_dir}: pid {', '.join(str(one.pid) for one in left)}.")
+        warn(f"Ended what else was started for {run_dir}: pid {', '.join(str(one.pid) for one in left)}.")
     if not (server or left):
         note("No server is running.")
     if not answered:

@@ -142,7 +142,7 @@ def check_installed() -> None:
 def chosen_model(client: Client, model: str) -> str:
     if model and model not in client.models():
         raise CommandError(f"The server has no model {model}: densenet models list shows the ones there are.")
-    return model or default_model(client, has_management=True)
+    return model or default_model(client.models())
 
 
 def card_of(client: Client, model: str) -> Mapping[str, Any]:

@@ -1,26 +1,27 @@
-"""Call a running TorchServe over HTTP: one method for each API call, and an error in one sentence if it fails."""
+"""Ask a running TorchServe: a method for each call of its API, and an error in one sentence if it fails."""
 
 from __future__ import annotations
 
-import json
-import threading
+import asyncio
+import weakref
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
-import requests
+import httpx
 
-from densenet_client import ClientError, read_answer
-from densenet_serving.client import transport
-from densenet_serving.client.endpoint import Endpoint, Scope
-from densenet_serving.client.patience import patient_retry
-from densenet_serving.client.tokens import REFUSED_KEY, TokenCache, refused_token
+from densenet_client import ClientError, Outcome, Question, Retry, image_headers, json_in, pause_after, send
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.client.tokens import Scope
+from densenet_serving.client.transport import connect, connect_async
 from densenet_serving.errors import ApiError, CommandError
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 60.0
 # Loading a model takes as long as startupTimeout in model-config.yaml lets it.
 REGISTER_SECONDS = 130
-PREDICTIONS = "/predictions/"
+REFUSED_KEY = "InvalidKeyException"  # TorchServe's type of the error for a token that it does not accept
 MODEL_API_OFF = "MethodNotAllowedException"
 FIXED_MODELS = (
     "The server's models are fixed (--fixed-models, or enable_model_api=false in its settings): densenet stop, then "
@@ -28,31 +29,66 @@ FIXED_MODELS = (
 )
 TOO_LARGE = "The request is larger than the server's max_request_size (config.properties): send a smaller file."
 
+Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 
-class Client:
-    """A client of one server. Safe to share between threads: each has a session of its own."""
 
-    def __init__(self, endpoint: Endpoint, token: str | None = None) -> None:
-        self._endpoint = endpoint
-        self._tokens = TokenCache(endpoint, token)
-        self._sessions = threading.local()
+def once(_attempt: int, _outcome: Outcome) -> None:
+    """The policy of what is never sent again."""
+
+
+class Base(Generic[Http]):
+    """What the clients for threads and for asyncio share: the server, its tokens, and how it is asked."""
+
+    def __init__(self, endpoint: Endpoint, token: str | None, http: Http) -> None:
+        self._endpoint, self._tokens = endpoint, endpoint.tokens(token)
+        self._http: Http = http
+
+    def _request(
+        self, token: str, scope: Scope, method: str, *path: str, headers: Mapping[str, str] = {}, **options: Any
+    ) -> httpx.Request:
+        url = "/".join((getattr(self._endpoint, scope), *(quote(part, safe="") for part in path if part)))
+        own = {"Authorization": f"Bearer {token}", **headers}
+        request: httpx.Request = self._http.build_request(method, url, headers=own, **options)
+        return request
+
+
+class Client(Base[httpx.Client]):
+    """A client of one server. Safe to share between threads.
+
+    A `token` given by hand takes the place of those in the key file. `retry` decides about images; all else is asked
+    once. `transport` takes the place of the network.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        token: str | None = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        retry: Retry = pause_after,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(endpoint, token, connect(endpoint.certificate, transport=transport))
+        self._timeout, self._retry = timeout, retry
+        weakref.finalize(self, self._http.close)
 
     def predict(self, model: str, image: bytes, parameters: Mapping[str, Any] | None = None, version: str = "") -> Any:
         """Classify one image; returns the decoded JSON answer. Raises ApiError or CommandError."""
-        path = f"{PREDICTIONS}{model}/{version}" if version else f"{PREDICTIONS}{model}"
-        return self._call("inference", "POST", path, data=image, headers=_headers(parameters or {}))
+        return self.ask("predictions", image, parameters or {}, model, version)
 
-    def explain(self, model: str, image: bytes, parameters: Mapping[str, Any]) -> Any:
-        """Explain one image; returns its answer, `overlay` being a PNG in base64. Raises ApiError or CommandError."""
-        path = f"/explanations/{model}"
-        return self._call("inference", "POST", path, data=image, headers=_headers(parameters))
+    def ask(
+        self, question: Question, image: bytes, parameters: Mapping[str, Any], model: str, version: str = ""
+    ) -> Any:
+        """Ask about one image; returns the decoded JSON answer. Raises ApiError or CommandError."""
+        path, headers = (question, model, version), image_headers(parameters)
+        return self._call("inference", "POST", *path, content=image, headers=headers, retry=self._retry)
 
     def models(self) -> dict[str, str]:
         """Map each registered model to the file it came from."""
         listed: dict[str, str] = {}
         page: str | None = ""
         while page is not None:
-            answer = self._call("management", "GET", "/models", params={"next_page_token": page} if page else None)
+            answer = self._call("management", "GET", "models", params={"next_page_token": page} if page else None)
             listed |= {model["modelName"]: model["modelUrl"] for model in answer["models"]}
             page = answer.get("nextPageToken")
         return listed
@@ -60,9 +96,9 @@ class Client:
     def versions(self, model: str) -> list[dict[str, Any]]:
         """Describe every version of a model, without cards. A model that is not registered has none."""
         try:
-            answer: list[dict[str, Any]] = self._call("management", "GET", f"/models/{model}/all")
+            answer: list[dict[str, Any]] = self._call("management", "GET", "models", model, "all")
         except ApiError as error:
-            if error.error["code"] == requests.codes.not_found:
+            if error.error["code"] == HTTPStatus.NOT_FOUND:
                 return []
             raise
         return answer
@@ -75,7 +111,7 @@ class Client:
         """
         params = {"customized": str(card).lower()}
         try:
-            answer: list[dict[str, Any]] = self._call("management", "GET", _path(model, version), params=params)
+            answer: list[dict[str, Any]] = self._call("management", "GET", "models", model, version, params=params)
         except ApiError as error:
             if not card:
                 raise
@@ -85,80 +121,107 @@ class Client:
     def register(self, archive: str, **options: Any) -> Any:
         """Register an archive of the model store and wait until its workers are ready."""
         params = {"url": archive, "synchronous": "true"} | options
-        return self._call("management", "POST", "/models", params=params, timeout=REGISTER_SECONDS)
+        return self._call("management", "POST", "models", params=params, timeout=REGISTER_SECONDS)
 
     def scale(self, model: str, workers: int, version: str = "") -> Any:
         params = {"min_worker": workers, "max_worker": workers, "synchronous": "true"}
-        return self._call("management", "PUT", _path(model, version), params=params, timeout=REGISTER_SECONDS)
+        return self._call("management", "PUT", "models", model, version, params=params, timeout=REGISTER_SECONDS)
 
     def set_default(self, model: str, version: str) -> Any:
-        return self._call("management", "PUT", f"/models/{model}/{version}/set-default")
+        return self._call("management", "PUT", "models", model, version, "set-default")
 
     def unregister(self, model: str, version: str = "") -> Any:
-        return self._call("management", "DELETE", _path(model, version))
+        return self._call("management", "DELETE", "models", model, version)
 
-    def _call(self, scope: Scope, method: str, path: str, timeout: float = TIMEOUT_SECONDS, **options: Any) -> Any:
-        base = getattr(self._endpoint, scope)
-        return self._tokens.call(scope, lambda token: self._send(token, method, base, path, timeout, **options))
-
-    def _send(self, token: str, method: str, base: str, path: str, timeout: float, **options: Any) -> Any:
-        headers = options.pop("headers", {}) | {"Authorization": f"Bearer {token}"}
+    def _call(self, scope: Scope, *question: str, retry: Retry = once, timeout: float = 0.0, **options: Any) -> Any:
+        base, seconds = getattr(self._endpoint, scope), timeout or self._timeout
         try:
-            response = self._session.request(
-                method, base + path, headers=headers, timeout=timeout, stream=True, **options
-            )
-            return _content_of(response, base)
+            return _content_of(self._ask(retry, scope, *question, timeout=seconds, **options), base)
         except ClientError as error:
             raise CommandError(str(error)) from error
-        except requests.Timeout as error:
-            raise CommandError(f"{base} did not answer within {timeout:.0f} s: is its worker alive?") from error
-        except requests.exceptions.SSLError as error:
-            certificate = self._endpoint.certificate
-            raise CommandError(
-                f"{base} does not show the certificate {certificate}: restart the server if that was renewed."
-            ) from error
-        except requests.ConnectionError as error:
-            raise CommandError(f"No server answers at {base}: start one with densenet serve.") from error
+        except httpx.TimeoutException as error:
+            raise CommandError(f"{base} did not answer within {seconds:.0f} s: is its worker alive?") from error
+        except httpx.TransportError as error:
+            if "[SSL" not in str(error):
+                raise CommandError(f"No server answers at {base}: start one with densenet serve.") from error
+            shown = f"{base} does not show the certificate {self._endpoint.certificate}"
+            raise CommandError(f"{shown}: restart the server if that was renewed.") from error
 
-    @property
-    def _session(self) -> requests.Session:
-        if not hasattr(self._sessions, "session"):
-            certificate = self._endpoint.certificate
-            session = transport.session(certificate)
-            patient = transport.adapter(certificate, max_retries=patient_retry())
-            session.mount(self._endpoint.inference + PREDICTIONS, patient)
-            self._sessions.session = session
-        kept: requests.Session = self._sessions.session
-        return kept
+    def _ask(self, retry: Retry, scope: Scope, *question: str, **options: Any) -> httpx.Response:
+        token = self._tokens.get(scope)
+        response = send(self._http, self._request(token, scope, *question, **options), retry)
+        if self._tokens.given or not is_refused(response):
+            return response
+        token = self._tokens.get(scope, refused=token)
+        return send(self._http, self._request(token, scope, *question, **options), retry)
 
 
-def _headers(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers of an image as a request's body, with its parameters."""
-    named = {name.replace("_", "-"): str(value) for name, value in parameters.items()}
-    return {"Content-Type": "application/octet-stream"} | named
+class AsyncClient(Base[httpx.AsyncClient]):
+    """A client of one server for asyncio, which returns every response of TorchServe as it is.
+
+    `options` are those of httpx. Raises httpx.TransportError, and CommandError if there is no token.
+    """
+
+    def __init__(self, endpoint: Endpoint, **options: Any) -> None:
+        super().__init__(endpoint, None, connect_async(endpoint.certificate, **options))
+        self._looking = asyncio.Lock()
+
+    async def ask(self, scope: Scope, *question: str, retry: Retry = once, **options: Any) -> httpx.Response:
+        """Send a request, and once more with another token if the first one is refused."""
+        token = await self._token(scope)
+        response = await self._send(self._request(token, scope, *question, **options), retry)
+        if not is_refused(response):
+            return response
+        token = await self._token(scope, refused=token)
+        return await self._send(self._request(token, scope, *question, **options), retry)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def _token(self, scope: Scope, refused: str = "") -> str:
+        held = self._tokens.held(scope)
+        if held and held != refused:
+            return held
+        async with self._looking:  # so that no more than one thread waits for TorchServe
+            return await asyncio.to_thread(self._tokens.get, scope, refused)
+
+    async def _send(self, request: httpx.Request, retry: Retry) -> httpx.Response:
+        """Do as densenet_client.send does."""
+        attempt = 0
+        while True:
+            try:
+                answer = await self._http.send(request)
+                if (pause := retry(attempt, answer)) is None:
+                    return answer
+            except httpx.TransportError as error:
+                if (pause := retry(attempt, error)) is None:
+                    raise
+            await asyncio.sleep(pause)
+            attempt += 1
 
 
-def _path(model: str, version: str) -> str:
-    return f"/models/{model}/{version}" if version else f"/models/{model}"
+def is_refused(response: httpx.Response) -> bool:
+    """Tell whether TorchServe refused the token."""
+    return response.status_code == HTTPStatus.BAD_REQUEST and _refusal_in(json_in(response)).get("type") == REFUSED_KEY
 
 
-def _content_of(response: requests.Response, base: str) -> Any:
-    answer = read_answer(response, base)
-    try:
-        content = json.loads(answer)
-    except (ValueError, RecursionError) as error:
-        if response.ok and "Content-Type" not in response.headers:  # what another project's handler wrote as text
-            return answer.decode(errors="replace")
-        raise _empty_answer(response, base) from error
-    if response.ok:
+def _content_of(response: httpx.Response, base: str) -> Any:
+    """Return what a good answer holds. Raises ApiError for another."""
+    content, status = json_in(response), response.status_code
+    if response.is_success and content is not None:
         return content
-    refusal = _refusal_in(content)
-    message = str(refusal.get("message", f"{base} answered {response.status_code}."))
+    if content is None:  # past max_request_size TorchServe sends an empty 413
+        too_large = status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        message = TOO_LARGE if too_large else f"{base} answered {status} without JSON: is it a TorchServe?"
+        refusal: dict[str, Any] = {"type": response.reason_phrase}
+    else:
+        refusal = _refusal_in(content)
+        message = str(refusal.get("message", f"{base} answered {status}."))
     if refusal.get("type") == REFUSED_KEY:
-        message = refused_token(base)
+        message = f"{base} refused the token that was sent: densenet token prints one that it takes now."
     elif refusal.get("type") == MODEL_API_OFF:
         message = FIXED_MODELS
-    raise ApiError(message, {"code": response.status_code, "type": refusal.get("type", "Error"), "message": message})
+    raise ApiError(message, {"code": status, "type": refusal.get("type", "Error"), "message": message})
 
 
 def _refusal_in(content: Any) -> dict[str, Any]:
@@ -182,12 +245,3 @@ def _no_card(described: Mapping[str, Any], refused: ApiError, logs: Path) -> Api
         f"card ({refused.error['code']}: {refused}): {logs / 'model_log.log'} tells more."
     )
     return ApiError(message, refused.error | {"message": message})
-
-
-def _empty_answer(response: requests.Response, base: str) -> ApiError:
-    """Return the error for an answer without JSON. Past max_request_size TorchServe sends an empty 413."""
-    if response.status_code == requests.codes.request_entity_too_large:
-        message = TOO_LARGE
-    else:
-        message = f"{base} answered {response.status_code} without JSON: is it a TorchServe?"
-    return ApiError(message, {"code": response.status_code, "type": response.reason, "message": message})

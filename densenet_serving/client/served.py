@@ -1,47 +1,70 @@
-"""Choose the model that answers if a person names none."""
+"""The server that a command asks, and the model that answers if a person names none."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import densenet_client
+from densenet_client import Question
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.client.http import Client
 from densenet_serving.errors import ApiError, CommandError
 from densenet_serving.options import MODEL
 
 NOT_SERVED = "ModelNotFoundException"  # TorchServe's type of the error for a model that it does not have
 CHOOSE = "Choose one that the server has with --model: densenet models list, on its machine, names them."
 
-
-class ListsModels(Protocol):
-    """A client of one server."""
-
-    def models(self) -> Iterable[str]: ...
+# Asks about one image, with parameters of which None is left to the server; returns the decoded JSON answer. Safe to
+# share between threads. Raises ApiError or CommandError.
+Ask = Callable[[Question, bytes, Mapping[str, Any]], Any]
 
 
-def default_model(client: ListsModels, has_management: bool) -> str:
-    """Return densenet121 if it is served, or else the only model. Raises CommandError if there is a choice or none.
+def connect(url: str | None, key: str | None, token: str | None, model: str | None, run_dir: Path) -> tuple[Ask, str]:
+    """Return what asks the server that a command's options name, and the name of its model. Raises CommandError.
 
-    A token passed by hand is an inference token, which may not list models (`has_management` is false): then the
-    answer is densenet121, and `advice_if_not_served` says what to do if that is not there.
+    With `url` that is a gateway, which chooses its model itself, or with a token TorchServe. A token given by hand is
+    an inference token, which may not list models: then densenet121 is asked.
     """
-    if not has_management:
+    if url and model and not token:
+        raise CommandError("The gateway chooses the model itself: leave --model out, or ask TorchServe with --token.")
+    if not url:
+        client = Client(Endpoint.find(run_dir), token)
+        name = model or (MODEL if token else default_model(client.models()))
+        return as_commands_do()(partial(client.ask, model=name)), name
+    with as_commands_do():
+        remote = densenet_client.Client(url, key=key, token=token, model=model or MODEL)
+    return as_commands_do()(remote.ask), (model or MODEL) if token else "the model"
+
+
+def default_model(served: Iterable[str]) -> str:
+    """Return densenet121 if it is served, or else the only model. Raises CommandError if there is a choice or none."""
+    names = list(served)
+    if MODEL in names:
         return MODEL
-    served = list(client.models())
-    if MODEL in served:
-        return MODEL
-    if len(served) == 1:
-        return served[0]
-    raise CommandError(f"The server has {', '.join(served) or 'no model'}: choose one with --model.")
+    if len(names) == 1:
+        return names[0]
+    raise CommandError(f"The server has {', '.join(names) or 'no model'}: choose one with --model.")
 
 
 @contextmanager
-def advice_if_not_served() -> Iterator[None]:
-    """Add to the server's error for a model that it does not have how to choose another. Raises ApiError."""
+def as_commands_do() -> Iterator[None]:
+    """Raise the errors of densenet_client as those of commands; for a model that is not served, say how to choose."""
     try:
         yield
+    except densenet_client.Refused as error:
+        raise advised({"code": error.code, "type": error.type, "message": error.message}) from error
+    except densenet_client.ClientError as error:
+        raise CommandError(str(error)) from error
     except ApiError as error:
-        if error.error["type"] != NOT_SERVED:
-            raise
-        message = f"{error}. {CHOOSE}"
-        raise ApiError(message, error.error | {"message": message}) from error
+        raise advised(error.error) from error
+
+
+def advised(refusal: dict[str, Any]) -> ApiError:
+    message = refusal["message"]
+    if refusal["type"] == NOT_SERVED:
+        message = f"{message}. {CHOOSE}"
+    return ApiError(message, refusal | {"message": message})

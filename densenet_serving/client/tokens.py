@@ -1,53 +1,93 @@
-"""Use a server's tokens, and replace one that the server refuses."""
+"""TorchServe's tokens: read from its key file, and renewed before they expire."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
 
-from densenet_serving.client.endpoint import Endpoint, Scope
-from densenet_serving.errors import ApiError
+import httpx
 
-Answer = TypeVar("Answer")
+from densenet_serving.client import transport
+from densenet_serving.errors import CommandError
 
-REFUSED_KEY = "InvalidKeyException"  # TorchServe's type of the error for a token that it does not accept
+Scope = Literal["inference", "management"]
+
+MARGIN_SECONDS = 60  # before its end a token is renewed
+TIMEOUT_SECONDS = 10
+RESTART = "restart the server with densenet stop and densenet serve."
 
 
-class TokenCache:
-    """The token of each API of one server, read when it is first needed. Safe to share between threads.
+class Tokens:
+    """The tokens of one server. Safe to share between threads and tasks: one of them renews, the others wait.
 
     A token that was `given` by hand is used for both APIs and never replaced.
     """
 
-    def __init__(self, endpoint: Endpoint, given: str | None = None) -> None:
-        self._endpoint = endpoint
-        self._given = given
-        self._tokens: dict[Scope, str] = {}
+    def __init__(
+        self,
+        key_file: Path,
+        management: str,
+        certificate: str,
+        given: str | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._key_file, self._management, self._certificate = key_file, management, certificate
+        self.given = given
+        self._clock = clock
+        self._held: dict[Scope, tuple[str, float]] = {}
         self._lock = threading.Lock()
 
-    def call(self, scope: Scope, ask: Callable[[str], Answer]) -> Answer:
-        """Call `ask` with a token, and once more with a new one if that is refused.
+    def held(self, scope: Scope) -> str | None:
+        """Return a token that is valid for a while; None if `get` has to look for one, which may take long."""
+        token, until = self._held.get(scope, ("", 0.0))
+        return self.given or (token if self._clock() < until else None)
 
-        A token ends early when another client has TorchServe make a new one. Raises what `ask` raises, which is an
-        ApiError of the type REFUSED_KEY for a refused token.
+    def get(self, scope: Scope, refused: str = "") -> str:
+        """Return a token that is valid for a while, another one than that which the server `refused`, if there is one.
+
+        A token ends early when another program has TorchServe make a new one. Raises CommandError if there is no key
+        file, or the server makes no new token.
         """
-        token = self._token(scope)
-        try:
-            return ask(token)
-        except ApiError as error:
-            if self._given or error.error["type"] != REFUSED_KEY:
-                raise
-        return ask(self._token(scope, refused=token))
-
-    def _token(self, scope: Scope, refused: str | None = None) -> str:
-        if self._given:
-            return self._given
         with self._lock:
-            if self._tokens.get(scope) == refused:  # none was read yet, or no other thread has replaced the refused one
-                self._tokens[scope] = self._endpoint.token(scope)
-            return self._tokens[scope]
+            held = self.held(scope)
+            if held and (held != refused or held == self.given):
+                return held
+            token, expires, _ = self._read(scope)
+            if expires - MARGIN_SECONDS <= self._clock():
+                self.renew(scope)
+                token, expires, _ = self._read(scope)
+            # A server may make tokens that last no longer than the margin.
+            margin = min(MARGIN_SECONDS, (expires - self._clock()) / 2)
+            self._held[scope] = token, expires - margin
+            return token
 
+    def renew(self, scope: Scope) -> None:
+        """Have TorchServe make a new token, so that it refuses the current one. Raises CommandError."""
+        url = f"{self._management}/token"
+        headers = {"Authorization": f"Bearer {self._read(scope)[2]}"}
+        try:
+            with transport.connect(self._certificate, timeout=TIMEOUT_SECONDS) as http:
+                response = http.get(url, params={"type": scope}, headers=headers)
+        except httpx.TransportError as error:
+            raise CommandError(f"{url} did not answer, which gives new tokens: {RESTART}") from error
+        if not response.is_success:
+            raise CommandError(f"{url} answered {response.status_code} and gave no new {scope} token: {RESTART}")
 
-def refused_token(address: str) -> str:
-    return f"{address} refused the token that was sent: densenet token prints one that it takes now."
+    def _read(self, scope: Scope) -> tuple[str, float, str]:
+        """Read the token of a scope, the time it expires and the key that renews it. Raises CommandError."""
+        try:
+            keys: dict[str, Any] = json.loads(self._key_file.read_text())
+            expires = datetime.fromisoformat(keys[scope]["expiration time"])
+            expires = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+            return keys[scope]["key"], expires.timestamp(), keys["API"]["key"]
+        except FileNotFoundError as error:
+            raise CommandError(
+                f"There is no {self._key_file}, so no server runs from there: start one with densenet serve, "
+                "or pass its --run-dir."
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CommandError(f"{self._key_file} cannot be read ({error}): restart the server.") from error

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from densenet_serving.errors import ServingError
+from densenet_serving.files import atomic_write, private_file
 
 KEYS_FILE = "api_keys.json"
 PREFIX = "densenet_"  # tells people, and scanners for leaked secrets, what it is
@@ -103,17 +104,10 @@ class ApiKeys:
             fcntl.flock(folder, fcntl.LOCK_EX)  # on the folder, since the file itself is replaced
             entries = self.entries()
             yield entries
-            self._write(entries)
+            with atomic_write(self.path) as partial, private_file(partial) as file:
+                json.dump(entries, file, indent=2)
         finally:
             os.close(folder)  # releases the lock
-
-    def _write(self, entries: dict[str, dict[str, str]]) -> None:
-        """Replace the file as a whole, so that a gateway never reads half of it."""
-        temporary = self.path.with_suffix(".new")
-        temporary.unlink(missing_ok=True)  # left by a process that was killed; this one holds the lock
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(entries, file, indent=2)
-        temporary.replace(self.path)
 
 
 def version_of(path: Path) -> tuple[int, ...]:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from densenet_serving.properties import DEFAULT_QUEUE, DEFAULT_REQUEST_BYTES
-from handler.settings import Settings
+from handler.settings import MAX_REQUEST_BYTES, Settings
 
 LOG_FILE = "gateway.log"  # in the run folder
 # Tells the process to answer 503 at /readyz, and everything else as before.
 END_SOON = signal.SIGUSR1
 QUEUE_SHARE = 64  # per cent of the queue: the rest is for who asks TorchServe itself
-LISTS = ("cors_origins", "allowed_hosts", "proxies")
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
@@ -51,11 +50,11 @@ class GatewaySettings:
     allowed_hosts: tuple[str, ...] = ()
     max_connections: int = 1024
     max_connections_per_address: int = 256
-    max_body_bytes: int = 33_554_432
+    max_body_bytes: int = MAX_REQUEST_BYTES
     max_file_bytes: int = Settings().max_image_bytes
     max_files: int = Settings().max_images
-    max_held_bytes: int = 268_435_456  # eight of the largest bodies
-    max_held_bytes_per_client: int = 67_108_864  # two of them
+    max_held_bytes: int = 8 * MAX_REQUEST_BYTES
+    max_held_bytes_per_client: int = 2 * MAX_REQUEST_BYTES
     max_requests: int = 256
     max_requests_per_client: int = 64
     max_in_flight: int = 64
@@ -70,10 +69,9 @@ class GatewaySettings:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        values = json.loads(text)
-        lists = {name: tuple(values.get(name, ())) for name in LISTS}
-        files = {name: Path(values[name]) for name in ("run_dir", "keys") if values.get(name)}
-        return cls(**values | lists | files)
+        from pydantic import TypeAdapter  # of the extra `web`, which the commands that only write settings do without
+
+        return TypeAdapter(cls).validate_json(text)
 
     def within(self, torchserve: Mapping[str, str], model: Mapping[str, Any]) -> Self:
         """Return these settings with the limits that TorchServe's settings and the model's description give.

@@ -1,15 +1,7 @@
 """How much memory there is, how much of it TorchServe's JVM gets, and how many workers it holds.
 
-Without a limit the JVM takes a quarter of the machine's memory, and keeps it. It only passes bytes on, but holds each
-body several times: as it arrives, as one array, and as the message to the worker. A queue full of the largest requests
-takes COPIES x job_queue_size x max_request_size, 12.5 GiB with config.properties. More is never useful, and most
-machines should give it less:
-
-    heap = min(COPIES x job_queue_size x max_request_size, max(COPIES x 2 x max_request_size, memory / SHARE))
-
-which is 256 MiB on machines of up to 4 GiB, two of the largest requests at a time, and 1 GiB with 16 GiB. The JVM
-allows itself as much again for buffers outside the heap (the default of MaxDirectMemorySize is the heap's size). A
-request that does not fit loses its connection and disturbs no other.
+The JVM only passes bytes on, but holds each body several times: as it arrives, as one array, and as the message to the
+worker. docs/decisions.md derives its heap, of which there is as much again outside it (MaxDirectMemorySize).
 """
 
 from __future__ import annotations
@@ -54,7 +46,10 @@ def with_heap_limit(settings: Mapping[str, str]) -> str:
 
 
 def heap_bytes(memory: int, queue: int, request: int) -> int:
-    """Return the heap size in bytes for `memory` bytes and a queue of `queue` requests of up to `request` bytes."""
+    """Return the heap size in bytes for `memory` bytes and a queue of `queue` requests of up to `request` bytes.
+
+    More than a full queue takes is never useful, and two of the largest requests at a time have to fit.
+    """
     return min(COPIES * queue * request, max(COPIES * FEWEST_REQUESTS * request, memory // SHARE))
 
 

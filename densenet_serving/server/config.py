@@ -12,7 +12,7 @@ from densenet_serving import properties
 from densenet_serving.build.mar import Archive
 from densenet_serving.build.model_store import load_models
 from densenet_serving.client.endpoint import is_loopback
-from densenet_serving.client.tls import der_of, read_pem
+from densenet_serving.client.transport import der_of, read_pem
 from densenet_serving.console import shell
 from densenet_serving.errors import CommandError
 from densenet_serving.server.capacity import with_heap_limit
@@ -40,8 +40,11 @@ def settings_of(
     values |= {"model_store": str(model_store.resolve()), "load_models": load_models(archives)}
     if port is not None:
         values |= ports_from(port)
-    if "metrics_config" in values:
-        values |= {"metrics_config": str(find_metrics(config, values["metrics_config"]))}
+    if named := values.get("metrics_config"):  # relative to the settings' own folder
+        metrics = config.resolve().parent / named
+        if not metrics.is_file():
+            raise CommandError(f"There is no {metrics}, which {config} names as metrics_config: correct that line.")
+        values["metrics_config"] = str(metrics)
     values |= changes
     values["vmargs"] = with_heap_limit(values)
     if exposed := exposed_with_models(values, TAKES_MODELS):
@@ -55,14 +58,6 @@ def settings_of(
 def workers_of(archive: Archive, values: Mapping[str, str]) -> int:
     """Return how many workers TorchServe starts for an archive with these settings."""
     return configured_workers(archive.config, int(values["default_workers_per_model"]))
-
-
-def find_metrics(config: Path, named: str) -> Path:
-    """Find the metrics file that the settings name, relative to their own folder. Raises CommandError."""
-    path = config.resolve().parent / named
-    if not path.is_file():
-        raise CommandError(f"There is no {path}, which {config} names as metrics_config: correct or remove that line.")
-    return path
 
 
 def exposed_with_models(values: Mapping[str, str], names: Iterable[str]) -> str:

@@ -85,7 +85,7 @@ def drain(endpoint: Endpoint, seconds: float) -> int | None:
     TorchServe cannot close its inference API alone, so its token is replaced by one that nobody knows: from then on
     a request gets 400 InvalidKeyException. Raises CommandError if the management API does not answer.
     """
-    endpoint.replace_token("inference")
+    endpoint.tokens().renew("inference")
     client = Client(endpoint)
     models = list(client.models())
     return None if wait_until_idle(client, models, seconds) else survey(client, models)[0]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+import httpx
 import psutil
-import requests
 
 from densenet_serving import paths
 from densenet_serving.client import transport
@@ -112,9 +112,9 @@ def wait_until_ready(gateway: Gateway, run_dir: Path, progress: Callable[[str], 
 
 def is_ready(gateway: Gateway) -> bool:
     try:
-        with transport.session() as session:
-            return session.get(f"{gateway.url}/readyz", timeout=ASK_SECONDS).ok
-    except (requests.ConnectionError, requests.Timeout):
+        with transport.connect(timeout=ASK_SECONDS) as http:
+            return http.get(f"{gateway.url}/readyz").is_success
+    except httpx.TransportError:
         return False  # it does not listen yet
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -47,10 +46,10 @@ def check_port_is_free(key: str, address: str, host: str = LOOPBACK) -> None:
         raise CommandError(f"{key}={address} names no port: write it out in the settings, as in http://127.0.0.1:8080.")
     others = "another --port" if key == "--port" else "a free range with serve --port or web --torchserve-port"
     try:
-        number = number_of(host)
-        with socket.socket(socket.AF_INET6 if ":" in number else socket.AF_INET) as probe:
+        family, kind, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((number, port))
+            probe.bind(found)
     except socket.gaierror as error:
         raise CommandError(f"{host} has no address here ({error.strerror}): name one of this machine's.") from error
     except OSError as error:
@@ -63,14 +62,6 @@ def check_port_is_free(key: str, address: str, host: str = LOOPBACK) -> None:
         else:
             said = f"Nothing can listen on port {port} of {host} ({error.strerror}): give {others}."
         raise CommandError(said) from error
-
-
-def number_of(host: str) -> str:
-    """Return the IP address of a host. Raises socket.gaierror."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
 
 
 def holder_of(port: int) -> str:

@@ -24,6 +24,7 @@ Part = Literal["TorchServe", "gateway"]
 VARIABLES: dict[Part, str] = {"TorchServe": "DENSENET_TORCHSERVE_OF", "gateway": "DENSENET_GATEWAY_OF"}
 STOP_SECONDS = 20
 POLL_SECONDS = 0.2
+END_POLL_SECONDS = 0.02
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -54,7 +55,7 @@ def spawn(
         pass_fds=pass_fds,
         preexec_fn=_end_with_parent() if dies_with_parent else None,
     )
-    process.returncode = 0  # psutil waits for it, and Python does not complain of one that it forgets while it runs
+    process.returncode = 0  # or Python complains when it forgets one that runs
     return psutil.Process(process.pid)
 
 
@@ -102,7 +103,7 @@ def end(*processes: psutil.Process) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _kill(psutil.wait_procs(family, timeout=STOP_SECONDS)[1])
+    _kill(_wait(family))
 
 
 def kill(process: psutil.Process) -> None:
@@ -116,16 +117,24 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes, timeout=STOP_SECONDS)
+    _wait(processes)
+
+
+def _wait(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Wait up to STOP_SECONDS until none of these runs, and return those that do."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while (left := [process for process in processes if runs(process)]) and time.monotonic() < deadline:
+        time.sleep(END_POLL_SECONDS)
+    return left
 
 
 def _families(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Return the processes and all their children, each once."""
-    family: dict[psutil.Process, None] = {}
+    """Return the processes with all their children."""
+    family: list[psutil.Process] = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            family |= dict.fromkeys([process, *process.children(recursive=True)])
-    return list(family)
+            family += [process, *process.children(recursive=True)]
+    return family
 
 
 def watch(processes: Mapping[str, psutil.Process], until: threading.Event, seconds: float = float("inf")) -> str | None:

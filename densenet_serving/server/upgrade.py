@@ -67,60 +67,50 @@ def upgrade(endpoint: Endpoint, file_name: str, timeout: float, say: Say, rolls_
     """
     client = Client(endpoint)
     archive = Archive.read(endpoint.model_store / file_name)
-    name, version = archive.name, archive.version
-    old = default_of(client, name)
-    check(old, file_name, version)
+    name, new = archive.name, archive.version
+    replaced = default_of(client, name, new, file_name)
+    old, workers = replaced["modelVersion"], replaced["minWorkers"]
+    there = version_of(client, name, new)
+    if there is None:
+        check_memory_for_more(client, workers)
+    elif there["modelUrl"] != file_name:
+        raise CommandError(f"{name} {new} is registered already, from {there['modelUrl']}: unregister it first.")
 
-    if version_of(client, name, version) is None:
-        check_memory_for_more(client, old["minWorkers"])
-
-    before = f"{name} {old['modelVersion']}"
-    with undone_on_failure(client, name, version, old["modelVersion"], timeout, say):
-        say(f"Registering {name} {version} beside {old['modelVersion']}.")
-        register(client, file_name, name, version, old["minWorkers"])
-        client.predict(name, paths.SAMPLE_PHOTO.read_bytes(), version=version)
-        say(f"{name} {version} is ready and has classified {paths.SAMPLE_PHOTO.name}.")
-        client.set_default(name, version)
-        say(f"{name} {version} is the default. Waiting for the last requests of {before}.")
-        drained = wait_until_idle(client, [name], timeout, old["modelVersion"])
-        Upgrade(file_name, old["modelUrl"], rolls_back).record(name, endpoint.folder)
+    with undone_on_failure(client, name, new, old, timeout, say):
+        say(f"Registering {name} {new} beside {old}.")
+        if there is None:
+            client.register(file_name)
+            there = version_of(client, name, new)
+        if there and there["minWorkers"] < workers:
+            client.scale(name, workers, new)
+        client.predict(name, paths.SAMPLE_PHOTO.read_bytes(), version=new)
+        say(f"{name} {new} is ready and has classified {paths.SAMPLE_PHOTO.name}.")
+        client.set_default(name, new)
+        say(f"{name} {new} is the default. Waiting for the last requests of {name} {old}.")
+        drained = wait_until_idle(client, [name], timeout, old)
+        Upgrade(file_name, replaced["modelUrl"], rolls_back).record(name, endpoint.folder)
     if drained:
-        client.unregister(name, old["modelVersion"])
-        say(f"{before} has answered its last request and is gone.")
+        client.unregister(name, old)
+        say(f"{name} {old} has answered its last request and is gone.")
     return drained
 
 
-def default_of(client: Client, name: str) -> dict[str, Any]:
-    """Describe the version that answers if a request names none. Raises CommandError if there is no such model."""
+def default_of(client: Client, name: str, new: str, file_name: str) -> dict[str, Any]:
+    """Describe the version that answers if a request names none.
+
+    Raises CommandError if there is no such model, or if the archive `file_name` of version `new` cannot replace it.
+    """
     if not client.versions(name):
         raise CommandError(f"The server has no {name} to upgrade: load it with densenet models register.")
-    return client.describe(name, card=False)
-
-
-def check(old: dict[str, Any], file_name: str, version: str) -> None:
-    if old["modelVersion"] == version:
-        raise CommandError(
-            f"{old['modelName']} {version} is the default already: build another with densenet archive --version."
-        )
+    old = client.describe(name, card=False)
+    if old["modelVersion"] == new:
+        raise CommandError(f"{name} {new} is the default already: build another with densenet archive --version.")
     if old["modelUrl"] == file_name:
         raise CommandError(
-            f"{file_name} lies where {old['modelName']} {old['modelVersion']} came from, and without that one "
+            f"{file_name} lies where {name} {old['modelVersion']} came from, and without that one "
             "there is no way back: give it a name of its own."
         )
-
-
-def register(client: Client, file_name: str, name: str, version: str, workers: int) -> None:
-    """Register a version and wait until it has at least as many ready workers as the one it replaces."""
-    described = version_of(client, name, version)
-    if described is None:
-        client.register(file_name)
-        described = version_of(client, name, version)
-    elif described["modelUrl"] != file_name:
-        raise CommandError(
-            f"{name} {version} is registered already, from {described['modelUrl']}: unregister it first."
-        )
-    if described and described["minWorkers"] < workers:
-        client.scale(name, workers, version)
+    return old
 
 
 def version_of(client: Client, name: str, version: str) -> dict[str, Any] | None:

@@ -1,7 +1,13 @@
-"""The model in OpenVINO, on the CPU."""
+"""The model in OpenVINO, on the CPU; OpenVINO is imported here, without its telemetry, and has one Core.
+
+As it comes, importing it writes an id into the home folder and reports the import to Google Analytics, from a process
+of its own that takes a core for a second.
+"""
 
 from __future__ import annotations
 
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.cores import Threads
-from handler.engines.engine import Engine, Outputs, no_features
+from handler.engines import Engine, Outputs, no_features
 from handler.errors import ArchiveError
 from handler.settings import Settings
 
+# None stands for a package that cannot be imported, and OpenVINO then takes a stub that reports nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
+
 OPENVINO_FILE = "model.xml"
 QUANTIZER = "FakeQuantize"  # the operation that marks what is computed in int8
+
+
+@cache
+def core() -> Any:
+    """Return this process's only openvino.Core.
+
+    The CPU plugin of each Core gives the thread a stack for signals, and when the Core goes, the stack of the Core
+    before it. If that one went first, the stack is memory that is no longer there, and the next signal ends the
+    process with a segmentation fault (OpenVINO 2026.4).
+    """
+    return openvino.Core()
 
 
 class OpenVinoEngine(Engine):
@@ -26,8 +48,6 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, folder: Path, settings: Settings, threads: Threads) -> None:
         """Raises ArchiveError if the settings ask an int8 graph for f32."""
-        from handler.engines.openvino_runtime import core
-
         graph = core().read_model(folder / OPENVINO_FILE)
         is_int8 = any(operation.get_type_name() == QUANTIZER for operation in graph.get_ops())
         if is_int8 and settings.precision == "f32":
@@ -55,8 +75,6 @@ class OpenVinoEngine(Engine):
 
 
 def _compile(graph: Any, settings: Settings, threads: int) -> Any:
-    from handler.engines.openvino_runtime import core, openvino
-
     properties = openvino.properties
     config: dict[str, Any] = {
         properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
@@ -67,3 +85,11 @@ def _compile(graph: Any, settings: Settings, threads: int) -> Any:
     if settings.precision == "f32":
         config[properties.hint.inference_precision()] = openvino.Type.f32
     return core().compile_model(graph, "CPU", config)
+
+
+def suits(gpu: int | None) -> bool:
+    return gpu is None
+
+
+def load(folder: Path, settings: Settings, threads: Threads, gpu: int | None) -> OpenVinoEngine:  # noqa: ARG001
+    return OpenVinoEngine(folder, settings, threads)

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol v2, as JSON and in its binary extension, to images and back.
+"""Tensors of the Open Inference Protocol v2, as JSON and in its binary extension: images in, answers out.
 
 In JSON a tensor's values stand in `data`, flat or nested, bytes as base64. In the binary extension they follow the JSON
 document, which then holds only `binary_data_size`: little-endian, row by row, and before each element of BYTES its
@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from handler.answers import Answer, columns
+from handler.card import Task
 from handler.encodings import from_base64
 from handler.errors import BadRequest
+from handler.operations import ImageInput
 from handler.parameters import shown
-from handler.payload import ImageInput, check_count
+from handler.protocols.torchserve import check_count
 from handler.settings import Settings
 
 Datatype = Literal["BYTES", "FP32", "BOOL"]
+DATATYPES: dict[type, Datatype] = {str: "BYTES", float: "FP32", bool: "BOOL"}
+OUTPUTS = {column.name: DATATYPES[column.type] for column in columns(Answer) if not column.is_list}
 
 LENGTH = struct.Struct("<I")
 
@@ -126,15 +130,41 @@ def _binary_files(binary: bytes, count: int) -> tuple[ImageInput, ...]:
 
 def to_binary(values: Sequence[Any], datatype: Datatype) -> bytes:
     """Write a tensor's values, flat, in the binary extension."""
-    match datatype:
-        case "BYTES":
-            texts = [str(value).encode() for value in values]
-            return b"".join(LENGTH.pack(len(text)) + text for text in texts)
-        case "FP32":
-            return _packed(np.asarray(values, "<f4"))
-        case "BOOL":
-            return _packed(np.asarray(values, np.bool_))
+    if datatype == "BYTES":
+        texts = [str(value).encode() for value in values]
+        return b"".join(LENGTH.pack(len(text)) + text for text in texts)
+    return np.asarray(values, "<f4" if datatype == "FP32" else np.bool_).tobytes()
 
 
-def _packed(values: NDArray[Any]) -> bytes:
-    return values.tobytes()
+def write_outputs(
+    answers: list[dict[str, Any]], binary: Mapping[str, bool], top_k: int, task: Task
+) -> tuple[list[dict[str, Any]], bytes]:
+    """Write the outputs that `binary` names, each as JSON or as binary data; returns the tensors and that data."""
+    tensors, data = [], b""
+    for name, is_binary in binary.items():
+        shape, values = _values(name, answers, top_k, task)
+        tensor: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name], "shape": shape}
+        if is_binary:
+            written = to_binary(values, OUTPUTS[name])
+            tensor["parameters"] = {"binary_data_size": len(written)}
+            data += written
+        else:
+            tensor["data"] = values
+        tensors.append(tensor)
+    return tensors, data
+
+
+def _values(name: str, answers: list[dict[str, Any]], top_k: int, task: Task) -> tuple[list[int], list[Any]]:
+    """Shape and flat values of an output: [N, top_k] if several predictions an image were asked for, else [N].
+
+    A multi-label model's are [N, most classes on one of the images]; a row with fewer ends in empty ones.
+    """
+    if task == "multi-label" and name != "recognized":
+        rows = [[prediction[name] for prediction in answer["predictions"]] for answer in answers]
+        width = max(map(len, rows))
+        padding = 0.0 if OUTPUTS[name] == "FP32" else ""
+        return [len(answers), width], [value for row in rows for value in [*row, *[padding] * (width - len(row))]]
+    if name == "recognized" or top_k == 1:
+        # Bytes cannot be null: an image that is not recognized has an empty class.
+        return [len(answers)], ["" if answer[name] is None else answer[name] for answer in answers]
+    return [len(answers), top_k], [prediction[name] for answer in answers for prediction in answer["predictions"]]

@@ -70,7 +70,7 @@ def test_densenet_needs_5_7_gflop(densenet_folder: Path) -> None:
 
 
 def test_eager_slices_a_large_batch(stand_in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handler.engines.batches.MAX_BATCH", 2)
+    monkeypatch.setattr("handler.engines.MAX_BATCH", 2)
     assert eager(load_module(stand_in_folder, CPU), CPU)(np.zeros((3, 224, 224, 3), np.uint8)).shape == (3, 1000)
 
 

@@ -13,9 +13,10 @@ from tests.browser.actions import CAT, CLOCK, choose, downloaded, expect_cat, he
 from tests.browser.devices import DESKTOP, WIDER_PHONE
 from tests.browser.support import Visit
 from tests.browser.torchserve import CARD, NOT_AN_IMAGE, FakeTorchServe
+from tests.densenet_serving.gateway.conftest import MODEL
 
 
-def test_several_photos_get_a_label_each_and_a_table(visit: Visit, notes: Path) -> None:
+def test_several_photos_get_a_label_each_and_a_table(visit: Visit, torchserve: FakeTorchServe, notes: Path) -> None:
     choose(visit.page, CAT, CLOCK, notes)
 
     expect(visit.page.locator("#several h2")).to_have_text("3 photos")
@@ -32,8 +33,10 @@ def test_several_photos_get_a_label_each_and_a_table(visit: Visit, notes: Path) 
     assert [row["recognized"] for row in table] == ["true", "false", ""]
     assert (table[0]["probability"], table[2]["error"]) == ("0.61", NOT_AN_IMAGE)
 
+    assert torchserve.asked == [f"/predictions/{MODEL}"] * 3
     visit.page.get_by_role("button", name="Egyptian cat, 61%").click()
     expect_cat(visit.page)
+    assert torchserve.asked[3:] == [f"/explanations/{MODEL}"]
     visit.page.get_by_role("button", name="Close", exact=True).click()
     expect(visit.page.locator("#several")).to_be_hidden()
 

@@ -59,7 +59,7 @@ class FakeTorchServe:
         if self.multi_label:
             answer["predictions"] = _predict(picture, 2)["predictions"] if answer["recognized"] else []
         if "/explanations/" in request.url.path and self.explains:
-            assert request.headers["overlay"] == "0"
+            assert float(request.headers["overlay"]) == 0
             answer |= {"class_id": IDS[0], "class_name": NAMES[0], "overlay": _seen(request.content), "maps": MAPS}
         return httpx.Response(200, json=answer)
 

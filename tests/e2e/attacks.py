@@ -9,7 +9,8 @@ import grpc
 
 from densenet_serving import paths, properties
 from densenet_serving.build.mar import MANIFEST
-from densenet_serving.client.endpoint import Endpoint, Scope
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.client.tokens import Scope
 
 PATIENCE_SECONDS = 20
 

@@ -24,7 +24,6 @@ from densenet_serving import paths
 from densenet_serving.client.http import Client
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.limits.slots import RECENT_SECONDS
-from densenet_serving.gateway.routes.uploads import NO_PHOTO
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve
 from densenet_serving.server.gateway import Gateway
@@ -34,8 +33,7 @@ from tests.e2e.support import TIMEOUT_SECONDS, command, command_here, content_of
 from tests.errors import check_error
 from tests.pictures import FITTING, SAMPLE_NAME, encode
 from tests.ports import free_port_range
-
-READY_SECONDS = 30
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +52,7 @@ def gateway(start: list[str | Path], run_dir: Path) -> Iterator[Gateway]:
     assert found is not None
     assert f"{found.url}/predict" in started.stdout
     yield found
-    found.stop(run_dir)
+    found.stop()
 
 
 def predict(gateway: Gateway, *photos: bytes, **options: object) -> requests.Response:
@@ -78,29 +76,19 @@ def test_several_photos_under_one_name(gateway: Gateway, photos: dict[str, bytes
     assert {len(answer["predictions"]) for answer in answers} == {2}
 
 
-@pytest.mark.parametrize(
-    ("photos", "fragment"),
-    [((b"Dear cat,",), "not an image of an accepted format"), ((b"",), "The file is empty"), ((), NO_PHOTO)],
-)
-def test_what_is_no_photo(gateway: Gateway, photos: tuple[bytes, ...], fragment: str) -> None:
+@pytest.mark.parametrize("photos", [(b"Dear cat,",), (b"",), ()])
+def test_what_is_no_photo(gateway: Gateway, photos: tuple[bytes, ...]) -> None:
     answer = predict(gateway, *photos)
 
     assert answer.status_code == 400
-    check_error(answer.json(), 400, fragment)
-
-
-def test_many_clients_at_once(gateway: Gateway, cat: bytes) -> None:
-    with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda _: content_of(predict(gateway, cat)), range(64)))
-
-    assert {answer["class_name"] for answer in answers} <= FITTING["chelsea"]
+    check_error(answer.json(), 400)
 
 
 def test_a_body_without_end_is_refused_while_it_is_sent(gateway: Gateway) -> None:
-    host, port = gateway.url.removeprefix("http://").split(":")
+    address = urlsplit(gateway.url)
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
-    with socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_SECONDS) as connection:
         connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%s\r\n" % (len(part), part))
         for _ in range(32):
             connection.sendall(b"%x\r\n%s\r\n" % (2**20, bytes(2**20)))
@@ -109,7 +97,7 @@ def test_a_body_without_end_is_refused_while_it_is_sent(gateway: Gateway) -> Non
         error = json.loads(answer.read())
 
     assert answer.status == 413
-    check_error(error, 413, "A file is larger than 20 MB: send smaller photos.")
+    check_error(error, 413, "20 MB")
 
 
 def test_keys_are_asked_for_once_there_is_one(gateway: Gateway, run_dir: Path, cat: bytes) -> None:
@@ -117,7 +105,7 @@ def test_keys_are_asked_for_once_there_is_one(gateway: Gateway, run_dir: Path, c
     try:
         refused = predict(gateway, cat)
         assert refused.status_code == 401
-        check_error(refused.json(), 401, "An API key is needed")
+        check_error(refused.json(), 401, "key")
         bearer = {"Authorization": f"Bearer {added.stdout.strip()}"}
         assert content_of(predict(gateway, cat, headers=bearer))["class_name"] in FITTING["chelsea"]
         assert requests.get(f"{gateway.url}/readyz", timeout=TIMEOUT_SECONDS).ok
@@ -129,7 +117,7 @@ def test_keys_are_asked_for_once_there_is_one(gateway: Gateway, run_dir: Path, c
 def test_tokens_that_somebody_else_renewed(gateway: Gateway, running: torchserve.Server, cat: bytes) -> None:
     assert predict(gateway, cat).status_code == 200
     before = running.endpoint.token("inference")
-    running.endpoint.replace_token("inference")
+    running.endpoint.tokens().renew("inference")
 
     assert running.endpoint.token("inference") != before
     assert predict(gateway, cat).status_code == 200
@@ -175,7 +163,7 @@ def test_an_explanation_of_a_class(gateway: Gateway, cat: bytes) -> None:
     assert picture.headers["Content-Type"] == "image/png"
     assert picture.content == base64.b64decode(answer["overlay"])
     refused = explain(params={"class_id": "猫"})
-    check_error(refused.json(), 400, "The model has no class '猫'")
+    check_error(refused.json(), 400, "猫")
 
 
 def test_the_card_of_the_model(gateway: Gateway) -> None:
@@ -189,7 +177,7 @@ def test_the_card_of_the_model(gateway: Gateway) -> None:
 def test_another_name_for_this_machine_is_refused(gateway: Gateway, cat: bytes) -> None:
     refused = predict(gateway, cat, headers={"Host": "stranger.example"})
 
-    check_error(refused.json(), 400, "densenet web --allowed-host NAME adds one")
+    check_error(refused.json(), 400, "--allowed-host")
     for named in ("photos.example", "pictures.example:8000"):
         assert content_of(predict(gateway, cat, headers={"Host": named}))["class_name"] in FITTING["chelsea"]
 
@@ -205,7 +193,7 @@ def test_a_second_start_says_that_it_runs(gateway: Gateway, start: list[str | Pa
     again = command_here("web", *start)
 
     assert again.returncode == 0
-    assert f"The gateway is already running (pid {gateway.pid}) at {gateway.url}" in again.stderr
+    assert gateway.url in again.stderr
     assert Gateway.find(run_dir) == gateway
 
 
@@ -226,10 +214,9 @@ def test_a_workers_death_costs_no_request(gateway: Gateway, client: Client) -> N
 
 def wait_for_workers(client: Client, gone: int) -> None:
     """Give the other tests a server whose workers are all there."""
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
+
+    def are_there() -> bool:
         workers = client.versions(STAND_IN)[0]["workers"]
-        if all(worker["status"] == "READY" and worker["pid"] != gone for worker in workers):
-            return
-        time.sleep(0.2)
-    pytest.fail(f"a killed worker did not come back within {READY_SECONDS} s")
+        return all(worker["status"] == "READY" and worker["pid"] != gone for worker in workers)
+
+    until(are_there)

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from densenet_serving import paths
-from densenet_serving.build.mar import MANIFEST
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve
 from tests.built import INT8_VERSION
-from tests.e2e.management import Models, assert_refused, with_name
-from tests.e2e.support import Inference, content_of, rewrite
+from tests.e2e.support import Inference, Models, assert_refused, content_of, rewrite, succeed, with_name
 from tests.pictures import SAMPLE_NAME
-
-REFUSAL = "an int8 archive cannot become f32: set auto in model-config.yaml"
+from tests.waiting import until
 
 
 @pytest.fixture
 def int8_version(models: Models, model_store: Path, int8_archive: Path) -> Iterator[str]:
     """Register the int8 archive for as long as a test lasts."""
     path = Path(shutil.copy(int8_archive, model_store))
-    done = models("register", path)
-    assert done.returncode == 0, done.stderr
+    succeed(models("register", path))
     yield INT8_VERSION
     models("unregister", STAND_IN, "--version", INT8_VERSION)
     path.unlink()
@@ -46,16 +41,11 @@ def test_it_classifies_the_sample_and_says_that_it_is_int8(
 def test_one_that_shall_compute_in_f32_is_not_served(
     running: torchserve.Server, models: Models, model_store: Path, int8_archive: Path
 ) -> None:
-    exact = {
-        MANIFEST: with_name("exact"),
-        "model-config.yaml": lambda text: text.replace("precision: auto", "precision: f32"),
-    }
-    path = rewrite(int8_archive, model_store / "exact.mar", exact)
+    settings = {"model-config.yaml": lambda text: text.replace("precision: auto", "precision: f32")}
+    path = rewrite(int8_archive, model_store / "exact.mar", with_name("exact") | settings)
     try:
-        assert_refused(models("register", path), "Failed to start workers for model exact")
-        deadline = time.monotonic() + 20  # a worker's last lines reach the log after its end
-        while REFUSAL not in (log := (running.logs / "model_log.log").read_text()) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert REFUSAL in log
+        assert_refused(models("register", path), "exact")
+        # A worker's last lines reach the log after its end.
+        until(lambda: "int8 archive cannot become f32" in (running.logs / "model_log.log").read_text())
     finally:
         path.unlink()

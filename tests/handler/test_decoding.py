@@ -11,7 +11,7 @@ from PIL import Image
 
 from handler import decoding
 from handler.card import Preprocessing
-from handler.decoder.process import SIDES, Answer, Task
+from handler.decoder_process import SIDES, Answer, Task
 from handler.decoding import Decoder
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, ServiceUnavailable, UnsupportedMediaType
 from handler.images import sides

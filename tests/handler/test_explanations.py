@@ -15,8 +15,7 @@ from densenet_serving.build.checkpoint import load_network
 from densenet_serving.build.networks import ARCHITECTURES, ServingModel
 from handler.card import ModelCard
 from handler.cores import Threads
-from handler.engines.engine import Engine
-from handler.engines.load import load_engine
+from handler.engines import Engine, load_engine
 from handler.errors import ArchiveError
 from handler.explanations import HEAD_FILE, Head, color, paint
 from handler.preprocessing import preprocess

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from densenet_serving.build.networks import ARCHITECTURES
 from handler.cores import Threads
-from handler.engines.batches import MAX_BATCH
-from handler.engines.cuda import CudaEngine
-from handler.engines.load import load_engine
-from handler.engines.torch import TorchEngine
+from handler.engines import MAX_BATCH, load_engine
+from handler.engines.torch import CudaEngine, TorchEngine
 from handler.labels import softmax
 from handler.preprocessing import preprocess
 from handler.settings import Precision, Settings

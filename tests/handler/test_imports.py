@@ -11,20 +11,19 @@ import pytest
 from densenet_serving import paths
 
 LAYERS = (
-    {"errors", "context", "signatures"},
+    {"errors", "context", "memory"},
     {"card"},
-    {"settings", "labels", "encodings", "documents"},
-    {"cores", "parameters", "metrics"},
-    {"payload", "responses", "explanations", "preprocessing", "engines", "unended"},
-    {"images", "memory", "operations"},
-    {"decoder"},
-    {"decoding", "requests"},
+    {"settings", "encodings", "answers"},
+    {"preprocessing", "explanations", "labels", "cores", "parameters"},
+    {"images", "engines", "metrics"},
+    {"decoder_process", "operations"},
+    {"decoding", "decoder_program"},
     {"protocols"},
     {"classifier"},
 )
 # Pictures and what computes know nothing of requests.
-PICTURES = {"decoder", "engines", "preprocessing", "explanations", "images", "memory", "unended"}
-REQUESTS = {"parameters", "payload", "responses", "operations", "requests", "protocols"}
+PICTURES = {"decoder_process", "decoder_program", "engines", "preprocessing", "explanations", "images", "memory"}
+REQUESTS = {"parameters", "answers", "operations", "protocols"}
 
 
 def name_of(path: Path) -> str:
@@ -44,7 +43,8 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
-FILES = {name_of(path): path for path in paths.HANDLER.rglob("*.py") if path.name != "__init__.py"}
+FILES = {name_of(path).removesuffix(".__init__"): path for path in paths.HANDLER.rglob("*.py")}
+FILES.pop("handler")
 MODULES = set(FILES)
 IMPORTS = {name: imports_of(path) for name, path in FILES.items()}
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from handler.answers import Answer, Prediction
 from handler.errors import RequestError
 from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, NAMES, OUTCOMES, Metrics
 from tests.handler.test_card import CARD
@@ -43,7 +44,7 @@ def test_every_outcome_there_can_be_stands_at_zero_from_the_start(cache: FakeMet
 
 
 def test_results_are_counted_by_outcome_and_reason(cache: FakeMetrics, metrics: Metrics) -> None:
-    good, unsure = {"recognized": True}, {"recognized": False}
+    good, unsure = (Answer.of(Prediction("n0", "red", 0.5), recognized) for recognized in (True, False))
     errors = [error("a client's own words") for error in every_error()]
     metrics.count([good, unsure, good, *errors, errors[0], good])
 

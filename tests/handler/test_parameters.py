@@ -6,10 +6,12 @@ import pytest
 
 from handler.errors import BadRequest
 from handler.labels import Labels
-from handler.parameters import EXPLANATION, PREDICTION, Parameters, check_names, choose, in_headers, shown
+from handler.operations import Chosen, Explain, Predict
+from handler.parameters import EXPLANATION, PREDICTION, check_names, in_headers, shown
 from handler.settings import Settings
 
 LABELS = Labels([("n0", "red"), ("n1", "green"), ("n2", "blue")])
+EXPLAIN = Explain(LABELS, Settings(), None)
 
 
 def test_only_parameters_are_taken_from_headers() -> None:
@@ -29,11 +31,11 @@ def test_a_header_holds_what_is_outside_ascii_percent_encoded() -> None:
 
 
 def test_defaults_come_from_the_settings_and_fit_the_model() -> None:
-    assert choose({}, Settings(top_k=5, min_probability=0.1), LABELS) == Parameters(3, 0.1)
+    assert Predict(LABELS, Settings(top_k=5, min_probability=0.1)).choose({}) == Chosen(3, 0.1)
 
 
 def test_of_a_parameter_given_twice_the_last_counts() -> None:
-    assert choose({"Top-K": "2", "top_k": 3}, Settings(), LABELS).top_k == 3
+    assert Predict(LABELS, Settings()).choose({"Top-K": "2", "top_k": 3}).top_k == 3
 
 
 def test_a_misspelt_parameter_is_refused() -> None:
@@ -65,10 +67,10 @@ def test_values_are_quoted_in_short() -> None:
 @pytest.mark.parametrize(("value", "index"), [("n0", 0), (b"n2", 2), (bytearray(b"n1"), 1), (None, None)])
 def test_a_class_is_chosen_by_its_id(value: Any, index: int | None) -> None:
     given = {} if value is None else {"Class-Id": value}
-    assert choose(given, Settings(), LABELS).class_index == index
+    assert EXPLAIN.choose(given).class_index == index
 
 
 @pytest.mark.parametrize("value", ["red", "0", "", 0, b"\xff", "x" * 10_000])
 def test_a_class_that_the_model_has_not_is_refused(value: Any) -> None:
     with pytest.raises(BadRequest, match=r"The model has no class .*: class_id is one such as n0"):
-        choose({"class_id": value}, Settings(), LABELS)
+        EXPLAIN.choose({"class_id": value})

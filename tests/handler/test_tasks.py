@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from handler import classifier
+from handler.answers import encode as to_json
 from handler.card import ModelCard
 from handler.classifier import ImageClassifier
-from handler.engines.engine import Outputs
+from handler.engines import Outputs
 from handler.errors import ArchiveError
 from handler.labels import sigmoid
-from handler.responses import encode as to_json
 from handler.settings import Settings
 from tests.colours import BLUE, GREEN, RED, THREE_CLASSES, ColourEngine
 from tests.handler.inference_requests import Asker, infer, predict

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,28 +23,24 @@ from tests.hosts.network import Machine
 
 @dataclass(frozen=True)
 class Sent:
-    """One photo's outcome. `begun` is a time of time.monotonic(), `name` the class named or "", `error` all else."""
+    """One photo's outcome. `begun` and `ended` are times of time.monotonic(), `name` the class named or ""."""
 
     begun: float
-    seconds: float
+    ended: float
     status: int
     retry_after: str
     name: str
-    error: str
+    error: str  # the body of any other answer
 
     @classmethod
     def of(cls, answer: Answer) -> Sent:
         body = answer.body.decode()
         name, error = (json.loads(body)["class_name"], "") if answer.status == requests.codes.ok else ("", body)
-        return cls(answer.begun, answer.seconds, answer.status, answer.retry_after, name, error)
+        return cls(answer.begun, answer.begun + answer.seconds, answer.status, answer.retry_after, name, error)
 
     @property
-    def ended(self) -> float:
-        return self.begun + self.seconds
-
-
-def statuses(answers: Iterable[Sent]) -> Counter[int]:
-    return Counter(sent.status for sent in answers)
+    def seconds(self) -> float:
+        return self.ended - self.begun
 
 
 class Load:

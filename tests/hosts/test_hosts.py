@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 
 from densenet_serving.gateway.torchserve.answer import WORKER_DIED
 from tests.hosts.conftest import SECOND, UNITS, Farm, Record
-from tests.hosts.load import Load, Sent, statuses
+from tests.hosts.load import Load, Sent
 from tests.hosts.unit import Unit
 from tests.pictures import SAMPLE_NAME
 
@@ -26,57 +26,45 @@ def check_none_lost(answers: list[Sent], count: int, record: Record) -> None:
     record("lost", sum(sent.status != 200 for sent in answers))
     record("p50_seconds", round(seconds[len(seconds) // 2], 3))
     record("worst_seconds", round(seconds[-1], 3))
-    assert statuses(answers) == {200: count}
+    assert Counter(sent.status for sent in answers) == {200: count}
 
 
-@contextmanager
-def timed(name: str, record: Record) -> Iterator[None]:
-    begun = time.monotonic()
-    yield
-    record(name, round(time.monotonic() - begun, 1))
+def load_in_its_midst(farm: Farm, photos: int) -> Load:
+    """Begin a load, and return in its midst."""
+    load = farm.load(photos)
+    time.sleep(photos / farm.rate / 3)
+    return load
 
 
-class Fault:
-    """A load, and the moment in its midst."""
-
-    def __init__(self, farm: Farm, photos: int) -> None:
-        self.seconds = photos / farm.rate
-        self.load: Load = farm.load(photos)
-        time.sleep(self.seconds / 3)
+def one_away(farm: Farm, record: Record, go: Callable[[], None], come_back: Callable[[], None]) -> None:
+    """Let one unit go and come back, and record how long the load balancer takes to notice."""
+    for name, act, healthy in (("avoided_seconds", go, UNITS - 1), ("recovery_seconds", come_back, UNITS)):
+        begun = time.monotonic()
+        act()
+        farm.balancer.wait_for(healthy)
+        record(name, round(time.monotonic() - begun, 1))
 
 
 def test_a_killed_host_loses_no_photo(farm: Farm, photos: int, record_property: Record) -> None:
-    fault = Fault(farm, photos)
-    farm.units[0].kill()
-    with timed("avoided_seconds", record_property):
-        farm.balancer.wait_for(UNITS - 1)
-    with timed("recovery_seconds", record_property):
-        farm.units[0].start(farm.stores["1.0"])
-        farm.balancer.wait_for(UNITS)
-
-    check_none_lost(fault.load.answers(), photos, record_property)
+    load = load_in_its_midst(farm, photos)
+    one_away(farm, record_property, farm.units[0].kill, lambda: farm.units[0].start(farm.stores["1.0"]))
+    check_none_lost(load.answers(), photos, record_property)
 
 
 def test_a_pulled_cable_loses_no_photo(farm: Farm, photos: int, record_property: Record) -> None:
-    fault = Fault(farm, photos)
-    farm.units[1].machine.unplug()
-    with timed("avoided_seconds", record_property):
-        farm.balancer.wait_for(UNITS - 1)
-    with timed("recovery_seconds", record_property):
-        farm.units[1].machine.plug_in()
-        farm.balancer.wait_for(UNITS)
-
-    check_none_lost(fault.load.answers(), photos, record_property)
+    load, machine = load_in_its_midst(farm, photos), farm.units[1].machine
+    one_away(farm, record_property, machine.unplug, machine.plug_in)
+    check_none_lost(load.answers(), photos, record_property)
 
 
 def test_a_workers_death_costs_no_more_than_the_photo_it_was_alone_with(
     farm: Farm, photos: int, record_property: Record
 ) -> None:
     """That one may have killed it, and is not sent to another worker."""
-    fault = Fault(farm, photos)
+    load = load_in_its_midst(farm, photos)
     os.kill(farm.units[2].workers()[0], signal.SIGKILL)
 
-    answers = fault.load.answers()
+    answers = load.answers()
     alone = [sent for sent in answers if WORKER_DIED in sent.error]
     assert len(alone) <= 1
     record_property("alone", len(alone))
@@ -84,7 +72,7 @@ def test_a_workers_death_costs_no_more_than_the_photo_it_was_alone_with(
 
 
 def test_a_host_that_hangs_loses_no_photo(farm: Farm, photos: int, record_property: Record) -> None:
-    fault = Fault(farm, photos)
+    load = load_in_its_midst(farm, photos)
     workers = farm.units[0].workers()
     assert workers
     for pid in workers:
@@ -93,7 +81,7 @@ def test_a_host_that_hangs_loses_no_photo(farm: Farm, photos: int, record_proper
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
 
-    check_none_lost(fault.load.answers(), photos, record_property)
+    check_none_lost(load.answers(), photos, record_property)
 
 
 def roll(farm: Farm, units: Iterable[Unit]) -> None:

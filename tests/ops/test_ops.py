@@ -7,22 +7,13 @@ import yaml
 
 from densenet_serving import paths, properties
 from densenet_serving.server.ports import DEFAULT_ADDRESSES
-from tests.ops.material import (
-    DASHBOARD,
-    MADE_BY_PROMETHEUS,
-    MADE_BY_THE_GATEWAY,
-    OPS,
-    RECORDED,
-    RULES,
-    expressions,
-    metrics_in,
-    needs_prometheus,
-)
+from tests.ops import material
+from tests.ops.material import DASHBOARD, OPS, RULES, expressions, metrics_in
 
 
-@needs_prometheus
 @pytest.mark.parametrize("arguments", [("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")])
 def test_promtool_accepts(arguments: tuple[str, ...]) -> None:
+    material.skip_without_prometheus()
     done = subprocess.run(["promtool", *arguments], cwd=OPS, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SUCCESS" in done.stdout
@@ -71,7 +62,7 @@ def test_everything_named_is_declared() -> None:
             suffixes = ("_bucket", "_count", "_sum") if kind == "histogram" else ("",)
             declared |= {metric["name"] + suffix for metric in metrics for suffix in suffixes}
     named = set().union(*map(metrics_in, expressions()))
-    assert named <= declared | RECORDED | MADE_BY_PROMETHEUS | MADE_BY_THE_GATEWAY
+    assert named <= declared | material.MADE_ELSEWHERE
     assert {"classifier_images_total", "QueueTime_bucket", "Requests5XX"} <= named
 
 

@@ -9,9 +9,9 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
 from densenet_serving.gateway.torchserve.answer import PNG
+from handler.answers import Answer, Explanation
 from handler.card import Task, Weights
-from handler.labels import Prediction
-from handler.parameters import EXPLANATION, PREDICTION
+from handler.parameters import EXPLANATION, PARAMETERS, PREDICTION
 
 
 class Label(BaseModel):
@@ -19,33 +19,6 @@ class Label(BaseModel):
 
     class_id: Annotated[str, Field(examples=["n02124075"])]
     class_name: Annotated[str, Field(examples=["Egyptian_cat"])]
-
-
-class Classification(BaseModel):
-    """TorchServe's answer if a parameter was given, the photo is not recognized (class_id is then null), or the model
-    is multi-label; then predictions are all classes that are on the photo.
-    """
-
-    class_id: str | None
-    class_name: str | None
-    probability: float
-    recognized: bool
-    predictions: list[Prediction] = []
-
-
-class Explanation(BaseModel):
-    """TorchServe's answer. An archive that is too old to explain has no overlay."""
-
-    class_id: str
-    class_name: str
-    probability: float
-    recognized: Annotated[bool, Field(description="Whether the best class is, whichever is explained.")]
-    overlay: Annotated[str, Field(description="A PNG in base64: what the model saw of the photo, under the colors.")]
-    maps: Annotated[
-        dict[str, list[list[float]]],
-        Field(description="By class_id, for the class explained and all predictions: where it was seen, 0 to 1."),
-    ]
-    predictions: Annotated[list[Prediction], Field(description="The best classes, if top_k is over 1.")] = []
 
 
 class Model(BaseModel):
@@ -77,27 +50,12 @@ class Failed(BaseModel):
     error: Error
 
 
-Answered = Label | Classification
+# TorchServe answers in full if a parameter was given, the photo is not recognized, or the model is multi-label.
+Answered = Label | Answer
 
 PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."}
 PHOTOS = {"type": "array", "items": PHOTO, "description": "One photo or several."}
 JSON_EXAMPLE = {"instances": [{"b64": "<base64 of the photo>"}], "parameters": {"min_probability": 0.2}}
-PARAMETERS: dict[str, dict[str, Any]] = {
-    "top_k": {"type": "integer", "minimum": 1, "description": "How many classes to list."},
-    "min_probability": {
-        "type": "number",
-        "minimum": 0,
-        "maximum": 1,
-        "description": "A photo whose best probability is lower counts as not recognized.",
-    },
-    "class_id": {"type": "string", "description": "The class to explain; the best one by default."},
-    "overlay": {
-        "type": "number",
-        "minimum": 0,
-        "maximum": 1,
-        "description": "The share of color: 0 shows the photo alone, 1 the colors alone.",
-    },
-}
 
 
 def errors(**descriptions: str) -> dict[int | str, dict[str, Any]]:
@@ -114,7 +72,7 @@ def takes(file: dict[str, Any], parameters: tuple[str, ...]) -> dict[str, Any]:
     }
     return {
         "requestBody": {"required": True, "content": content},
-        "parameters": [{"name": name, "in": "query", "schema": PARAMETERS[name]} for name in parameters],
+        "parameters": [{"name": name, "in": "query", "schema": PARAMETERS[name].schema()} for name in parameters],
     }
 
 

@@ -10,8 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from densenet_serving.client.patience import NO_WORKER
-from densenet_serving.client.tokens import REFUSED_KEY
+from densenet_client import json_in
 from densenet_serving.gateway.errors import RETRY_SOON, error_body
 
 JSON, PNG = "application/json", "image/png"
@@ -19,6 +18,7 @@ DECODE_SECONDS = "X-Decode-Seconds"  # of the handler's answer
 DECODED_ENOUGH = (
     "Decoding this client's images took more than its share of the workers' time: wait {} s, or send smaller images."
 )
+NO_WORKER = "has no worker to serve inference request"  # TorchServe says so of a full queue, too
 WORKER_DIED = "Worker died."
 NOT_JSON = "TorchServe's answer is not JSON."
 TOO_LARGE = "The photo is larger than TorchServe's max_request_size: send a smaller one."
@@ -46,14 +46,13 @@ class Answer:
         413, and something else may answer in its place.
         """
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        body, seconds = response.content, seconds_in(response.headers.get(DECODE_SECONDS, ""))
+        status, seconds = response.status_code, seconds_in(response.headers.get(DECODE_SECONDS, ""))
         if media_type in (JSON, PNG):
-            return cls(response.status_code, body, media_type, seconds)
-        if is_json(body):
-            return cls(response.status_code, body, decode_seconds=seconds)
-        if response.is_success and not media_type:
-            return cls(response.status_code, json.dumps(response.text).encode())
-        status = response.status_code if response.is_error else HTTPStatus.BAD_GATEWAY
+            return cls(status, response.content, media_type, seconds)
+        if (content := json_in(response)) is not None:
+            is_text = content == response.text
+            return cls(status, json.dumps(content).encode() if is_text else response.content, decode_seconds=seconds)
+        status = status if response.is_error else HTTPStatus.BAD_GATEWAY
         return cls.error(status, TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NOT_JSON)
 
     @classmethod
@@ -80,7 +79,8 @@ class Answer:
     @property
     def message(self) -> str:
         """The sentence of an error, "" if another project's handler gave none."""
-        return str(self._error.get("message", ""))
+        content = None if self.ok else self.content
+        return str(content.get("message", "")) if isinstance(content, dict) else ""
 
     @property
     def headers(self) -> dict[str, str] | None:
@@ -90,28 +90,10 @@ class Answer:
         full = self.status == HTTPStatus.SERVICE_UNAVAILABLE and NO_WORKER in self.message
         return RETRY_SOON if full else None
 
-    @property
-    def worker_died(self) -> bool:
-        died = self.status == HTTPStatus.INTERNAL_SERVER_ERROR and self.message == WORKER_DIED
-        return died or self.status == HTTPStatus.INSUFFICIENT_STORAGE  # 507: it was killed
 
-    @property
-    def token_refused(self) -> bool:
-        """Whether TorchServe refused the gateway's token, which the client can do nothing about."""
-        return self.status == HTTPStatus.BAD_REQUEST and self._error.get("type") == REFUSED_KEY
-
-    @property
-    def _error(self) -> dict[str, Any]:
-        content = None if self.ok else self.content
-        return content if isinstance(content, dict) else {}
-
-
-def is_json(body: bytes) -> bool:
-    try:
-        json.loads(body)
-    except ValueError:
-        return False
-    return True
+def worker_died(response: httpx.Response) -> bool:
+    died = response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and Answer.of(response).message == WORKER_DIED
+    return died or response.status_code == HTTPStatus.INSUFFICIENT_STORAGE  # 507: it was killed
 
 
 def seconds_in(text: str) -> float:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Self
-from urllib.parse import quote
 
 import httpx
 import psutil
 
-from densenet_serving.client import transport as connections
-from densenet_serving.client.endpoint import Endpoint, Scope
+from densenet_client import image_headers
+from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.client.http import AsyncClient, is_refused
 from densenet_serving.errors import ServingError
 from densenet_serving.gateway.limits import clients, hold
 from densenet_serving.gateway.limits.share import Share
 from densenet_serving.gateway.limits.slots import Slots
 from densenet_serving.gateway.torchserve.answer import JSON, Answer
-from densenet_serving.gateway.torchserve.deaths import Deaths
+from densenet_serving.gateway.torchserve.crashes import CrashPolicy, PhotoRetry
 from densenet_serving.gateway.torchserve.kept import Kept
-from densenet_serving.gateway.torchserve.tokens import AsyncTokenCache
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +32,8 @@ MINUTE = 60.0
 ANSWER_SECONDS = 65
 CONNECT_SECONDS = 5
 READY_SECONDS = 5
-IDLE_SECONDS = 60
+IDLE_SECONDS = 60.0
 COUNT_SECONDS = 1  # for which all who ask are told the same number of workers
-# A photo is sent at most so often again, each time because a worker died with it and others.
-RETRIES = 2
 # A worker that died is ready again after some seconds, in which photos wait for it.
 LOOK_SECONDS = 10
 WITHOUT_SECONDS = 30
@@ -86,22 +83,18 @@ class Upstream:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model = model
-        self._endpoint = endpoint
-        self._tokens = AsyncTokenCache(endpoint)
         self._slots = Slots(in_flight, share=1)
         self._clock = clock
         self._looked = clock()
         self._none_since: float | None = None
         self._counted = Kept(self._count, COUNT_SECONDS, clock=clock)
-        self._deaths = Deaths()
+        self._crashes = CrashPolicy(clock)
         self._decoding = Share(decode_share, decode_share * MINUTE, clock)
-        self._client = connections.async_client(
-            endpoint.certificate,
-            transport=transport,
-            limits=httpx.Limits(
-                max_connections=None, max_keepalive_connections=in_flight, keepalive_expiry=IDLE_SECONDS
-            ),
+        self._torchserve = AsyncClient(
+            endpoint,
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_keepalive_connections=in_flight, keepalive_expiry=IDLE_SECONDS),
+            transport=transport,
         )
 
     async def predict(self, image: bytes, parameters: Mapping[str, Any]) -> Answer:
@@ -114,7 +107,7 @@ class Upstream:
 
     async def describe(self) -> Answer:
         """Return TorchServe's description of the served version, with its model card under `customizedMetadata`."""
-        return await self._ask_management("?customized=true")
+        return await self._ask_management({"customized": "true"})
 
     async def workers(self) -> Workers:
         """Count the model's workers, at most once a second. TorchServe's own /ping says Healthy without any."""
@@ -122,7 +115,7 @@ class Upstream:
 
     async def aclose(self) -> None:
         self._counted.cancel()
-        await self._client.aclose()
+        await self._torchserve.aclose()
 
     async def _count(self) -> Workers:
         self._looked = self._clock()
@@ -135,19 +128,11 @@ class Upstream:
             self._none_since = self._looked
         return found
 
-    async def _ask_management(self, query: str = "") -> Answer:
-        url = f"{self._endpoint.management}/models/{self.model}{query}"
-        try:
-            return await self._send("management", "GET", url, timeout=READY_SECONDS)
-        except httpx.TransportError:
-            return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
-        except ServingError as error:
-            return _no_token(error)
+    async def _ask_management(self, params: Mapping[str, str] | None = None) -> Answer:
+        asking = self._torchserve.ask("management", "GET", "models", self.model, params=params, timeout=READY_SECONDS)
+        return await answer_to(asking, too_slow=Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING))
 
     async def _infer(self, verb: str, image: bytes, parameters: Mapping[str, Any], media_type: str) -> Answer:
-        headers = {name.replace("_", "-"): quote(str(value), safe="") for name, value in parameters.items()}
-        headers |= {"Content-Type": "application/octet-stream", "Accept": media_type}
-        url = f"{self._endpoint.inference}/{verb}/{self.model}"
         if await self._has_none_for_long():
             return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NO_WORKERS)
         client = clients.current.get()
@@ -155,26 +140,13 @@ class Upstream:
             if seconds := self._decoding.wait(client):
                 return Answer.wait(math.ceil(seconds))
             with hold.in_use():
-                answer = await self._post_again(url, image, headers)
+                photo = {"content": image, "headers": image_headers(parameters) | {"Accept": media_type}}
+                retry = PhotoRetry(self._crashes, lambda: self._slots.taken)
+                asking = self._torchserve.ask("inference", "POST", verb, self.model, retry=retry, **photo)
+                answer = await answer_to(asking, too_slow=Answer.error(HTTPStatus.GATEWAY_TIMEOUT, TOO_SLOW))
         # An image costs what its decoding takes: otherwise the most expensive ones are the cheapest attack.
         self._decoding.spend(client, answer.decode_seconds)
         return answer
-
-    async def _post_again(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Send an image, and again if the connection broke or it shared a batch with one that killed the worker."""
-        broken = died = 0
-        while True:
-            others = self._slots.taken - 1
-            answer = await self._post(url, body, headers)
-            if answer is None:
-                broken += 1
-                if broken > 1:
-                    return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
-                continue
-            others = max(others, self._slots.taken - 1)
-            if not answer.worker_died or died == RETRIES or not self._deaths.may_try_again(others):
-                return answer
-            died += 1
 
     async def _has_none_for_long(self) -> bool:
         """Say whether no worker was ready for a while: TorchServe queues a photo for them, and never answers it.
@@ -188,31 +160,16 @@ class Upstream:
             self._counted.begin()
         return False
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | None:
-        """Return None if the connection broke before there was an answer."""
-        try:
-            return await self._send("inference", "POST", url, content=body, headers=headers)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
-        except ServingError as error:
-            return _no_token(error)
-        except httpx.TimeoutException:
-            return Answer.error(HTTPStatus.GATEWAY_TIMEOUT, TOO_SLOW)
-        except httpx.TransportError:
-            return None
 
-    async def _send(
-        self, scope: Scope, method: str, url: str, headers: Mapping[str, str] | None = None, **options: Any
-    ) -> Answer:
-        async def ask(token: str) -> Answer:
-            bearing = {**(headers or {}), "Authorization": f"Bearer {token}"}
-            return Answer.of(await self._client.request(method, url, headers=bearing, **options))
-
-        answer = await self._tokens.call(scope, ask)
-        return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, REFUSED) if answer.token_refused else answer
-
-
-def _no_token(error: ServingError) -> Answer:
-    """The reason names files and addresses of this machine, so it goes to the log and not to the client."""
-    logger.warning("No token for TorchServe: %s", error)
-    return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NO_ACCESS)
+async def answer_to(asking: Awaitable[httpx.Response], too_slow: Answer) -> Answer:
+    """Return what TorchServe answers, or why it does not."""
+    try:
+        response = await asking
+    except httpx.TransportError as error:
+        slow = isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout)
+        return too_slow if slow else Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
+    except ServingError as error:
+        # The reason names files and addresses of this machine, so it goes to the log and not to the client.
+        logger.warning("No token for TorchServe: %s", error)
+        return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NO_ACCESS)
+    return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, REFUSED) if is_refused(response) else Answer.of(response)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from densenet_serving.build.export import export
 from densenet_serving.build.networks import ARCHITECTURES, ServingModel, calibrated
 from handler.cores import Threads
-from handler.engines.batches import MAX_BATCH
-from handler.engines.engine import Engine
+from handler.engines import MAX_BATCH, Engine
 from handler.engines.openvino import OPENVINO_FILE, OpenVinoEngine
 from handler.engines.torch import TORCH_FILE, TorchEngine
 from handler.labels import softmax

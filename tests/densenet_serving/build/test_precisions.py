@@ -12,8 +12,7 @@ from densenet_serving.build import inference
 from densenet_serving.build.export import export
 from densenet_serving.build.networks import ARCHITECTURES, ServingModel
 from densenet_serving.build.precisions import has_bf16, measure, table
-from handler.engines.openvino import OPENVINO_FILE
-from handler.engines.openvino_runtime import core
+from handler.engines.openvino import OPENVINO_FILE, core
 
 SIDE = 32
 

@@ -21,8 +21,7 @@ from densenet_serving.build.precisions import has_bf16
 from densenet_serving.build.sensitivity import most_sensitive_first, quantized_layers, thin_layers
 from densenet_serving.errors import CommandError
 from handler.cores import Threads
-from handler.engines.openvino import OPENVINO_FILE, OpenVinoEngine
-from handler.engines.openvino_runtime import core
+from handler.engines.openvino import OPENVINO_FILE, OpenVinoEngine, core
 from handler.settings import Settings
 
 needs_nncf = pytest.mark.skipif(find_spec("nncf") is None, reason="NNCF is not installed: pip install -e '.[int8]'.")

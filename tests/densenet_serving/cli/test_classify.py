@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,7 +17,6 @@ from densenet_serving.cli import classify as module
 from densenet_serving.cli.classify import (
     Row,
     classify,
-    classify_all,
     row_of,
     with_progress,
     write_csv,
@@ -27,10 +25,10 @@ from densenet_serving.cli.classify import (
 )
 from densenet_serving.cli.main import app
 from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.http import Client
 from densenet_serving.console import CONTROL
-from densenet_serving.errors import ApiError, CommandError
-from tests.local_server import LocalServer, as_json
+from densenet_serving.errors import CommandError
+from tests.densenet_serving.conftest import write_settings
+from tests.local_server import Asked, LocalServer, Reply, as_json
 
 CAT = {"class_id": "n1", "class_name": "Egyptian_cat", "probability": 0.9}
 TABBY = {"class_id": "n2", "class_name": "tabby, [bold]", "probability": 0.08}
@@ -44,25 +42,6 @@ ROWS: list[dict[str, Any]] = [
     {"image": "none.jpg", **UNKNOWN, "recognized": False, "predictions": []},  # of a multi-label model
     {"image": "bad.jpg", "error": {"code": 400, "message": "Damaged [/]."}},
 ]
-
-
-class FakeClient:
-    def __init__(self, served: dict[str, str] | None = None) -> None:
-        self.served = {"densenet121": "densenet121.mar"} if served is None else served
-        self.sent: list[tuple[str, bytes, dict[str, Any]]] = []
-
-    def models(self) -> dict[str, str]:
-        return self.served
-
-    def predict(self, model: str, image: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
-        self.sent.append((model, image, parameters))
-        if image == b"bad":
-            raise ApiError("Damaged.", {"code": 400, "type": "BadRequestException", "message": "Damaged."})
-        return {**CAT, "class_name": image.decode(), "recognized": True}
-
-
-def as_client(fake: FakeClient) -> Client:
-    return cast(Client, fake)
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,20 +130,42 @@ def test_a_name_that_is_not_utf_8_has_its_row(
 
 @pytest.fixture
 def photos(tmp_path: Path) -> list[str]:
+    folder = tmp_path / "photos"
+    folder.mkdir()
     for name in ("a", "bad", "c"):
-        (tmp_path / f"{name}.jpg").write_text(name)
-    return [str(tmp_path / f"{name}.jpg") for name in ("a", "bad", "c", "missing")]
+        (folder / f"{name}.jpg").write_text(name)
+    return [str(folder / f"{name}.jpg") for name in ("a", "bad", "c", "missing")]
+
+
+@pytest.fixture
+def served(local: LocalServer, endpoint: Endpoint) -> LocalServer:
+    """A server of densenet121 that `endpoint.folder` leads to. It calls a photo by its bytes and refuses bad ones."""
+
+    def answer(asked: Asked) -> Reply:
+        if asked.body == b"bad":
+            return as_json({"code": 400, "type": "BadRequestException", "message": "Damaged."}, 400)
+        return as_json({**CAT, "class_name": asked.body.decode(), "recognized": True})
+
+    write_settings(endpoint)
+    local.on("GET /models", as_json({"models": [{"modelName": "densenet121", "modelUrl": "densenet121.mar"}]}))
+    local.on("POST /predictions/densenet121", answer)
+    return local
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
-def test_every_image_gets_a_row_in_the_order_given(photos: list[str], concurrency: int) -> None:
-    fake = FakeClient()
-    rows = list(classify_all(as_client(fake), "m", photos, {"top_k": 2}, concurrency))
+def test_every_image_gets_a_row_in_the_order_given(
+    served: LocalServer, endpoint: Endpoint, photos: list[str], concurrency: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as caught:
+        classify(photos, top_k=3, min_probability=0.5, concurrency=concurrency, run_dir=endpoint.folder)
+    assert caught.value.exit_code == 1
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["image"] for row in rows] == photos
     assert [row.get("class_name") for row in rows] == ["a", None, "c", None]
     assert rows[1]["error"]["code"] == 400
-    assert "cannot be read" in rows[3]["error"]["message"]
-    assert all((model, parameters) == ("m", {"top_k": 2}) for model, _, parameters in fake.sent)
+    assert photos[3] in rows[3]["error"]["message"]
+    sent = [asked for asked in served.asked if asked.body]
+    assert {(asked.headers["top-k"], asked.headers["min-probability"]) for asked in sent} == {("3", "0.5")}
 
 
 @pytest.mark.parametrize(("total", "terminal"), [(2, True), (9, True), (9, False)])
@@ -176,49 +177,23 @@ def test_progress_changes_no_row(monkeypatch: pytest.MonkeyPatch, total: int, te
     assert ("Classifying" in cast(io.StringIO, console.file).getvalue()) == (total > 3 and terminal)
 
 
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
-    made = FakeClient()
-    monkeypatch.setattr(module, "Client", lambda _endpoint, _token: made)
-    monkeypatch.setattr(Endpoint, "find", lambda _run_dir: SimpleNamespace())
-    return made
-
-
-def test_the_command_writes_json_into_a_pipe(
-    fake: FakeClient, photos: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    classify([photos[0]], top_k=3, min_probability=0.5)
-    assert json.loads(capsys.readouterr().out)["class_name"] == "a"
-    assert fake.sent == [("densenet121", b"a", {"top_k": 3, "min_probability": 0.5})]
-
-
-def test_the_command_ends_with_1_where_an_image_failed(
-    fake: FakeClient, photos: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(typer.Exit) as caught:
-        classify(photos, as_csv=True)
-    assert caught.value.exit_code == 1
-    assert len(capsys.readouterr().out.splitlines()) == 1 + len(photos)
-
-
 def test_one_form_at_a_time(photos: list[str]) -> None:
-    with pytest.raises(CommandError, match="exclude each other"):
+    with pytest.raises(CommandError, match=r"--json .*--csv"):
         classify(photos, as_json=True, as_csv=True)
 
 
 def test_files_that_are_left_out_are_named(
-    fake: FakeClient, photos: list[str], capsys: pytest.CaptureFixture[str]
+    served: LocalServer, endpoint: Endpoint, photos: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(photos[0]).parent
     (folder / "bad.jpg").unlink()
     for name in ("a.txt", "b.mov", "c", "d.pdf", "e.raw"):
         (folder / name).touch()
-    classify([str(folder)])
-    said = capsys.readouterr().err
-    assert "Left out, since the names of images end in .avif, .bmp" in said
-    assert "a.txt" in said
-    assert "and 2 more." in said
-    assert len(fake.sent) == 2
+    classify([str(folder)], as_csv=True, run_dir=endpoint.folder)
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 1 + 2
+    for fact in (".avif, .bmp", "a.txt", "2 more"):
+        assert fact in printed.err
 
 
 def test_ctrl_c_keeps_the_rows_that_are_finished(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -101,11 +102,30 @@ def test_describe_says_how_good_weights_are_that_are_not_the_official_ones(
     assert printed.err.startswith(said) if accuracy else printed.err == ""
 
 
-@pytest.mark.parametrize("by_path", [True, False])
-def test_register(run_dir: Path, served: LocalServer, by_path: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    models.register(run_dir / "store" / "m.mar" if by_path else Path("m.mar"), workers=3, run_dir=run_dir)
-    assert changes(served) == ["POST /models", "PUT /models/m/2.0"]
-    assert "Registered m 2.0." in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("change", "sent", "said"),
+    [
+        (lambda at: models.register(Path("m.mar"), 3, at), ["POST /models", "PUT /models/m/2.0"], "Registered m 2.0."),
+        (lambda at: models.register(at / "store" / "m.mar", None, at), ["POST /models"], "Registered m 2.0."),
+        (lambda at: models.scale("m", 1, run_dir=at), ["PUT /models/m"], "m has 1 worker."),
+        (lambda at: models.scale("m", 2, run_dir=at), ["PUT /models/m"], "m has 2 workers."),
+        (lambda at: models.scale("m", 0, run_dir=at), ["PUT /models/m"], "m has 0 workers."),
+        (lambda at: models.default("m", "1.0", at), ["PUT /models/m/1.0/set-default"], "m 1.0 is the default."),
+        (lambda at: models.unregister("m", "", at), ["DELETE /models/m"], "Unregistered m."),
+        (lambda at: models.unregister("m", "1.0", at), ["DELETE /models/m/1.0"], "Unregistered m 1.0."),
+    ],
+)
+def test_a_change_is_sent_and_told(
+    run_dir: Path,
+    served: LocalServer,
+    change: Callable[[Path], None],
+    sent: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change(run_dir)
+    assert changes(served) == sent
+    assert said in capsys.readouterr().err
 
 
 def test_register_what_is_registered(run_dir: Path, served: LocalServer) -> None:
@@ -130,15 +150,6 @@ def test_a_failed_registration_leaves_nothing_behind(run_dir: Path, served: Loca
     assert changes(served) == ["POST /models"] + ["DELETE /models/m/2.0"] * left_behind
 
 
-@pytest.mark.parametrize(
-    ("workers", "said"), [(1, "m has 1 worker."), (2, "m has 2 workers."), (0, "m has 0 workers.")]
-)
-def test_scale(run_dir: Path, served: LocalServer, workers: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    models.scale("m", workers, run_dir=run_dir)
-    assert changes(served) == ["PUT /models/m"]
-    assert said in capsys.readouterr().err
-
-
 def test_a_scale_that_the_memory_has_no_room_for(
     run_dir: Path, served: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,18 +157,3 @@ def test_a_scale_that_the_memory_has_no_room_for(
     with pytest.raises(CommandError, match="TorchServe with 9 workers takes 3820 MB"):
         models.scale("m", 8, run_dir=run_dir)  # two versions have a worker each
     assert changes(served) == []
-
-
-def test_default(run_dir: Path, served: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
-    models.default("m", "1.0", run_dir=run_dir)
-    assert changes(served) == ["PUT /models/m/1.0/set-default"]
-    assert "m 1.0 is the default." in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("number", "said"), [("", "Unregistered m."), ("1.0", "Unregistered m 1.0.")])
-def test_unregister(
-    run_dir: Path, served: LocalServer, number: str, said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    models.unregister("m", number, run_dir=run_dir)
-    assert changes(served) == [f"DELETE /models/m{'/' if number else ''}{number}"]
-    assert said in capsys.readouterr().err

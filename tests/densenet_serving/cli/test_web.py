@@ -12,6 +12,7 @@ from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError, ServingError
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.settings import GatewaySettings
+from densenet_serving.server import gateway
 from densenet_serving.server.gateway import Gateway
 from densenet_serving.server.torchserve import Server
 from tests.local_server import LocalServer, as_json
@@ -88,7 +89,7 @@ def test_a_gateway_open_to_everybody_is_warned_of(
         ApiKeys(folder).add("phone")
     local.on("GET /models", as_json({"models": [{"modelName": "m", "modelUrl": "m.mar"}]}))
     local.on("GET /models/m", as_json([{"modelName": "m"}]))
-    monkeypatch.setattr(command.gateway, "start", start)
+    monkeypatch.setattr(gateway, "start", start)
     with pytest.raises(CommandError, match="Enough"):
         command.start_before(running, GatewaySettings(folder, "m", host=host))
     assert (host in capsys.readouterr().err) is (host in ("0.0.0.0", "example.org") and not has_key)  # noqa: S104

@@ -1,243 +1,259 @@
+"""What the client for threads sends and what it makes of answers, without a network."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qs
 
+import httpx
 import pytest
 
-from densenet_serving.client import http as module
-from densenet_serving.client import patience
+from densenet_client import PAUSES, pause_after
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.errors import ApiError, CommandError
 from tests.densenet_serving.conftest import write_keys
-from tests.local_server import Asked, LocalServer, Reply, as_json
+
+Reply = httpx.Response | Exception
+BASE = "http://torchserve"
 
 
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FACTOR_SECONDS", 0.0)
-    monkeypatch.setattr(patience, "JITTER_SECONDS", 0.0)
+@dataclass
+class TorchServe:
+    """Answers with one of `replies` after another, and with an empty object from then on."""
+
+    replies: list[Reply] = field(default_factory=list)
+    asked: list[httpx.Request] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        reply = self.replies.pop(0) if self.replies else httpx.Response(200, json={})
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    @property
+    def tokens(self) -> list[str]:
+        return [asked.headers["Authorization"].removeprefix("Bearer ") for asked in self.asked]
 
 
 @pytest.fixture
-def client(endpoint: Endpoint) -> Client:
-    return Client(endpoint)
+def torchserve() -> TorchServe:
+    return TorchServe()
 
 
-def test_predict_sends_the_image_and_its_parameters(client: Client, local: LocalServer) -> None:
-    local.on("POST /predictions/densenet121", as_json({"class_name": "tabby"}))
-    answer = client.predict("densenet121", b"photo", {"top_k": 5, "min_probability": 0.5})
-    [asked] = local.asked
-    assert answer == {"class_name": "tabby"}
-    assert asked.body == b"photo"
-    assert asked.headers["Authorization"] == "Bearer inf"
-    assert (asked.headers["top-k"], asked.headers["min-probability"]) == ("5", "0.5")
+@pytest.fixture
+def endpoint(endpoint: Endpoint) -> Endpoint:
+    return Endpoint(BASE, BASE, BASE, endpoint.folder)
+
+
+Make = Callable[..., Client]
+
+
+@pytest.fixture
+def make(endpoint: Endpoint, torchserve: TorchServe) -> Make:
+    hasty = partial(pause_after, pauses=(0.0,) * len(PAUSES))
+    return partial(Client, endpoint, retry=hasty, transport=httpx.MockTransport(torchserve))
+
+
+@pytest.fixture
+def client(make: Make) -> Client:
+    return make()
+
+
+def error(status: int, kind: str = "X", message: str = "Why.") -> httpx.Response:
+    return httpx.Response(status, json={"code": status, "type": kind, "message": message})
+
+
+REFUSED_TOKEN = partial(error, 400, "InvalidKeyException")
+
+
+def test_predict_sends_the_image_and_its_parameters(client: Client, torchserve: TorchServe) -> None:
+    torchserve.replies = [httpx.Response(200, json={"class_name": "tabby"})]
+    assert client.predict("m", b"photo", {"top_k": 5, "class_id": "猫"}, "2.0") == {"class_name": "tabby"}
+    [asked] = torchserve.asked
+    assert (asked.method, str(asked.url), asked.content) == ("POST", f"{BASE}/predictions/m/2.0", b"photo")
+    assert (asked.headers["top-k"], asked.headers["class-id"]) == ("5", "%E7%8C%AB")
     assert asked.headers["Content-Type"] == "application/octet-stream"
+    assert torchserve.tokens == ["inf"]
 
 
-def test_a_token_given_by_hand_is_used(endpoint: Endpoint, local: LocalServer) -> None:
-    endpoint.key_file.unlink()
-    local.on("POST /predictions/m", as_json({}))
-    Client(endpoint, "given").predict("m", b"")
-    assert local.asked[0].headers["Authorization"] == "Bearer given"
-
-
-def test_models_come_from_every_page(client: Client, local: LocalServer) -> None:
-    def page(asked: Asked) -> Reply:
-        if asked.query == "next_page_token=1":
-            return as_json({"models": [{"modelName": "b", "modelUrl": "b.mar"}]})
-        return as_json({"models": [{"modelName": "a", "modelUrl": "a.mar"}], "nextPageToken": "1"})
-
-    local.on("GET /models", page)
+def test_models_come_from_every_page(client: Client, torchserve: TorchServe) -> None:
+    pages: list[tuple[str, dict[str, str]]] = [("a", {"nextPageToken": "1"}), ("b", {})]
+    torchserve.replies = [
+        httpx.Response(200, json={"models": [{"modelName": name, "modelUrl": f"{name}.mar"}], **more})
+        for name, more in pages
+    ]
     assert client.models() == {"a": "a.mar", "b": "b.mar"}
-    assert [asked.headers["Authorization"] for asked in local.asked] == ["Bearer man"] * 2
+    assert [str(asked.url) for asked in torchserve.asked] == [f"{BASE}/models", f"{BASE}/models?next_page_token=1"]
+    assert torchserve.tokens == ["man"] * 2
 
 
-CALLS: list[tuple[Callable[[Client], Any], str, dict[str, list[str]]]] = [
-    (lambda c: c.register("a.mar"), "POST /models", {"url": ["a.mar"], "synchronous": ["true"]}),
-    (
-        lambda c: c.scale("a", 2, "1.0"),
-        "PUT /models/a/1.0",
-        {"min_worker": ["2"], "max_worker": ["2"], "synchronous": ["true"]},
-    ),
-    (lambda c: c.set_default("a", "1.0"), "PUT /models/a/1.0/set-default", {}),
-    (lambda c: c.unregister("a"), "DELETE /models/a", {}),
-    (lambda c: c.unregister("a", "1.0"), "DELETE /models/a/1.0", {}),
-]
-
-
-@pytest.mark.parametrize(("call", "route", "query"), CALLS)
-def test_management(
-    client: Client, local: LocalServer, call: Callable[[Client], Any], route: str, query: dict[str, list[str]]
-) -> None:
-    local.on(route, as_json({"status": "done"}))
-    assert call(client) == {"status": "done"}
-    assert parse_qs(local.asked[0].query) == query
-
-
-def test_describe(client: Client, local: LocalServer) -> None:
-    local.on("GET /models/a", as_json([{"modelName": "a"}]))
-    assert client.describe("a") == {"modelName": "a"}
-    assert local.asked[0].query == "customized=true"
+@pytest.mark.parametrize(
+    ("call", "asked"),
+    [
+        (lambda c: c.register("a.mar"), "POST /models?url=a.mar&synchronous=true"),
+        (lambda c: c.scale("a", 2, "1.0"), "PUT /models/a/1.0?min_worker=2&max_worker=2&synchronous=true"),
+        (lambda c: c.set_default("a", "1.0"), "PUT /models/a/1.0/set-default"),
+        (lambda c: c.unregister("a"), "DELETE /models/a"),
+        (lambda c: c.unregister("a", "1.0"), "DELETE /models/a/1.0"),
+        (lambda c: c.unregister("a/b\n?"), "DELETE /models/a%2Fb%0A%3F"),
+        (lambda c: c.ask("explanations", b"", {"overlay": None}, "a"), "POST /explanations/a"),
+    ],
+)
+def test_calls(client: Client, torchserve: TorchServe, call: Callable[[Client], Any], asked: str) -> None:
+    assert call(client) == {}
+    assert [f"{one.method} {str(one.url).removeprefix(BASE)}" for one in torchserve.asked] == [asked]
 
 
 READY = {"modelName": "a", "workers": [{"status": "READY"}, {"status": "LOADING"}]}
 NO_PHOTO = {"code": 400, "type": "BadRequestException", "message": "There is no photo."}
-FAILED = {"code": 503, "type": "InternalServerException", "message": "Prediction failed"}
+
+
+def test_describe(client: Client, torchserve: TorchServe) -> None:
+    torchserve.replies = [httpx.Response(200, json=[READY])]
+    assert client.describe("a") == READY
+    assert str(torchserve.asked[0].url) == f"{BASE}/models/a?customized=true"
 
 
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (as_json([READY | {"customizedMetadata": NO_PHOTO}], 400), "400: There is no photo."),
-        (as_json([READY | {"customizedMetadata": "No photo"}], 418), "418: No photo"),
-        (as_json([READY], 500), "500: {base} answered 500."),
-        (as_json(FAILED, 503), "503: Prediction failed"),
+        (httpx.Response(400, json=[READY | {"customizedMetadata": NO_PHOTO}]), "400: There is no photo."),
+        (httpx.Response(418, json=[READY | {"customizedMetadata": "No photo"}]), "418: No photo"),
+        (httpx.Response(500, json=[READY]), "500: "),
+        (error(503, message="Prediction failed"), "503: Prediction failed"),
     ],
 )
 def test_a_worker_without_a_card_is_told_from_a_model_that_is_not_loaded(
-    client: Client, endpoint: Endpoint, local: LocalServer, reply: Reply, words: str
+    client: Client, endpoint: Endpoint, torchserve: TorchServe, reply: httpx.Response, words: str
 ) -> None:
-    local.on("GET /models/a", lambda asked: reply if asked.query == "customized=true" else as_json([READY]))
+    torchserve.replies = [reply, httpx.Response(200, json=[READY])]
     with pytest.raises(ApiError) as caught:
         client.describe("a")
-    assert str(caught.value) == (
-        "a is loaded and 1 of 2 workers are ready, but one gave no model card "
-        f"({words.format(base=endpoint.management)}): {endpoint.folder}/logs/model_log.log tells more."
-    )
-    assert caught.value.error["code"] == reply.status
+    for fact in ("a is loaded and 1 of 2 workers are ready", words, f"{endpoint.folder}/logs/model_log.log"):
+        assert fact in str(caught.value)
+    assert caught.value.error["code"] == reply.status_code
 
 
-def test_the_card_of_a_model_that_is_not_loaded(client: Client, local: LocalServer) -> None:
-    local.on("GET /models/a", as_json({"code": 404, "type": "X", "message": "Model not found: a"}, 404))
-    with pytest.raises(ApiError, match="Model not found: a"):
+def test_the_card_of_a_model_that_is_not_loaded(client: Client, torchserve: TorchServe) -> None:
+    torchserve.replies = [error(404, message="Model not found: a")] * 2
+    with pytest.raises(ApiError, match=r"^Model not found: a$"):
         client.describe("a")
 
 
-def test_versions(client: Client, local: LocalServer) -> None:
-    local.on("GET /models/a/all", as_json([{"modelVersion": "1.0"}]))
-    local.on("GET /models/broken/all", as_json({"code": 500, "type": "X", "message": "Why."}, 500))
+def test_a_model_that_is_not_registered_has_no_versions(client: Client, torchserve: TorchServe) -> None:
+    torchserve.replies = [httpx.Response(200, json=[{"modelVersion": "1.0"}]), error(404), error(500)]
     assert client.versions("a") == [{"modelVersion": "1.0"}]
     assert client.versions("unknown") == []
-    with pytest.raises(ApiError, match="Why"):
-        client.versions("broken")
+    assert error_of(partial(client.versions, "broken"))["code"] == 500
 
 
-def error_of(client: Client) -> ApiError:
+def error_of(ask: Callable[[], Any]) -> dict[str, Any]:
     with pytest.raises(ApiError) as caught:
-        client.predict("m", b"photo")
-    return caught.value
-
-
-def test_a_refusal_keeps_the_servers_own_words(client: Client, local: LocalServer) -> None:
-    refusal = {"code": 404, "type": "ModelNotFoundException", "message": "Model not found: m"}
-    local.on("POST /predictions/m", as_json(refusal, 404))
-    error = error_of(client)
-    assert (str(error), error.error) == ("Model not found: m", refusal)
-
-
-REFUSED_TOKEN = {"code": 400, "type": "InvalidKeyException", "message": "Token Authorization failed"}
-
-
-def test_a_refused_token_says_how_to_get_another(client: Client, local: LocalServer) -> None:
-    local.on("POST /predictions/m", as_json(REFUSED_TOKEN, 400))
-    assert "refused the token that was sent" in str(error_of(client))
-    assert len(local.asked) == 2
-
-
-def test_a_token_that_somebody_renewed_is_read_again(client: Client, endpoint: Endpoint, local: LocalServer) -> None:
-    def reply(asked: Asked) -> Reply:
-        fresh = asked.headers["Authorization"] == "Bearer renewed"
-        return as_json({}) if fresh else as_json(REFUSED_TOKEN, 400)
-
-    local.on("POST /predictions/m", as_json({}))
-    assert client.predict("m", b"photo") == {}
-    write_keys(endpoint.folder, "renewed")
-    local.on("POST /predictions/m", reply)
-    assert client.predict("m", b"photo") == {}
-    assert [asked.headers["Authorization"] for asked in local.asked] == ["Bearer inf"] * 2 + ["Bearer renewed"]
-
-
-def test_a_token_given_by_hand_is_sent_once(endpoint: Endpoint, local: LocalServer) -> None:
-    local.on("POST /predictions/m", as_json(REFUSED_TOKEN, 400))
-    assert "refused the token" in str(error_of(Client(endpoint, "given")))
-    assert len(local.asked) == 1
+        ask()
+    assert caught.value.error["message"] == str(caught.value)
+    return caught.value.error
 
 
 @pytest.mark.parametrize(
-    ("reply", "message"),
+    ("reply", "kind", "fact"),
     [
-        (Reply(413), "larger than the server's max_request_size"),
-        (Reply(200, b"<html>", headers={"Content-Type": "text/html"}), "answered 200 without JSON: is it a TorchServe"),
-        (Reply(502), "answered 502 without JSON"),
-        (as_json(["odd"], 500), "answered 500."),
-        (as_json({}, 500), "answered 500."),
+        (error(404, "ModelNotFoundException", "Model not found: m"), "ModelNotFoundException", "Model not found: m"),
+        (httpx.Response(413), "Request Entity Too Large", "max_request_size"),
+        (httpx.Response(200, html="<html>"), "OK", "200 without JSON"),
+        (httpx.Response(404), "Not Found", "404 without JSON"),
+        (httpx.Response(404, json=["odd"]), "Error", "answered 404."),
+        (httpx.Response(404, json={}), "Error", "answered 404."),
+        (error(405, "MethodNotAllowedException"), "MethodNotAllowedException", "--fixed-models"),
     ],
 )
-def test_strange_answers(client: Client, local: LocalServer, reply: Reply, message: str) -> None:
-    local.on("POST /predictions/m", reply)
-    error = error_of(client)
-    assert message in str(error)
-    assert error.error["code"] == reply.status
-    assert error.error["message"] == str(error)
-
-
-def busy(*statuses: int) -> Callable[[Asked], Reply]:
-    """Answer with one status after another, and well from then on."""
-    left = iter(statuses)
-
-    def reply(_: Asked) -> Reply:
-        status = next(left, 200)
-        return as_json({} if status == 200 else {"code": status, "type": "X", "message": "Passing."}, status)
-
-    return reply
-
-
-def test_a_prediction_is_tried_again_while_the_server_is_busy_or_has_lost_a_worker(
-    client: Client, local: LocalServer
+def test_a_refusal_keeps_status_type_and_words(
+    client: Client, torchserve: TorchServe, reply: httpx.Response, kind: str, fact: str
 ) -> None:
-    local.on("POST /predictions/m", busy(503, 500, 507))
+    torchserve.replies = [reply]
+    refused = error_of(lambda: client.predict("m", b"photo"))
+    assert (refused["code"], refused["type"]) == (reply.status_code, kind)
+    assert fact in refused["message"]
+    assert len(torchserve.asked) == 1
+
+
+def test_the_text_of_another_projects_handler(client: Client, torchserve: TorchServe) -> None:
+    torchserve.replies = [httpx.Response(200, content=b"tabby")]
+    assert client.predict("m", b"photo") == "tabby"
+
+
+def test_a_refused_token_says_how_to_get_another(client: Client, torchserve: TorchServe) -> None:
+    torchserve.replies = [REFUSED_TOKEN()] * 2
+    assert "densenet token" in error_of(lambda: client.predict("m", b"photo"))["message"]
+    assert len(torchserve.asked) == 2
+
+
+def test_a_token_that_another_program_renewed_is_read_again(
+    client: Client, endpoint: Endpoint, torchserve: TorchServe
+) -> None:
+    client.predict("m", b"photo")
+    write_keys(endpoint.folder, "renewed")
+    torchserve.replies = [REFUSED_TOKEN()]
     assert client.predict("m", b"photo") == {}
-    assert [asked.body for asked in local.asked] == [b"photo"] * 4
+    assert torchserve.tokens == ["inf", "inf", "renewed"]
 
 
-def test_a_server_that_stays_busy_is_believed(client: Client, local: LocalServer) -> None:
-    local.on("POST /predictions/m", busy(*[503] * 99))
-    assert error_of(client).error["code"] == 503
-    assert len(local.asked) == 1 + patience.ATTEMPTS
+def test_a_token_given_by_hand_is_sent_once(make: Make, endpoint: Endpoint, torchserve: TorchServe) -> None:
+    endpoint.key_file.unlink()
+    torchserve.replies = [REFUSED_TOKEN()]
+    error_of(lambda: make("given").predict("m", b"photo"))
+    assert torchserve.tokens == ["given"]
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 415])
-def test_a_bad_request_is_sent_once(client: Client, local: LocalServer, status: int) -> None:
-    local.on("POST /predictions/m", busy(status))
-    assert error_of(client).error["code"] == status
-    assert len(local.asked) == 1
+def test_an_image_is_sent_again_after_what_passes_and_as_often_as_there_are_pauses(
+    client: Client, torchserve: TorchServe
+) -> None:
+    passing: list[Reply] = [error(503), error(500), error(507), httpx.ReadError("reset"), error(429)]
+    torchserve.replies = passing.copy()
+    assert client.predict("m", b"photo") == {}
+    assert [asked.content for asked in torchserve.asked] == [b"photo"] * 6
+    torchserve.replies = [*passing, error(503, message="Still."), error(500)]
+    assert error_of(lambda: client.predict("m", b"photo"))["message"] == "Still."
 
 
-def test_a_management_call_is_sent_once(client: Client, local: LocalServer) -> None:
-    local.on("POST /models", busy(500))
-    with pytest.raises(ApiError, match="Passing"):
-        client.register("a.mar")
-    assert len(local.asked) == 1
+def test_a_management_call_is_sent_once(client: Client, torchserve: TorchServe) -> None:
+    torchserve.replies = [error(500)]
+    assert error_of(lambda: client.register("a.mar"))["code"] == 500
+    assert len(torchserve.asked) == 1
 
 
-def test_no_server(endpoint: Endpoint, nobody: str) -> None:
-    with pytest.raises(CommandError, match=f"No server answers at {nobody}: start one with densenet serve"):
-        Client(Endpoint(nobody, nobody, nobody, endpoint.folder)).predict("m", b"")
+@pytest.mark.parametrize(
+    ("failure", "fact"),
+    [
+        (httpx.ConnectError("[Errno 111] Connection refused"), "densenet serve"),
+        (httpx.ReadTimeout(""), "within 7 s"),  # the request may still wait in the queue
+        (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]"), "certificate"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_asked_once(
+    make: Make, torchserve: TorchServe, failure: Exception, fact: str
+) -> None:
+    torchserve.replies = [failure]
+    with pytest.raises(CommandError) as caught:
+        make(timeout=7).predict("m", b"")
+    assert BASE in str(caught.value)
+    assert fact in str(caught.value)
+    assert len(torchserve.asked) == 1
 
 
-def test_a_server_that_hangs(client: Client, local: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.Client._call, "__defaults__", (0.2,))
-    local.on("POST /predictions/m", Reply(hangs=True))
-    with pytest.raises(CommandError, match="did not answer within 0 s: is its worker alive"):
+def test_an_answer_without_end_is_not_read(client: Client, torchserve: TorchServe) -> None:
+    read = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield bytes(1 << 20)
+
+    torchserve.replies = [httpx.Response(200, content=endless())]
+    with pytest.raises(CommandError, match="16,000,000 bytes"):
         client.predict("m", b"")
-    assert len(local.asked) == 1  # it may still wait in the queue
-
-
-def test_models_that_are_fixed(client: Client, local: LocalServer) -> None:
-    refusal = {"code": 405, "type": "MethodNotAllowedException", "message": "Requested method is not allowed."}
-    local.on("POST /models", as_json(refusal, 405))
-    with pytest.raises(ApiError, match=r"models are fixed .*: densenet stop, then densenet serve without that"):
-        client.register("a.mar")
+    assert read == 16

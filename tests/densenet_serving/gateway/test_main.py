@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from densenet_serving.gateway.__main__ import options
+from densenet_serving.gateway.__main__ import log_config, options
 from densenet_serving.gateway.settings import GatewaySettings
 
 pytestmark = pytest.mark.anyio
@@ -57,3 +60,12 @@ async def test_only_a_named_proxy_says_who_the_client_is(
 ) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     assert await client_seen(replace(settings, proxies=proxies), address, forwarded) == client
+
+
+def test_lines_of_the_log_can_be_json() -> None:
+    """In the foreground they go to stderr, which is the log of a container."""
+    config = log_config(GatewaySettings(Path(), "m", foreground=True, json_logs=True))
+    record = logging.LogRecord("a", logging.WARNING, "", 0, "b %s", ("c\nd",), None)
+    line = config["formatters"]["line"]["()"]().format(record)
+    assert {"level": "WARNING", "logger": "a", "message": "b c\nd"}.items() <= json.loads(line).items()
+    assert "\n" not in line

@@ -160,9 +160,7 @@ def test_back_and_forth(server: FakeServer, endpoint: Endpoint) -> None:
 
     assert rollback(endpoint, None, 1, lambda _: None) is True
     assert (server.default, server.files) == ("1.0", {"1.0": ONE})
-    with pytest.raises(
-        CommandError, match=f"m was rolled back already, from {TWO} to {ONE}. .*: densenet models upgrade {TWO}"
-    ):
+    with pytest.raises(CommandError, match=f"{TWO} .*{ONE}.*densenet models upgrade {TWO}"):
         rollback(endpoint, "m", 1, lambda _: None)
     assert (server.default, server.files) == ("1.0", {"1.0": ONE})
     assert upgrade(endpoint, TWO, 1, lambda _: None) is True
@@ -174,7 +172,7 @@ def test_an_upgrade_that_the_memory_has_no_room_for_registers_nothing(
     server: FakeServer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capacity, "memory", lambda: 1_000_000_000)
-    with pytest.raises(CommandError, match="TorchServe with 4 workers takes 1820 MB"):
+    with pytest.raises(CommandError, match=r"4 workers .*1820 MB"):
         upgrade(endpoint, TWO, 1, lambda _: None)
     assert server.done == []
 
@@ -192,50 +190,43 @@ def test_back_to_a_version_that_was_never_taken_away(server: FakeServer, endpoin
 def test_an_archive_that_is_gone_is_no_way_back(server: FakeServer, endpoint: Endpoint) -> None:
     upgrade(endpoint, TWO, 1, lambda _: None)
     (endpoint.folder / ONE).unlink()
-    with pytest.raises(CommandError, match=r"There is no archive .*m\.mar"):
+    with pytest.raises(CommandError, match=r"m\.mar"):
         rollback(endpoint, None, 1, lambda _: None)
     assert (server.default, server.files) == ("2.0", {"2.0": TWO})
 
 
 @pytest.mark.parametrize(
-    ("upgraded", "model", "reason"),
-    [
-        ([], None, "There is no upgrade to roll back"),
-        ([], "m", "There is no upgrade of m to roll back"),
-        (["a", "b"], None, "a, b were upgraded: name the one to roll back"),
-        (["a"], "m", "There is no upgrade of m to roll back"),
-    ],
+    ("upgraded", "model", "named"),
+    [([], None, "no upgrade"), ([], "m", "of m"), (["a", "b"], None, "a, b"), (["a"], "m", "of m")],
 )
 def test_no_way_back(
-    server: FakeServer, endpoint: Endpoint, upgraded: list[str], model: str | None, reason: str
+    server: FakeServer, endpoint: Endpoint, upgraded: list[str], model: str | None, named: str
 ) -> None:
     for name in upgraded:
         Upgrade("new.mar", "old.mar").record(name, endpoint.folder)
-    with pytest.raises(CommandError, match=reason):
+    with pytest.raises(CommandError, match=named):
         rollback(endpoint, model, 1, lambda _: None)
     assert server.done == []
 
 
-def test_there_is_nothing_to_upgrade(server: FakeServer, endpoint: Endpoint) -> None:
-    with pytest.raises(CommandError, match=r"m 1\.0 is the default already: build another"):
-        upgrade(endpoint, ONE, 1, lambda _: None)
-    server.files = {"0.9": TWO}
-    server.workers = {"0.9": 1}
-    server.default = "0.9"
-    with pytest.raises(CommandError, match="is no way back: give it a name of its own"):
-        upgrade(endpoint, TWO, 1, lambda _: None)
-    server.files = {}
-    with pytest.raises(CommandError, match="The server has no m to upgrade"):
-        upgrade(endpoint, TWO, 1, lambda _: None)
-    assert server.done == []
-
-
-def test_the_same_version_from_another_archive(server: FakeServer, endpoint: Endpoint) -> None:
-    server.files["2.0"] = "other.mar"
-    server.workers["2.0"] = 1
-    with pytest.raises(CommandError, match=r"m 2.0 is registered already, from other.mar: unregister it first"):
-        upgrade(endpoint, TWO, 1, lambda _: None)
-    assert server.default == "1.0"
+@pytest.mark.parametrize(
+    ("files", "asked", "named"),
+    [
+        ({"1.0": ONE}, ONE, r"m 1\.0 .*--version"),
+        ({"0.9": TWO}, TWO, f"{TWO} .*m 0.9"),
+        ({}, TWO, "densenet models register"),
+        ({"1.0": ONE, "2.0": "other.mar"}, TWO, r"m 2\.0 .*other\.mar"),
+    ],
+)
+def test_an_archive_that_cannot_replace_the_default(
+    server: FakeServer, endpoint: Endpoint, files: dict[str, str], asked: str, named: str
+) -> None:
+    server.files = files
+    server.workers = dict.fromkeys(files, 1)
+    server.default = min(files, default="")
+    with pytest.raises(CommandError, match=named):
+        upgrade(endpoint, asked, 1, lambda _: None)
+    assert (server.done, server.files) == ([], files)
 
 
 @pytest.mark.parametrize(
@@ -252,5 +243,5 @@ def test_a_restart_leaves_out_what_was_replaced(tmp_path: Path, there: list[str]
 @pytest.mark.parametrize("text", ["", '{"m": {"serving": 1}}', "[1]"])
 def test_a_damaged_record(tmp_path: Path, text: str) -> None:
     (tmp_path / UPGRADES_FILE).write_text(text)
-    with pytest.raises(CommandError, match=r"upgrades.json cannot be read \(.*\): delete it"):
+    with pytest.raises(CommandError, match=r"upgrades\.json"):
         Upgrade.read_all(tmp_path)

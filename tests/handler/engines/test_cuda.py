@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from densenet_serving.build.networks import ARCHITECTURES
+from handler.engines import MAX_BATCH
 from handler.engines import torch as torch_engine
-from handler.engines.batches import FIXED_SIZES, MAX_BATCH, padded_size
-from handler.engines.cuda import HALF, FixedBatches, Forward, Launch, prepare
+from handler.engines.torch import FIXED_SIZES, HALF, FixedBatches, Forward, Launch, padded_size, prepare
 from handler.labels import softmax
 from handler.preprocessing import preprocess
 from tests.pictures import FITTING, photo

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from handler.card import ModelCard
 from handler.cores import Threads
-from handler.engines.engine import Engine
-from handler.engines.load import load_engine
+from handler.engines import Engine, load_engine
 from handler.errors import ArchiveError
 from handler.explanations import Head
 from handler.preprocessing import preprocess

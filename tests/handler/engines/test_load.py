@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from densenet_serving.build.networks import ARCHITECTURES
 from densenet_serving.build.vision import torchvision
+from handler import engines
 from handler.cores import Threads
-from handler.engines import batches, load
-from handler.engines.engine import Engine
-from handler.engines.load import load_engine
+from handler.engines import MAX_BATCH, Engine, load_engine, openvino, slices
+from handler.engines import torch as torch_engines
 from handler.engines.openvino import OpenVinoEngine
+from handler.engines.torch import FIXED_SIZES, padded_size
 from handler.errors import ArchiveError
 from handler.labels import softmax
 from handler.preprocessing import preprocess
@@ -85,7 +86,7 @@ def test_a_large_batch_is_sliced_and_gives_the_same(
     model = load_engine(stand_in_folder, Settings(engine=kind, precision="f32"), THREADS, None)
     images = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), np.uint8)
     whole = model.infer(images, features=True)
-    monkeypatch.setattr(batches, "MAX_BATCH", 2)
+    monkeypatch.setattr(engines, "MAX_BATCH", 2)
     sliced = model.infer(images, features=True)
     assert [array.shape for array in sliced] == [(5, 1000), (5, 1280, 7, 7)]
     for part, expected in zip(sliced, whole, strict=True):
@@ -150,9 +151,9 @@ def test_the_engine_chosen(
 
     pretend_openvino(monkeypatch, installed)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    monkeypatch.setattr(load, "OpenVinoEngine", openvino_engine)
-    monkeypatch.setattr(load, "TorchEngine", torch_engine)
-    monkeypatch.setattr(load, "CudaEngine", cuda_engine)
+    monkeypatch.setattr(openvino, "OpenVinoEngine", openvino_engine)
+    monkeypatch.setattr(torch_engines, "TorchEngine", torch_engine)
+    monkeypatch.setattr(torch_engines, "CudaEngine", cuda_engine)
     assert load_engine(Path(), Settings(engine=wanted), THREADS, gpu_id).description["engine"] == chosen
 
 
@@ -165,5 +166,23 @@ def test_an_engine_describes_itself(exact: Engine, request: pytest.FixtureReques
 
 def pretend_openvino(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
     monkeypatch.setattr(
-        load, "find_spec", lambda name: real_find_spec(name) if installed or name != "openvino" else None
+        engines, "find_spec", lambda name: real_find_spec(name) if installed or name != "openvino" else None
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"), [(0, []), (1, [1]), (MAX_BATCH, [MAX_BATCH]), (2 * MAX_BATCH + 1, [MAX_BATCH, MAX_BATCH, 1])]
+)
+def test_slices(rows: int, expected: list[int]) -> None:
+    assert [len(part) for part in slices(np.zeros((rows, 1, 1, 3), np.uint8))] == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (8, 8), (9, 16), (16, 16), (17, 32), (32, 32)]
+)
+def test_padded_size(rows: int, size: int) -> None:
+    assert padded_size(rows) == size
+
+
+def test_every_slice_has_a_size() -> None:
+    assert {padded_size(rows) for rows in range(1, MAX_BATCH + 1)} == set(FIXED_SIZES)

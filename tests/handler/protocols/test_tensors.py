@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError
-from handler.payload import ImageInput
+from handler.operations import ImageInput
 from handler.protocols.tensors import read_images, to_binary
 from handler.settings import Settings
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from densenet_serving.gateway.errors import BadRequest, GatewayError, PayloadTooLarge
-from densenet_serving.gateway.routes import forms
-from densenet_serving.gateway.routes.forms import MAX_FIELDS, Upload
+from densenet_serving.gateway.routes import uploads
+from densenet_serving.gateway.routes.uploads import MAX_FIELDS, Upload
 from densenet_serving.gateway.settings import GatewaySettings
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,7 @@ class Sender:
 
 
 async def read(sender: Sender, settings: GatewaySettings, boundary: str = BOUNDARY) -> Upload:
-    return await forms.read_form(boundary.encode(), sender.stream(), settings)
+    return await uploads.read_form(boundary.encode(), sender.stream(), settings)
 
 
 def part(disposition: str, content: bytes, *headers: str) -> bytes:
@@ -62,7 +62,7 @@ async def test_files_and_parameters_in_pieces_of_any_size(settings: GatewaySetti
 
     found = await read(Sender(body[i : i + size] for i in range(0, len(body), size)), settings)
 
-    assert found == Upload(contents, {"top_k": "5"})
+    assert found == Upload([*contents], {"top_k": "5"})
 
 
 async def test_many_parts_are_refused_before_the_rest_is_read(settings: GatewaySettings) -> None:
@@ -166,7 +166,6 @@ CUT_SHORT, MALFORMED = "ends in the middle", "malformed"
         (form(*[("file", b"x")] * 4), PayloadTooLarge, "3 files"),
         (part('name="a"', b"") * (MAX_FIELDS + 1), PayloadTooLarge, "1000 fields"),
         (form(("top_k", b"1"), ("Top-K", b"2")), BadRequest, "top_k twice"),
-        (form(("top_k", b"1" * 101)), BadRequest, "top_k has more than 100"),
         (b"", BadRequest, CUT_SHORT),
         (form(("file", b"cat"), closed=False), BadRequest, CUT_SHORT),
         (form(("file", b"cat"))[:40], BadRequest, CUT_SHORT),

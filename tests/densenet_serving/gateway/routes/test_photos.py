@@ -45,7 +45,8 @@ async def test_torchserves_bytes_are_the_answer(
 
 
 async def test_several_answers_are_joined_as_they_are(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
-    torchserve.replies = [httpx.Response(200, content=b'{"a" : 1}'), httpx.Response(415, json=NO_IMAGE)]
+    answers = {b"cat": httpx.Response(200, content=b'{"a" : 1}'), b"text": httpx.Response(415, json=NO_IMAGE)}
+    torchserve.replies = [lambda request: answers[request.content]] * 2
     answer = await front.post("/predict?top_k=2", files=files(b"cat", b"text"))
     error = b'{"code":400,"type":"BadRequestException","message":"This is not an image: send JPEG."}'
     assert answer.content == b'[{"a" : 1},{"error":%b}]' % error
@@ -125,6 +126,10 @@ async def test_an_error_of_torchserve_passes_through(
         ("/predict", {"files": files(b"text")}, 400, "not an image"),
         ("/explain", {"files": files(b"text")}, 415, "not an image"),
         ("/explain", {"files": files(b"cat", b"dog")}, 400, "several files"),
+        ("/predict", {"files": files(*[b"x"] * 4)}, 413, "3 files"),
+        ("/explain", {"files": files(b"cat"), "params": {"overlay": "2"}}, 400, "overlay"),
+        ("/explain", {"files": files(b"cat"), "params": {"class_id": "x" * 101}}, 400, "class_id"),
+        ("/explain", {"files": files(b"cat"), "data": {"class_id": "x" * 101}}, 400, "class_id"),
         *(
             (path, form, status, fragment)
             for path in ("/predict", "/explain")
@@ -137,6 +142,10 @@ async def test_an_error_of_torchserve_passes_through(
                 ({"files": files(b"")}, 400, "empty"),
                 ({"files": files(b"x" * 1000)}, 413, "larger than"),
                 ({"files": files(b"cat"), "params": {"topk": "2"}}, 400, "topk"),
+                ({"files": files(b"cat"), "params": {"top_k": "many"}}, 400, "'many'"),
+                ({"files": files(b"cat"), "data": {"top_k": "0"}}, 400, "top_k"),
+                ({"files": files(b"cat"), "headers": {"Top-K": "0"}}, 400, "top_k"),
+                ({"files": files(b"cat", b"cat"), "params": {"min_probability": "nan"}}, 400, "min_probability"),
                 ({"files": files(b"cat"), "params": {"top_k\r\nX-Injected": "2"}}, 400, "Injected"),
             ]
         ),

@@ -113,11 +113,11 @@ async def test_a_parameter_may_be_in_four_places_and_the_nearest_one_wins(
 
 @pytest.mark.parametrize("class_id", ["n02124075", "猫", "naïve\r\nclass", "a&b=c", "100%"])
 async def test_a_value_may_be_in_any_alphabet(front: httpx.AsyncClient, torchserve: TorchServe, class_id: str) -> None:
-    sent = {"class_id": class_id, "overlay": "1", "min_probability": "0.5", "top_k": "5"}
+    sent = {"class_id": class_id, "overlay": "0.25", "min_probability": "0.5", "top_k": "5"}
     for request in ({"params": sent}, {"data": sent}, {"headers": {"Class-Id": quote(class_id)}}):
         loads(await front.post("/explain", files=files(b"cat"), **request))  # type: ignore[arg-type]
         assert torchserve.asked[-1].headers["class-id"] == quote(class_id, safe="")
-    assert [torchserve.asked[0].headers[name.replace("_", "-")] for name in list(sent)[1:]] == ["1", "0.5", "5"]
+    assert [torchserve.asked[0].headers[name.replace("_", "-")] for name in list(sent)[1:]] == ["0.25", "0.5", "5"]
 
 
 @pytest.mark.parametrize("size", [1, 1000])

@@ -3,16 +3,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import ssl
-from pathlib import Path
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
 
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.limits import clients
-from densenet_serving.gateway.torchserve import deaths
 from densenet_serving.gateway.torchserve.answer import JSON, PNG, Answer
+from densenet_serving.gateway.torchserve.crashes import FORGIVEN, QUIET_SECONDS, TOGETHER_SECONDS
 from densenet_serving.gateway.torchserve.upstream import (
     COUNT_SECONDS,
     LOOK_SECONDS,
@@ -25,10 +26,8 @@ from densenet_serving.gateway.torchserve.upstream import (
     Upstream,
     Workers,
 )
-from tests import certificates
 from tests.densenet_serving.conftest import write_keys
 from tests.densenet_serving.gateway.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
-from tests.local_server import as_json, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +40,26 @@ BROKEN: list[Exception] = [
     httpx.RemoteProtocolError("Server disconnected without sending a response."),
     httpx.WriteError("broken pipe"),
 ]
+
+
+@dataclass
+class Clock:
+    now: float = 0.0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def upstream(endpoint: Endpoint, torchserve: TorchServe, clock: Clock) -> AsyncIterator[Upstream]:
+    """Of one client's images a second, the workers may decode a quarter."""
+    made = Upstream(
+        endpoint, MODEL, decode_share=0.25, transport=httpx.MockTransport(torchserve), clock=lambda: clock.now
+    )
+    yield made
+    await made.aclose()
 
 
 def answered(status: int, content: object) -> Answer:
@@ -74,18 +93,25 @@ async def test_explanations_have_an_address_of_their_own(upstream: Upstream, tor
     assert second.headers["Accept"] == PNG
 
 
-async def test_an_error_of_torchserve_is_an_answer(upstream: Upstream) -> None:
-    assert await upstream.predict(b"text", {}) == answered(415, NO_IMAGE)
-
-
-@pytest.mark.parametrize("death", BROKEN)
-async def test_a_connection_that_breaks_is_tried_again(
-    upstream: Upstream, torchserve: TorchServe, death: httpx.Response | Exception
+@pytest.mark.parametrize("error", [NO_IMAGE, {"code": 500, "type": "InternalServerException", "message": "Other."}])
+async def test_an_error_of_torchserve_is_an_answer(
+    upstream: Upstream, torchserve: TorchServe, error: dict[str, Any]
 ) -> None:
-    torchserve.replies = [death]
+    torchserve.replies = [httpx.Response(error["code"], json=error)]
 
-    assert await upstream.predict(b"cat", {}) == answered(200, CAT)
-    assert [asked.content for asked in torchserve.asked] == [b"cat", b"cat"]
+    assert await upstream.predict(b"cat", {}) == answered(error["code"], error)
+    assert len(torchserve.asked) == 1
+
+
+@pytest.mark.parametrize(("breaks", "status"), [(1, 200), (2, 503)])
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_a_connection_that_breaks_is_tried_again_but_once(
+    upstream: Upstream, torchserve: TorchServe, broken: Exception, breaks: int, status: int
+) -> None:
+    torchserve.replies = [broken] * breaks
+
+    assert (await upstream.predict(b"cat", {})).status == status
+    assert [asked.content for asked in torchserve.asked] == [b"cat"] * 2
 
 
 @pytest.mark.parametrize("death", DEATHS)
@@ -98,75 +124,45 @@ async def test_a_photo_that_killed_a_worker_by_itself_is_not_tried_again(
     assert len(torchserve.asked) == 1
 
 
-async def together(upstream: Upstream, torchserve: TorchServe, death: httpx.Response, count: int = 3) -> list[int]:
-    """Ask for as many photos at a time, with all of which a worker dies; returns the statuses."""
-    gathered = asyncio.Barrier(count)
+async def together(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response = DEATHS[0], deaths_of_all: int = 1
+) -> list[int]:
+    """Ask for three photos at a time, with all of which a worker dies so many times; returns the statuses."""
+    gathered = asyncio.Barrier(3)
 
     async def die(_: httpx.Request) -> httpx.Response:
         await gathered.wait()
         return death
 
     torchserve.asked.clear()
-    torchserve.replies = [die] * count
+    torchserve.replies = [*[die] * 3 * deaths_of_all]
     async with asyncio.timeout(5):
-        return [answer.status for answer in await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(count)))]
+        answers = await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(3)))
+    return [answer.status for answer in answers]
 
 
-@pytest.mark.parametrize("death", DEATHS)
-async def test_photos_that_a_worker_died_with_are_tried_again(
-    upstream: Upstream, torchserve: TorchServe, death: httpx.Response
+@pytest.mark.parametrize(
+    ("death", "deaths_of_all", "status"),
+    [*((death, 1, 200) for death in DEATHS), (DEATHS[0], 2, 200), (DEATHS[0], 3, 500)],
+)
+async def test_photos_that_a_worker_died_with_are_tried_again_and_not_a_third_time(
+    upstream: Upstream, torchserve: TorchServe, death: httpx.Response, deaths_of_all: int, status: int
 ) -> None:
-    assert await together(upstream, torchserve, death) == [200] * 3
-    assert len(torchserve.asked) == 6
+    assert await together(upstream, torchserve, death, deaths_of_all) == [status] * 3
+    assert len(torchserve.asked) == 3 * (deaths_of_all + (status == 200))
 
 
 async def test_some_deaths_a_minute_cost_no_photo_and_the_next_does(
-    upstream: Upstream, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+    upstream: Upstream, torchserve: TorchServe, clock: Clock
 ) -> None:
-    monkeypatch.setattr(deaths, "TOGETHER_SECONDS", 3600)
-    for _ in range(deaths.FORGIVEN):
-        assert await together(upstream, torchserve, DEATHS[0]) == [200] * 3
-        upstream._deaths._deaths[-1] -= 3600  # the next one is another death
-        monkeypatch.setattr(deaths, "QUIET_SECONDS", 2 * 3600)
+    for _ in range(FORGIVEN):
+        assert await together(upstream, torchserve) == [200] * 3
+        clock.now += TOGETHER_SECONDS + 1
 
-    assert await together(upstream, torchserve, DEATHS[0]) == [500] * 3
+    assert await together(upstream, torchserve) == [500] * 3
     assert len(torchserve.asked) == 3
-
-
-async def test_a_photo_that_shared_two_deaths_is_tried_again_and_not_a_third_time(
-    upstream: Upstream, torchserve: TorchServe
-) -> None:
-    gathered = asyncio.Barrier(3)
-
-    async def die(_: httpx.Request) -> httpx.Response:
-        await gathered.wait()
-        return DEATHS[0]
-
-    for deaths_of_both, status in ((2, 200), (3, 500)):
-        torchserve.replies = [*[die] * 3 * deaths_of_both]
-        answers = await asyncio.gather(*(upstream.predict(b"cat", {}) for _ in range(3)))
-        assert [answer.status for answer in answers] == [status] * 3
-        assert torchserve.replies == []
-
-
-@pytest.mark.parametrize(("death", "status"), list(zip(BROKEN, (503, 503, 503), strict=True)))
-async def test_but_once(
-    upstream: Upstream, torchserve: TorchServe, death: httpx.Response | Exception, status: int
-) -> None:
-    torchserve.replies = [death, death]
-
-    answer = await upstream.predict(b"cat", {})
-
-    assert (answer.status, answer.content["code"]) == (status, status)
-    assert len(torchserve.asked) == 2
-
-
-async def test_other_errors_are_not_tried_again(upstream: Upstream, torchserve: TorchServe) -> None:
-    error = {"code": 500, "type": "InternalServerException", "message": "Something else."}
-    torchserve.replies = [httpx.Response(500, json=error)]
-
-    assert await upstream.predict(b"cat", {}) == answered(500, error)
-    assert len(torchserve.asked) == 1
+    clock.now += QUIET_SECONDS + 1
+    assert await together(upstream, torchserve) == [200] * 3
 
 
 @pytest.mark.parametrize(
@@ -188,16 +184,6 @@ async def test_a_server_that_does_not_answer(
     assert len(torchserve.asked) == 1
 
 
-async def test_a_server_that_is_not_there(endpoint: Endpoint, nobody: str) -> None:
-    upstream = Upstream(Endpoint(nobody, nobody, nobody, endpoint.folder), MODEL)
-
-    answer = await upstream.predict(b"cat", {})
-
-    assert (answer.status, answer.content["message"]) == (503, NOT_RUNNING)
-    assert not (await upstream.workers()).ready
-    await upstream.aclose()
-
-
 async def test_a_server_that_was_stopped_has_no_tokens(
     upstream: Upstream, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -206,33 +192,6 @@ async def test_a_server_that_was_stopped_has_no_tokens(
     assert (await upstream.predict(b"cat", {})).content["message"] == NO_ACCESS
     assert not (await upstream.workers()).ready
     assert str(endpoint.key_file) in caplog.text
-
-
-async def test_a_proxy_of_the_environment_is_not_used(
-    endpoint: Endpoint, nobody: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://proxy.example:3128")
-    upstream = Upstream(Endpoint(nobody, nobody, nobody, endpoint.folder), MODEL)
-
-    assert (await upstream.predict(b"cat", {})).content["message"] == NOT_RUNNING
-    assert not [pattern for pattern in upstream._client._mounts if pattern.pattern != "all://"]
-
-
-@pytest.mark.parametrize("shown", [True, False])
-async def test_over_tls_the_servers_own_certificate_is_trusted_and_no_other(tmp_path: Path, shown: bool) -> None:
-    pair = certificates.make(tmp_path, "photos.example.org")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*(pair if shown else certificates.make(tmp_path)))
-    write_keys(tmp_path)
-    with serve(context) as local:
-        local.on(f"POST /predictions/{MODEL}", as_json(CAT))
-        upstream = Upstream(Endpoint(local.url, local.url, local.url, tmp_path, str(pair.certificate)), MODEL)
-        answer = await upstream.predict(b"cat", {})
-        await upstream.aclose()
-
-    assert answer.content == CAT if shown else answer.content["message"] == NOT_RUNNING
-    assert len(local.asked) == shown
 
 
 async def test_a_refused_token_is_read_anew(upstream: Upstream, torchserve: TorchServe, endpoint: Endpoint) -> None:
@@ -324,44 +283,40 @@ def workers(ready: int, wanted: int = 4) -> list[object]:
     return [{"workers": [{"status": "READY" if i < ready else "UNLOADING"} for i in range(wanted)]}]
 
 
-async def test_workers_that_do_not_come_back_cost_a_photo_no_minute(endpoint: Endpoint, torchserve: TorchServe) -> None:
-    now = 0.0
-    upstream = Upstream(endpoint, MODEL, transport=httpx.MockTransport(torchserve), clock=lambda: now)
+async def test_workers_that_do_not_come_back_cost_a_photo_no_minute(
+    upstream: Upstream, torchserve: TorchServe, clock: Clock
+) -> None:
     torchserve.described = workers(0)
     await upstream.workers()
-    now = WITHOUT_SECONDS
+    clock.now = WITHOUT_SECONDS
     assert (await upstream.predict(b"cat", {})).ok  # they may be on their way: it waits for them
-    now += 1
+    clock.now += 1
     refused = await upstream.predict(b"cat", {})
     assert (refused.status, refused.content["message"]) == (503, NO_WORKERS)
     torchserve.described = workers(1)
-    now += COUNT_SECONDS
+    clock.now += COUNT_SECONDS
     assert (await upstream.predict(b"cat", {})).ok
-    await upstream.aclose()
 
 
-async def test_while_photos_come_the_workers_are_counted_again(endpoint: Endpoint, torchserve: TorchServe) -> None:
-    now = 0.0
-    upstream = Upstream(endpoint, MODEL, transport=httpx.MockTransport(torchserve), clock=lambda: now)
+async def test_while_photos_come_the_workers_are_counted_again(
+    upstream: Upstream, torchserve: TorchServe, clock: Clock
+) -> None:
     torchserve.described = workers(4)
     await upstream.predict(b"cat", {})
     assert upstream._slots.share == 1
-    now = LOOK_SECONDS + 1.0
+    clock.now = LOOK_SECONDS + 1.0
     await upstream.predict(b"cat", {})
     assert await upstream.workers() == Workers(4, 4)
     assert upstream._slots.share == 2
-    await upstream.aclose()
 
 
 async def test_however_many_ask_the_workers_are_counted_once_a_second(
-    endpoint: Endpoint, torchserve: TorchServe
+    upstream: Upstream, torchserve: TorchServe, clock: Clock
 ) -> None:
-    now = 0.0
-    upstream = Upstream(endpoint, MODEL, transport=httpx.MockTransport(torchserve), clock=lambda: now)
     await asyncio.gather(*(upstream.workers() for _ in range(250)))
     await upstream.workers()
     assert len(torchserve.asked) == 1
-    now += COUNT_SECONDS
+    clock.now += COUNT_SECONDS
     await upstream.workers()
     assert len(torchserve.asked) == 2
 
@@ -379,11 +334,9 @@ async def test_an_archive_that_does_not_say_how_long_it_decoded(
         assert await upstream.predict(b"cat", {}) == answered(200, CAT)
 
 
-async def test_a_client_whose_images_take_more_than_its_share_waits(endpoint: Endpoint, torchserve: TorchServe) -> None:
-    now = 0.0
-    upstream = Upstream(
-        endpoint, MODEL, decode_share=0.25, transport=httpx.MockTransport(torchserve), clock=lambda: now
-    )
+async def test_a_client_whose_images_take_more_than_its_share_waits(
+    upstream: Upstream, torchserve: TorchServe, clock: Clock
+) -> None:
     torchserve.replies = [decoded_in("1.5")] * 11
     answers = [await upstream.predict(b"cat", {}) for _ in range(12)]
     assert [answer.status for answer in answers] == [200] * 11 + [429]
@@ -394,5 +347,5 @@ async def test_a_client_whose_images_take_more_than_its_share_waits(endpoint: En
     clients.current.set("another")
     assert (await upstream.predict(b"cat", {})).ok
     clients.current.set("")
-    now += 6
+    clock.now += 6
     assert (await upstream.predict(b"cat", {})).ok

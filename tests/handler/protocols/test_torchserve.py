@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
-from handler.parameters import Parameters
-from handler.payload import Payload, uncompressed
-from tests.handler.payloads import (
+from handler.protocols.torchserve import uncompressed
+from tests.handler.protocols.reading import (
     DEFAULTS,
     DOCUMENT,
     FORM_HEADERS,
     JSON_HEADERS,
+    READ,
     b64,
+    found,
     message_of,
     read,
 )
@@ -24,7 +25,7 @@ from tests.handler.payloads import (
 @pytest.mark.parametrize("body", [b"photo", bytearray(b"photo")])
 @pytest.mark.parametrize("field", ["body", "data"])
 def test_a_raw_body_is_one_image(field: str, body: bytes | bytearray) -> None:
-    assert read({field: body}, {"Content-Type": "image/jpeg"}) == Payload((body,), DEFAULTS)
+    assert found({field: body}, {"Content-Type": "image/jpeg"}) == ((body,), DEFAULTS)
 
 
 @pytest.mark.parametrize("field", ["file", "data", "body", "anything", "Datei ü"])
@@ -95,14 +96,14 @@ def test_a_form_in_which_torchserve_found_no_part() -> None:
 
 @pytest.mark.parametrize("content_type", ["text/plain;charset=UTF-8", "", "application/octet-stream"])
 def test_json_that_has_another_type(content_type: str) -> None:
-    assert read({"body": b" \n" + json.dumps(DOCUMENT).encode()}, {"Content-Type": content_type}) == READ
+    assert found({"body": b" \n" + json.dumps(DOCUMENT).encode()}, {"Content-Type": content_type}) == READ
 
 
 def test_base64_in_an_urlencoded_body_is_read() -> None:
     text = base64.b64encode(JPEG * 20 + b"\xfb\xef\xbe")
     row = {"token": b"abc", "photo": text.replace(b"+", b" "), "top_k": b"5"}
     payload = read(row, {"Content-Type": "application/x-www-form-urlencoded"})
-    assert (payload.images, payload.parameters.top_k) == ((text,), 5)
+    assert (payload.images, payload.chosen.top_k) == ((text,), 5)
 
 
 @pytest.mark.parametrize("name", ["Content-Encoding", "content-encoding"])
@@ -114,11 +115,8 @@ def test_a_compressed_body_is_inflated(name: str) -> None:
         uncompressed({"body": JPEG}, {name: "br"})
 
 
-READ = Payload((b"one", b"two"), Parameters(top_k=5, min_probability=0.5))
-
-
 def test_json_that_torchserve_has_decoded() -> None:
-    assert read({"body": DOCUMENT}, JSON_HEADERS) == READ
+    assert found({"body": DOCUMENT}, JSON_HEADERS) == READ
 
 
 @pytest.mark.parametrize("name", ["Content-Type", "content-type", "CONTENT-TYPE"])
@@ -128,12 +126,12 @@ def test_json_that_torchserve_has_decoded() -> None:
 )
 @pytest.mark.parametrize("make", [bytes, bytearray, bytes.decode])
 def test_json_that_torchserve_handed_on_undecoded(make: Any, content_type: str, name: str) -> None:
-    assert read({"body": make(json.dumps(DOCUMENT).encode())}, {name: content_type}) == READ
+    assert found({"body": make(json.dumps(DOCUMENT).encode())}, {name: content_type}) == READ
 
 
 def test_json_as_a_part_of_a_form() -> None:
     headers = FORM_HEADERS | {"request": {"content-type": "application/json"}}
-    assert read({"request": json.dumps(DOCUMENT).encode()}, headers) == READ
+    assert found({"request": json.dumps(DOCUMENT).encode()}, headers) == READ
 
 
 def test_json_and_a_file_in_one_form_keep_their_order() -> None:

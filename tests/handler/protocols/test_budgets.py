@@ -13,15 +13,13 @@ from typing import Any
 import pytest
 
 from handler.card import ModelCard
-from handler.documents import read_json
+from handler.encodings import read_json
 from handler.errors import BadRequest, PayloadTooLarge
-from handler.operations import Predict
-from handler.protocols.inference import InferenceProtocols
-from handler.protocols.outputs import JSON_LENGTH
+from handler.protocols.inference import JSON_LENGTH, InferenceProtocols
 from handler.settings import Settings
 from tests.colours import RED, write_folder
 from tests.handler.inference_requests import infer
-from tests.handler.payloads import JSON_HEADERS, LABELS, SETTINGS, read
+from tests.handler.protocols.reading import JSON_HEADERS, PREDICT, read
 
 MANY = 3_000_000
 LIMIT = "lists and objects and the limit is 2,000,000"
@@ -34,7 +32,7 @@ def document(item: str, before: str, after: str = "]}", items: int = MANY) -> by
 @pytest.fixture(scope="module")
 def protocols(tmp_path_factory: pytest.TempPathFactory) -> InferenceProtocols:
     card = ModelCard.read(write_folder(tmp_path_factory.mktemp("colours")))
-    return InferenceProtocols(SETTINGS, card, Predict(LABELS))
+    return InferenceProtocols(card, PREDICT)
 
 
 @contextmanager

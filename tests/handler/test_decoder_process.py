@@ -11,11 +11,10 @@ import pytest
 from PIL import Image
 
 from handler.card import Preprocessing
-from handler.decoder.process import SIDES, Process
+from handler.decoder_process import SIDES, Process
 from handler.decoding import Decoder
 from handler.errors import BadRequest, PayloadTooLarge, ServiceUnavailable, UnsupportedMediaType
-from handler.images import FORMATS, decode
-from handler.preprocessing import preprocess
+from handler.images import FORMATS, decode, pixels_of
 from handler.settings import Settings
 from tests.fuzz.corpus import FORMATS as MODES
 from tests.fuzz.corpus import in_mode
@@ -39,7 +38,7 @@ def decoder() -> Decoder:
 
 
 def expected(data: bytes) -> bytes:
-    return preprocess(decode(data, SETTINGS, SPEC.resize), SPEC).tobytes()
+    return pixels_of(data, SPEC, SETTINGS).tobytes()
 
 
 @pytest.mark.parametrize(

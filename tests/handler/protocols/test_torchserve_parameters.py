@@ -7,18 +7,10 @@ from typing import Any
 import pytest
 
 from handler.labels import Labels
-from handler.parameters import EXPLANATION, PREDICTION, Parameters
-from handler.payload import Payload, parse
+from handler.operations import Chosen, Explain, Predict
+from handler.protocols.torchserve import TorchServeProtocol, parse
 from handler.settings import Settings
-from tests.handler.payloads import (
-    DEFAULTS,
-    DOCUMENT,
-    FORM_HEADERS,
-    LABELS,
-    SETTINGS,
-    message_of,
-    read,
-)
+from tests.handler.protocols.reading import DEFAULTS, DOCUMENT, FORM_HEADERS, LABELS, SETTINGS, found, message_of, read
 
 
 @pytest.mark.parametrize("parameters", [[1], "top_k=5", 5])
@@ -28,7 +20,7 @@ def test_json_parameters_of_a_wrong_shape(parameters: Any) -> None:
 
 @pytest.mark.parametrize("parameters", [None, {}])
 def test_json_parameters_may_be_empty(parameters: Any) -> None:
-    assert read({"body": DOCUMENT | {"parameters": parameters}}).parameters == DEFAULTS
+    assert read({"body": DOCUMENT | {"parameters": parameters}}).chosen == DEFAULTS
 
 
 def test_unknown_parameters_are_named() -> None:
@@ -53,12 +45,13 @@ def test_parameters_of_explanations_are_named_where_they_do_nothing(row: dict[st
 
 
 def test_headers_that_are_parameters_of_explanations_do_nothing() -> None:
-    assert read({"body": b"photo"}, EXPLAINED).parameters == DEFAULTS
+    assert read({"body": b"photo"}, EXPLAINED).chosen == DEFAULTS
 
 
 def test_explanations_take_their_own_parameters() -> None:
-    request = parse({"file": b"photo", "class_id": "n285", "overlay": "1"}, {}, SETTINGS, LABELS, EXPLANATION)
-    assert request == Payload((b"photo",), Parameters(1, 0.2, class_index=285, overlay=1))
+    explain = Explain(LABELS, SETTINGS, None)
+    images, given = parse({"file": b"photo", "class_id": "n285", "overlay": "1"}, {}, explain)
+    assert (images, explain.choose(given)) == ((b"photo",), Chosen(1, 0.2, class_index=285, overlay=1))
 
 
 def test_an_unknown_parameter_of_any_length_makes_a_readable_message() -> None:
@@ -74,29 +67,29 @@ SPELLINGS = [("top_k", "min_probability"), ("Top-K", "Min-Probability"), ("TOP_K
 )
 def test_parameters_as_fields(top_k_name: str, min_probability_name: str, top_k: Any, min_probability: Any) -> None:
     row = {top_k_name: top_k, "file": b"photo", min_probability_name: min_probability}
-    assert read(row, FORM_HEADERS) == Payload((b"photo",), Parameters(5, 0.5))
+    assert found(row, FORM_HEADERS) == ((b"photo",), Chosen(5, 0.5))
 
 
 @pytest.mark.parametrize(("top_k_name", "min_probability_name"), SPELLINGS)
 def test_parameters_as_headers(top_k_name: str, min_probability_name: str) -> None:
-    assert read({"body": b"photo"}, {top_k_name: "5", min_probability_name: "0.5"}).parameters == Parameters(5, 0.5)
+    assert read({"body": b"photo"}, {top_k_name: "5", min_probability_name: "0.5"}).chosen == Chosen(5, 0.5)
 
 
 @pytest.mark.parametrize(("top_k_name", "min_probability_name"), SPELLINGS)
 def test_parameters_in_json(top_k_name: str, min_probability_name: str) -> None:
     document = DOCUMENT | {"parameters": {top_k_name: 5, min_probability_name: 0.5}}
-    assert read({"body": document}).parameters == Parameters(5, 0.5)
+    assert read({"body": document}).chosen == Chosen(5, 0.5)
 
 
 @pytest.mark.parametrize("row", [{"body": b"photo", "top_k": b"5"}, {"body": DOCUMENT}])
 @pytest.mark.parametrize("header", ["top_k", "Top-K"])
 def test_the_body_wins_over_the_header(row: dict[str, Any], header: str) -> None:
-    assert read(row, {header: "7"}).parameters.top_k == 5
+    assert read(row, {header: "7"}).chosen.top_k == 5
 
 
 @pytest.mark.parametrize(("value", "top_k"), [("1", 1), ("1000", 1000), (" 5 ", 5), (1000, 1000), ("1001", 1000)])
 def test_good_values_of_top_k(value: Any, top_k: int) -> None:
-    assert read({"body": b"photo", "top_k": value}).parameters.top_k == top_k
+    assert read({"body": b"photo", "top_k": value}).chosen.top_k == top_k
 
 
 @pytest.mark.parametrize(
@@ -126,7 +119,7 @@ def test_bad_values_of_top_k(value: Any) -> None:
 
 @pytest.mark.parametrize(("value", "expected"), [("0", 0), ("1", 1), (0, 0), (1, 1), ("1e-3", 0.001), (b".5", 0.5)])
 def test_good_values_of_min_probability(value: Any, expected: float) -> None:
-    assert read({"body": b"photo", "min_probability": value}).parameters.min_probability == expected
+    assert read({"body": b"photo", "min_probability": value}).chosen.min_probability == expected
 
 
 @pytest.mark.parametrize(
@@ -148,5 +141,6 @@ def test_a_deeply_nested_value_is_refused_like_any_other() -> None:
 
 @pytest.mark.parametrize("row", [{"body": b"photo"}, {"body": b"photo", "top_k": b"10"}])
 def test_a_model_of_fewer_classes_lists_all_it_has(row: dict[str, Any]) -> None:
-    request = parse(row, {}, Settings(top_k=5), Labels([("a", "cat"), ("b", "dog")]), PREDICTION)
-    assert request.parameters.top_k == 2
+    labels, settings = Labels([("a", "cat"), ("b", "dog")]), Settings(top_k=5)
+    protocol = TorchServeProtocol(Predict(labels, settings), Explain(labels, settings, None))
+    assert protocol.read(row, {}).chosen.top_k == 2

@@ -13,7 +13,7 @@ from densenet_serving import paths
 
 TRIES = """
 import json, os, pathlib, signal, socket, subprocess, sys
-from handler.decoder.confinement import confine
+from handler.decoder_program import confine
 
 said, mine = confine(), pathlib.Path(sys.argv[1])
 tries = {

@@ -31,11 +31,11 @@ QUESTION = struct.Struct("=5sdQ")
 ANSWER = struct.Struct("=HdQ")
 ERRORS = {int(kind.status): kind for kind in RequestError.__subclasses__()}
 
-ROOT = Path(__file__).resolve().parents[2]  # the archive, or the repository
+ROOT = Path(__file__).resolve().parents[1]  # the archive, or the repository
 # Nothing of the worker's environment, which may hold secrets. numpy would start a thread a core.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 KEPT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from handler.decoder.program import main; main(sys.argv[1])"
+PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from handler.decoder_program import main; main(sys.argv[1])"
 
 NOT_STARTED = "The server could not start a process that decodes the image: send it again."
 TOO_BUSY = "The server is too busy to decode the image: send it again later."

@@ -8,7 +8,7 @@ from textwrap import dedent
 
 from densenet_serving import paths
 
-PROBE = "from handler.engines.openvino_runtime import openvino; print(openvino.Core().available_devices)"
+PROBE = "from handler.engines.openvino import openvino; print(openvino.Core().available_devices)"
 SIGNALED = """
     import signal
     from pathlib import Path

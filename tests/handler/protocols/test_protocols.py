@@ -4,26 +4,27 @@ from typing import Any
 
 import pytest
 
-from handler.protocols.address import Address, asks_for_card, recognize
+from handler.protocols import asks_for_card
+from handler.protocols.inference import InferenceProtocols
 from tests.colours import RED
 from tests.handler.inference_requests import ADDRESS, OWN_ADDRESS
 from tests.worker import Headers
 
 
 @pytest.mark.parametrize(
-    ("headers", "address"),
+    ("headers", "is_inference"),
     [
-        (ADDRESS, Address.INFERENCE),
-        ({"explain": "True"}, Address.INFERENCE),
-        (OWN_ADDRESS, Address.PREDICTIONS),
-        ({"Explain": "False", "URL_Path": ""}, Address.PREDICTIONS),
-        ({}, Address.PREDICTIONS),  # /models/NAME/invoke, and gRPC
-        ({"explain": "True", "url_path": ""}, Address.EXPLANATIONS),
-        ({"describe": "True"}, Address.PREDICTIONS),  # of several requests, or with a photo
+        (ADDRESS, True),
+        ({"explain": "True"}, True),
+        (OWN_ADDRESS, False),
+        ({"Explain": "False", "URL_Path": ""}, False),
+        ({}, False),  # /models/NAME/invoke, and gRPC
+        ({"explain": "True", "url_path": ""}, False),
+        ({"describe": "True"}, False),  # of several requests, or with a photo
     ],
 )
-def test_an_address_is_known_by_its_headers(headers: Headers, address: Address) -> None:
-    assert recognize(headers) is address
+def test_the_inference_protocols_are_known_by_their_headers(headers: Headers, is_inference: bool) -> None:
+    assert InferenceProtocols.recognizes(headers) is is_inference
 
 
 @pytest.mark.parametrize(

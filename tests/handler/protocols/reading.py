@@ -1,4 +1,4 @@
-"""What the tests of handler/payload.py share: requests, and what is read of them."""
+"""What the tests of handler/protocols/torchserve.py share: requests, and what is read of them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import pytest
 
 from handler.errors import BadRequest
 from handler.labels import Labels
-from handler.parameters import PREDICTION, Parameters
-from handler.payload import Payload, parse
+from handler.operations import Chosen, Explain, ImageRequest, Predict
+from handler.protocols.torchserve import TorchServeProtocol
 from handler.settings import Settings
 
 SETTINGS = Settings(max_images=3)
 LABELS = Labels([(f"n{i}", f"class {i}") for i in range(1000)])
+PREDICT = Predict(LABELS, SETTINGS)
+PROTOCOL = TorchServeProtocol(PREDICT, Explain(LABELS, SETTINGS, None))
 JSON_HEADERS = {"Content-Type": "application/json"}
 FORM_HEADERS = {"Content-Type": "multipart/form-data; boundary=x"}
-DEFAULTS = Parameters(top_k=1, min_probability=0.2)
+DEFAULTS = Chosen(top_k=1, min_probability=0.2)
 
 
-def read(row: dict[str, Any], headers: dict[str, Any] | None = None) -> Payload:
-    return parse(row, headers or {}, SETTINGS, LABELS, PREDICTION)
+def read(row: dict[str, Any], headers: dict[str, Any] | None = None) -> ImageRequest:
+    return PROTOCOL.read(row, headers or {})
 
 
 def b64(data: bytes) -> dict[str, str]:
@@ -35,3 +37,9 @@ def message_of(row: dict[str, Any], headers: dict[str, Any] | None = None) -> st
 
 
 DOCUMENT = {"instances": [b64(b"one"), b64(b"two")], "parameters": {"top_k": 5, "min_probability": 0.5}}
+READ = ((b"one", b"two"), Chosen(5, 0.5))
+
+
+def found(row: dict[str, Any], headers: dict[str, Any] | None = None) -> tuple[tuple[Any, ...], Chosen]:
+    request = read(row, headers)
+    return request.images, request.chosen

@@ -1,0 +1,223 @@
+"""What an image is answered: records, from which the JSON, schemas, columns and tensors derive.
+
+To add a field, write it here and where it is computed (handler/operations.py). `columns` tells everything else that
+depends on the fields: the gateway's OpenAPI, the columns of CSV and Parquet, the output tensors of v2.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from http import HTTPStatus
+from typing import Any, NamedTuple, Self, get_args, get_origin, get_type_hints
+
+from handler.errors import PayloadTooLarge, RequestError
+
+CONTENT_TYPE = "application/json"
+# TorchServe's max_response_size where nothing sets it. It ends a worker that answers a row with more.
+MAX_ANSWER_BYTES = 6_553_500
+DIGITS = 6  # of a probability: f32 and exact arithmetic differ in those after them
+
+# TorchServe names the type of an error after its Java class; clients that read it keep working.
+ERROR_TYPES = {
+    HTTPStatus.BAD_REQUEST: "BadRequestException",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "RequestEntityTooLargeException",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "UnsupportedMediaTypeException",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "InternalServerException",
+    HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailableException",
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class and how probable it is."""
+
+    class_id: str = field(metadata={"description": "The id of the class, such as n02124075."})
+    class_name: str = field(metadata={"description": "The name of the class, such as Egyptian_cat."})
+    probability: float = field(metadata={"description": "From 0 to 1."})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is on one image."""
+
+    class_id: str | None = field(
+        metadata={"description": "The id of the best class; null if the image is not recognized."}
+    )
+    class_name: str | None = field(
+        metadata={"description": "The name of the best class; null if the image is not recognized."}
+    )
+    probability: float = field(metadata={"description": "The probability of the best class, from 0 to 1."})
+    recognized: bool = field(metadata={"description": "Whether the best class is probable enough."})
+    predictions: tuple[Prediction, ...] | None = field(
+        default=None,
+        metadata={
+            "description": "The best classes, if more than one was asked for; of a multi-label model all that are on the image."
+        },
+    )
+
+    @classmethod
+    def of(cls, best: Prediction, recognized: bool, listed: Sequence[Prediction] | None = None) -> Self:
+        """Answer with the best class, which is named only if it is recognized."""
+        class_id, class_name = (best.class_id, best.class_name) if recognized else (None, None)
+        return cls(class_id, class_name, best.probability, recognized, None if listed is None else tuple(listed))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A class of one image, and a picture of what speaks for it."""
+
+    class_id: str = field(metadata={"description": "The id of the class that is explained."})
+    class_name: str = field(metadata={"description": "The name of the class that is explained."})
+    probability: float = field(metadata={"description": "The probability of the class that is explained, from 0 to 1."})
+    recognized: bool = field(
+        metadata={"description": "Whether the best class is probable enough, whichever is explained."}
+    )
+    overlay: bytes = field(
+        metadata={"description": "A PNG in base64: what the model saw of the photo, under the colors."}
+    )
+    maps: dict[str, list[list[float]]] = field(
+        metadata={
+            "description": "By class_id, for the class explained and all predictions: where it was seen, from 0 to 1."
+        }
+    )
+    predictions: tuple[Prediction, ...] | None = field(
+        default=None, metadata={"description": "The best classes, if more than one was asked for."}
+    )
+
+
+# What became of one image: its answer, or why it has none.
+Result = Answer | Explanation | RequestError
+
+
+class Column(NamedTuple):
+    """A field of a record. `type` is str, float, bool, dict, or the record of which the field is a list.
+
+    A field that `may_be_missing` is left out of the JSON where it is None; another is null there if it is `nullable`.
+    """
+
+    name: str
+    type: type
+    is_list: bool
+    nullable: bool
+    may_be_missing: bool
+    description: str
+
+
+@cache
+def columns(record: type) -> tuple[Column, ...]:
+    """Describe the fields of a record in their order."""
+    hints = get_type_hints(record)
+    return tuple(_column(one, hints[one.name]) for one in fields(record))
+
+
+def _column(one: Any, hint: Any) -> Column:
+    nullable = type(None) in get_args(hint)
+    [kind] = set(get_args(hint)) - {type(None)} if nullable else {hint}
+    is_list = get_origin(kind) is tuple
+    kind = get_args(kind)[0] if is_list else get_origin(kind) or kind
+    missing = one.default is not MISSING
+    kind = str if kind is bytes else kind  # base64
+    return Column(one.name, kind, is_list, nullable and not missing, missing, one.metadata["description"])
+
+
+JSON_TYPES = {str: "string", float: "number", bool: "boolean", dict: "object"}
+
+
+def schema(record: type) -> dict[str, Any]:
+    """Return the JSON schema of a record."""
+    found = columns(record)
+    return {
+        "type": "object",
+        "title": record.__name__,
+        "description": record.__doc__,
+        "required": [column.name for column in found if not column.may_be_missing],
+        "properties": {column.name: _property(column) for column in found},
+    }
+
+
+def _property(column: Column) -> dict[str, Any]:
+    if column.is_list:
+        return {"type": "array", "items": schema(column.type), "description": column.description}
+    kind = JSON_TYPES[column.type]
+    return {"type": [kind, "null"] if column.nullable else kind, "description": column.description}
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """Return a record as JSON has it."""
+    content = {}
+    for column in columns(type(record)):
+        value = getattr(record, column.name)
+        if value is not None:
+            content[column.name] = _value(value)
+        elif not column.may_be_missing:
+            content[column.name] = None
+    return content
+
+
+def _value(value: Any) -> Any:
+    match value:
+        case float():
+            return round(value, DIGITS)
+        case bytes():
+            return base64.b64encode(value).decode()
+        case tuple():
+            return [to_json(one) for one in value]
+    return value
+
+
+@dataclass(frozen=True)
+class Response:
+    """What one row is answered; `headers` are those beside the content type."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str = CONTENT_TYPE
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Writer = Callable[[list[Result]], Response]
+
+
+def answer(write: Writer, results: list[Result]) -> Response:
+    """Write the answer of one request; one that is too long for TorchServe becomes an error of status 413."""
+    response = write(results)
+    if len(response.body) <= MAX_ANSWER_BYTES:
+        return response
+    said = f"The answer has {len(response.body):,} bytes and the limit is {MAX_ANSWER_BYTES:,}"
+    return write([PayloadTooLarge(f"{said}: send fewer images, or ask for a smaller top_k.")])
+
+
+def respond(results: list[Result]) -> Response:
+    """Put the results of one request together: an object for one image, a list for several.
+
+    The status is 200 as long as one image got its answer, and otherwise that of the first error.
+    """
+    errors = [result for result in results if isinstance(result, RequestError)]
+    if len(results) == 1 and errors:
+        return Response(errors[0].status, encode(describe_error(errors[0])))
+    status = errors[0].status if len(errors) == len(results) else HTTPStatus.OK
+    content = items(results)
+    return Response(status, encode(content[0] if len(content) == 1 else content))
+
+
+def items(results: list[Result]) -> list[dict[str, Any]]:
+    """List the results of one request, an error as {"error": ...} in its image's place."""
+    return [
+        {"error": describe_error(result)} if isinstance(result, RequestError) else to_json(result) for result in results
+    ]
+
+
+def describe_error(error: RequestError) -> dict[str, Any]:
+    """Give an error the form of TorchServe's own."""
+    return {"code": int(error.status), "type": ERROR_TYPES[error.status], "message": str(error)}
+
+
+def encode(content: Any) -> bytes:
+    """Write JSON in the fewest bytes, other scripts as they are, without \\u escapes."""
+    # A message may quote half a surrogate pair, which JSON allows a client to send and UTF-8 cannot hold.
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode(errors="replace")

@@ -1,1 +1,0 @@
-"""Decoding in processes of its own, with hard limits: what a file costs and what it crashes ends there."""
