@@ -1,7 +1,7 @@
 """What an image is answered: records, from which the JSON, schemas, columns and tensors derive.
 
-To add a field, write it here and where it is computed (handler/operations.py). `columns` tells everything else that
-depends on the fields: the gateway's OpenAPI, the columns of CSV and Parquet, the output tensors of v2.
+To add a field, write it here and where it is computed (handler/operations.py). The gateway's OpenAPI is made from the
+records themselves; COLUMNS tells the rest what the fields are: CSV, Parquet, the output tensors of v2.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
+from dataclasses import MISSING, Field, dataclass, field, fields
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self, get_args, get_origin, get_type_hints
 
@@ -42,21 +41,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is on one image."""
+    """What is on one image. A multi-label model always lists predictions: all classes that are on the image."""
 
-    class_id: str | None = field(
-        metadata={"description": "The id of the best class; null if the image is not recognized."}
-    )
-    class_name: str | None = field(
-        metadata={"description": "The name of the best class; null if the image is not recognized."}
-    )
+    class_id: str | None = field(metadata={"description": "The best class; null if the image is not recognized."})
+    class_name: str | None = field(metadata={"description": "Its name; null if the image is not recognized."})
     probability: float = field(metadata={"description": "The probability of the best class, from 0 to 1."})
     recognized: bool = field(metadata={"description": "Whether the best class is probable enough."})
     predictions: tuple[Prediction, ...] | None = field(
-        default=None,
-        metadata={
-            "description": "The best classes, if more than one was asked for; of a multi-label model all that are on the image."
-        },
+        default=None, metadata={"description": "The best classes, if top_k is over 1."}
     )
 
     @classmethod
@@ -70,22 +62,16 @@ class Answer:
 class Explanation:
     """A class of one image, and a picture of what speaks for it."""
 
-    class_id: str = field(metadata={"description": "The id of the class that is explained."})
-    class_name: str = field(metadata={"description": "The name of the class that is explained."})
-    probability: float = field(metadata={"description": "The probability of the class that is explained, from 0 to 1."})
-    recognized: bool = field(
-        metadata={"description": "Whether the best class is probable enough, whichever is explained."}
-    )
-    overlay: bytes = field(
-        metadata={"description": "A PNG in base64: what the model saw of the photo, under the colors."}
-    )
+    class_id: str = field(metadata={"description": "The class that is explained."})
+    class_name: str = field(metadata={"description": "Its name."})
+    probability: float = field(metadata={"description": "Its probability, from 0 to 1."})
+    recognized: bool = field(metadata={"description": "Whether the best class is, whichever is explained."})
+    overlay: bytes = field(metadata={"description": "A PNG in base64: what the model saw, under the colors."})
     maps: dict[str, list[list[float]]] = field(
-        metadata={
-            "description": "By class_id, for the class explained and all predictions: where it was seen, from 0 to 1."
-        }
+        metadata={"description": "By class_id, for the class explained and all predictions: where it was seen, 0 to 1."}
     )
     predictions: tuple[Prediction, ...] | None = field(
-        default=None, metadata={"description": "The best classes, if more than one was asked for."}
+        default=None, metadata={"description": "The best classes, if top_k is over 1."}
     )
 
 
@@ -96,60 +82,32 @@ Result = Answer | Explanation | RequestError
 class Column(NamedTuple):
     """A field of a record. `type` is str, float, bool, dict, or the record of which the field is a list.
 
-    A field that `may_be_missing` is left out of the JSON where it is None; another is null there if it is `nullable`.
+    A field that `may_be_missing` is left out of the JSON where it is None; another is null there.
     """
 
     name: str
     type: type
     is_list: bool
-    nullable: bool
     may_be_missing: bool
-    description: str
 
 
-@cache
-def columns(record: type) -> tuple[Column, ...]:
-    """Describe the fields of a record in their order."""
-    hints = get_type_hints(record)
-    return tuple(_column(one, hints[one.name]) for one in fields(record))
-
-
-def _column(one: Any, hint: Any) -> Column:
-    nullable = type(None) in get_args(hint)
-    [kind] = set(get_args(hint)) - {type(None)} if nullable else {hint}
+def _column(one: Field[Any], hint: Any) -> Column:
+    [kind] = set(get_args(hint)) - {type(None)} if type(None) in get_args(hint) else {hint}
     is_list = get_origin(kind) is tuple
     kind = get_args(kind)[0] if is_list else get_origin(kind) or kind
-    missing = one.default is not MISSING
-    kind = str if kind is bytes else kind  # base64
-    return Column(one.name, kind, is_list, nullable and not missing, missing, one.metadata["description"])
+    return Column(one.name, str if kind is bytes else kind, is_list, one.default is not MISSING)  # bytes are base64
 
 
-JSON_TYPES = {str: "string", float: "number", bool: "boolean", dict: "object"}
-
-
-def schema(record: type) -> dict[str, Any]:
-    """Return the JSON schema of a record."""
-    found = columns(record)
-    return {
-        "type": "object",
-        "title": record.__name__,
-        "description": record.__doc__,
-        "required": [column.name for column in found if not column.may_be_missing],
-        "properties": {column.name: _property(column) for column in found},
-    }
-
-
-def _property(column: Column) -> dict[str, Any]:
-    if column.is_list:
-        return {"type": "array", "items": schema(column.type), "description": column.description}
-    kind = JSON_TYPES[column.type]
-    return {"type": [kind, "null"] if column.nullable else kind, "description": column.description}
+COLUMNS: dict[type, tuple[Column, ...]] = {
+    record: tuple(_column(one, get_type_hints(record)[one.name]) for one in fields(record))
+    for record in (Prediction, Answer, Explanation)
+}
 
 
 def to_json(record: Any) -> dict[str, Any]:
     """Return a record as JSON has it."""
     content = {}
-    for column in columns(type(record)):
+    for column in COLUMNS[type(record)]:
         value = getattr(record, column.name)
         if value is not None:
             content[column.name] = _value(value)

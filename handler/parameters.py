@@ -36,7 +36,7 @@ class Parameter:
         try:
             if isinstance(text, bool) or (self.type is int and isinstance(text, float)):
                 raise TypeError
-            number = self.type(text)
+            number = int(text) if self.type is int else float(text)
         except (TypeError, ValueError, OverflowError) as error:
             raise self._refusal(text) from error
         if not number >= self.least or (self.most is not None and number > self.most):  # refuses nan too

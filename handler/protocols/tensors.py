@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from handler.answers import Answer, columns
+from handler.answers import COLUMNS, Answer
 from handler.card import Task
 from handler.encodings import from_base64
 from handler.errors import BadRequest
@@ -26,7 +26,7 @@ from handler.settings import Settings
 
 Datatype = Literal["BYTES", "FP32", "BOOL"]
 DATATYPES: dict[type, Datatype] = {str: "BYTES", float: "FP32", bool: "BOOL"}
-OUTPUTS = {column.name: DATATYPES[column.type] for column in columns(Answer) if not column.is_list}
+OUTPUTS = {column.name: DATATYPES[column.type] for column in COLUMNS[Answer] if not column.is_list}
 
 LENGTH = struct.Struct("<I")
 
