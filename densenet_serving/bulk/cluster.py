@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
 
 from densenet_serving import paths
 from densenet_serving.bulk.job import Chunk, Job
 from densenet_serving.bulk.worker import Worker
 from densenet_serving.errors import CommandError, reason_of
 from densenet_serving.temporary import SOCKET_BYTES, make_temporary
+from handler.answers import COLUMNS, Answer, Prediction
 
 PREFIX = "densenet-bulk-"
 # Beside the archive it holds little: chunks are numbers, and photos and rows never enter it. Ray's least is 75 MB.
@@ -30,6 +32,14 @@ CLIENT = "ray://"
 CONNECT_SECONDS = 10
 # A chunk whose worker dies is given to another so many times: a photo that kills every worker ends the run.
 RETRIES = 2
+TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
+PREDICTION = pa.struct({column.name: TYPES[column.type] for column in COLUMNS[Prediction]})
+ANSWER = {column.name: pa.list_(PREDICTION) if column.is_list else TYPES[column.type] for column in COLUMNS[Answer]}
+# The columns of the output. Workers are given them: they import the handler of the archive, and not this one.
+SCHEMA = pa.schema(
+    {"id": pa.int64(), "path": pa.string(), **ANSWER, "error_code": pa.int32(), "error_message": pa.string()}
+    | dict.fromkeys(("model_name", "model_version", "model_digest"), pa.string())
+)
 RESUME = "once that is repaired, run the same command to resume."
 
 
@@ -134,7 +144,7 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
     worker_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
     given, chunks, undone = ray.put(archive.read_bytes()), iter(left), len(left)
     # A worker that nothing holds ends: one whose host died gets the core of another that has nothing left to do.
-    busy = {one.ready.remote(): one for one in [worker_class.remote(job, given) for _ in range(count)]}
+    busy = {one.ready.remote(): one for one in [worker_class.remote(job, given, SCHEMA) for _ in range(count)]}
     try:
         while undone:
             [ended], _ = ray.wait(list(busy))
