@@ -22,6 +22,7 @@ from densenet_serving.bulk.worker import Worker
 from densenet_serving.errors import CommandError, reason_of
 from densenet_serving.temporary import SOCKET_BYTES, make_temporary
 from handler.answers import COLUMNS, Answer, Prediction
+from handler.settings import MAX_REQUEST_BYTES
 
 PREFIX = "densenet-bulk-"
 # Beside the archive it holds little: chunks are numbers, and photos and rows never enter it. Ray's least is 75 MB.
@@ -35,7 +36,7 @@ RETRIES = 2
 TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
 PREDICTION = pa.struct({column.name: TYPES[column.type] for column in COLUMNS[Prediction]})
 ANSWER = {column.name: pa.list_(PREDICTION) if column.is_list else TYPES[column.type] for column in COLUMNS[Answer]}
-# The columns of the output. Workers are given them: they import the handler of the archive, and not this one.
+# The columns of the output. Workers are given what comes from this handler: they import that of the archive.
 SCHEMA = pa.schema(
     {"id": pa.int64(), "path": pa.string(), **ANSWER, "error_code": pa.int32(), "error_message": pa.string()}
     | dict.fromkeys(("model_name", "model_version", "model_digest"), pa.string())
@@ -142,9 +143,10 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
     cores = int(ray.cluster_resources().get("CPU", 1))
     count = max(1, min(most_workers or cores, cores, len(left)))
     worker_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
-    given, chunks, undone = ray.put(archive.read_bytes()), iter(left), len(left)
+    given = job, ray.put(archive.read_bytes()), SCHEMA, MAX_REQUEST_BYTES
+    chunks, undone = iter(left), len(left)
     # A worker that nothing holds ends: one whose host died gets the core of another that has nothing left to do.
-    busy = {one.ready.remote(): one for one in [worker_class.remote(job, given, SCHEMA) for _ in range(count)]}
+    busy = {one.ready.remote(): one for one in [worker_class.remote(*given) for _ in range(count)]}
     try:
         while undone:
             [ended], _ = ray.wait(list(busy))

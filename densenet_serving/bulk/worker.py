@@ -35,9 +35,9 @@ BUSY = 503
 class Worker:
     """Ray makes one for each core that it has, on any host, and sends it one chunk after another."""
 
-    def __init__(self, job: Job, archive: bytes, schema: pa.Schema) -> None:
-        """`archive` is the .mar, which Ray brought to this host; `schema` names and types the columns of the output."""
-        self._job, self._reader, self._schema = job, Reader(job.column), schema
+    def __init__(self, job: Job, archive: bytes, schema: pa.Schema, most_bytes: int) -> None:
+        """`archive` is the .mar, which Ray brought here; `schema` the output's; of a photo `most_bytes` are read."""
+        self._job, self._reader, self._schema = job, Reader(job.column, most_bytes), schema
         self._model = Model(archive, job.digest, BATCH, job.headers)
 
     def ready(self) -> None:

@@ -30,7 +30,7 @@ archive, three, photos, output = map(Path, sys.argv[1:])
 prediction = pa.struct({"class_id": pa.string(), "class_name": pa.string(), "probability": pa.float64()})
 schema = pa.schema({"id": pa.int64(), "predictions": pa.list_(prediction), "error_code": pa.int32()})
 job = replace(Job.of(str(photos), str(output), Archive.read(archive)), top_k=2000).begin_or_resume(lambda _: None)
-worker = densenet_serving.bulk.worker.Worker(job, archive.read_bytes(), schema)
+worker = densenet_serving.bulk.worker.Worker(job, archive.read_bytes(), schema, 32 << 20)
 answers = worker._model.classify([photo.read_bytes() for photo in sorted(three.iterdir())])
 def memory(name):
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
