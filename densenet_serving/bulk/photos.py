@@ -159,7 +159,7 @@ class Reader:
     def __init__(
         self, column: str | None, most_bytes: int = sys.maxsize, most_group_bytes: int = MOST_GROUP_BYTES
     ) -> None:
-        """A photo is cut off after `most_bytes`: more than the handler's max_image_bytes, for it to refuse the photo."""
+        """A photo is cut off after `most_bytes`: more than the handler's max_image_bytes, so that it refuses."""
         self._column, self._most_bytes, self._most_group_bytes = column, most_bytes, most_group_bytes
         self._threads = ThreadPoolExecutor(AHEAD, thread_name_prefix="reader")
         self._lock = Lock()
