@@ -12,11 +12,24 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from densenet_serving import paths, properties
+from handler.parameters import PARAMETERS
 
 MODEL, STAND_IN = "densenet121", "efficientnet_lite0"
 # What can be between the linear layers of a head: functions of torch.nn.functional.
 Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "sigmoid"]
 
+
+def parameter(name: str, **more: Any) -> Any:
+    """Make the option of a request's parameter."""
+    one = PARAMETERS[name]
+    bounds: dict[str, Any] = {} if one.type is str else {"min": one.least, "max": one.most}
+    return typer.Option(help=one.help, **bounds, **more)
+
+
+TopK = Annotated[int | None, parameter("top_k")]
+MinProbability = Annotated[float | None, parameter("min_probability")]
+ClassId = Annotated[str | None, parameter("class_id", show_default="the best one")]
+Overlay = Annotated[float | None, parameter("overlay")]
 RunDir = Annotated[Path, typer.Option(help="The server's own folder, for logs, tokens and state.")]
 ModelStore = Annotated[Path, typer.Option(help="The folder of archives.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for accepted requests.")]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import base64
+import dataclasses
 import gzip
+import inspect
 import re
 import ssl
 import sys
@@ -19,6 +21,8 @@ from densenet_client import PAUSES, Answer, ClientError, Explanation, Prediction
 from densenet_serving import paths
 from densenet_serving.client.served import Ask, connect
 from densenet_serving.errors import ApiError, CommandError
+from handler import answers
+from handler.parameters import EXPLANATION, PREDICTION
 from tests import certificates
 from tests.local_server import LocalServer, Reply, as_json, serve
 
@@ -37,6 +41,17 @@ def test_it_needs_httpx_and_nothing_else_of_the_project() -> None:
     modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert {name.partition(".")[0] for name in modules} - sys.stdlib_module_names == {"httpx", "certifi"}
+
+
+def test_its_answers_and_parameters_are_those_of_the_handler() -> None:
+    def names(record: type) -> list[str]:
+        return [field.name for field in dataclasses.fields(record)]
+
+    assert names(Prediction) == names(answers.Prediction)
+    assert names(Answer) == names(answers.Answer)
+    assert set(names(Explanation)) < set(names(answers.Explanation))
+    for method, known in ((densenet_client.Client.classify, PREDICTION), (densenet_client.Client.explain, EXPLANATION)):
+        assert set(inspect.signature(method).parameters) - {"self", "photo"} <= set(known)
 
 
 def test_the_gateway_classifies_a_photo(local: LocalServer, tmp_path: Path) -> None:

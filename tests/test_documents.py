@@ -17,7 +17,7 @@ from handler.signatures import SIGNATURES
 
 from densenet_serving import paths, properties
 from densenet_serving.cli import main as cli
-from handler.parameters import OVERLAY
+from handler.parameters import OVERLAY, TABLE, Parameter
 from handler.settings import Settings
 
 NOT_OURS = {"build", "shared"}
@@ -163,6 +163,15 @@ def test_the_defaults_are_those_of_the_code() -> None:
     thresholds = " | ".join(f"{settings.threshold(int(number)):g}" for number in classes.split(" | "))
     assert f"| recognized from | {thresholds} |" in api
     assert f"| `overlay` | 0 to 1 | {OVERLAY} |" in api
+
+
+@pytest.mark.parametrize("one", TABLE, ids=lambda one: one.name)
+def test_each_parameter_is_in_the_api(one: Parameter) -> None:
+    """Once for each operation that takes it, with its range."""
+    values = (
+        "an id" if one.type is str else f"{one.least} or more" if one.most is None else f"{one.least} to {one.most}"
+    )
+    assert (paths.ROOT / "docs" / "api.md").read_text().count(f"| `{one.name}` | {values}") == 1 + one.predicts
 
 
 def test_the_newest_version_is_the_packages() -> None:

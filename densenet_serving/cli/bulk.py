@@ -17,7 +17,7 @@ from densenet_serving.build.mar import Archive
 from densenet_serving.build.model_store import archives_in
 from densenet_serving.console import err, json_line, note, print_facts
 from densenet_serving.errors import CommandError
-from densenet_serving.options import MODEL
+from densenet_serving.options import MODEL, MinProbability, TopK
 
 if TYPE_CHECKING:
     from densenet_serving.bulk.job import Job
@@ -57,10 +57,8 @@ def bulk(
             help="The .mar to use, or its name in the model store.", show_default="densenet121 or the only one"
         ),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Predictions to list for each photo, best first.")] = None,
-    min_probability: Annotated[
-        float | None, typer.Option(min=0, max=1, help="A photo whose best class is less probable is not recognized.")
-    ] = None,
+    top_k: TopK = None,
+    min_probability: MinProbability = None,
     column: Annotated[str | None, typer.Option(help="The column of Parquet files that holds photos or paths.")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Photos classified at the same time.", show_default="a worker a core")

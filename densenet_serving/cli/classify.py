@@ -18,23 +18,25 @@ from densenet_serving.client import sources
 from densenet_serving.client.served import Ask, connect
 from densenet_serving.console import err, json_line, note, out, plain, visible, warn
 from densenet_serving.errors import ApiError, CommandError
-from densenet_serving.options import Key, Model, RunDir, Token, Url
+from densenet_serving.options import Key, MinProbability, Model, RunDir, Token, TopK, Url
 from densenet_serving.photo_files import LeftOut
+from handler.answers import COLUMNS, Answer, Prediction
 
 # More images than this get a progress bar; of files that are left out, so many are named.
 FEW = 3
 # A spreadsheet computes a cell that begins with one of these, unless an apostrophe precedes it, as csv.js does.
 FORMULA = re.compile(r"[=+\-@\t\r]")
+# The fields of a prediction, and those that every answer of this project's handler has.
+PREDICTION = [column.name for column in COLUMNS[Prediction]]
+REQUIRED = {column.name for column in COLUMNS[Answer] if not column.may_be_missing}
 
 Row = dict[str, Any]
 
 
 def classify(
     images: Annotated[list[str], typer.Argument(help="Files, folders, glob patterns, URLs, or - for standard input.")],
-    top_k: Annotated[int | None, typer.Option(help="Predictions to list for each image, best first.")] = None,
-    min_probability: Annotated[
-        float | None, typer.Option(help="An image whose best class is less probable is not recognized.")
-    ] = None,
+    top_k: TopK = None,
+    min_probability: MinProbability = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line; the default in a pipe.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, one row per prediction.")] = False,
     model: Model = None,
@@ -84,7 +86,7 @@ def classify_all(ask: Ask, names: list[str], parameters: dict[str, Any], concurr
 
 def row_of(name: str, answer: Any) -> Row:
     """Return the row of an answer. Another project's handler may answer anything, which is kept whole."""
-    is_ours = isinstance(answer, dict) and answer.keys() >= {"class_id", "class_name", "probability", "recognized"}
+    is_ours = isinstance(answer, dict) and answer.keys() >= REQUIRED
     return {"image": name, **answer} if is_ours else {"image": name, "answer": answer}
 
 
@@ -108,30 +110,29 @@ def write_json(rows: Iterator[Row]) -> int:
 
 def write_csv(rows: Iterator[Row]) -> int:
     """Write one line per prediction, best first; `rank` tells an image's apart if top_k is more than 1."""
-    writer = csv.writer(sys.stdout)
-    writer.writerow(["image", "rank", "class_id", "class_name", "probability", "recognized", "error"])
+    writer = csv.DictWriter(sys.stdout, ["image", "rank", *PREDICTION, "recognized", "error"])
+    writer.writeheader()
     failed = 0
     for row in rows:
         failed += "error" in row
-        for cells in csv_cells(row):
-            writer.writerow([cell_of(row["image"]), *map(cell_of, cells)])
+        for fields in csv_fields(row):
+            writer.writerow({name: cell_of(value) for name, value in {"image": row["image"], **fields}.items()})
     return failed
 
 
-def csv_cells(row: Row) -> Iterator[tuple[Any, ...]]:
+def csv_fields(row: Row) -> Iterator[dict[str, Any]]:
     if "error" in row:
-        yield "", "", "", "", "", row["error"]["message"]
+        yield {"error": row["error"]["message"]}
     elif "answer" in row:
-        yield "", "", json_line(row["answer"]), "", "", ""
+        yield {"class_name": json_line(row["answer"])}
     else:
-        recognized = str(row["recognized"]).lower()
+        recognized = {"recognized": str(row["recognized"]).lower()}
         for rank, found in enumerate(row.get("predictions") or [row], start=1):  # [] of a multi-label model: none
-            yield rank, found["class_id"] or "", found["class_name"] or "", found["probability"], recognized, ""
+            yield {"rank": rank} | {name: found[name] for name in PREDICTION} | recognized
 
 
-def cell_of(value: Any) -> str:
-    text = str(value)
-    return "'" * bool(FORMULA.match(text)) + visible(text)
+def cell_of(value: Any) -> Any:
+    return "'" * bool(FORMULA.match(value)) + visible(value) if isinstance(value, str) else value
 
 
 def write_table(rows: Iterator[Row]) -> int:

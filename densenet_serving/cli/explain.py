@@ -16,17 +16,14 @@ from densenet_serving.client.served import connect
 from densenet_serving.console import note
 from densenet_serving.errors import CommandError
 from densenet_serving.files import atomic_write
-from densenet_serving.options import Key, Model, RunDir, Token, Url
+from densenet_serving.options import ClassId, Key, Model, Overlay, RunDir, Token, Url
 
 
 def explain(
     image: Annotated[str, typer.Argument(help="A file, a URL, or - for standard input.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG file to write.")],
-    class_id: Annotated[
-        str | None,
-        typer.Option(help="The id of the class to look for, such as n02124075.", show_default="the best one"),
-    ] = None,
-    overlay: Annotated[float | None, typer.Option(help="The opacity of the heatmap, from 0 to 1.")] = None,
+    class_id: ClassId = None,
+    overlay: Overlay = None,
     model: Model = None,
     url: Url = None,
     key: Key = None,

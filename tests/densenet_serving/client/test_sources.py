@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from densenet_serving import paths, properties
 from densenet_serving.client import sources
 from densenet_serving.errors import CommandError
 from densenet_serving.photo_files import LeftOut
