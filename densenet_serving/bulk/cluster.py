@@ -145,13 +145,14 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
     worker_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
     given = job, ray.put(archive.read_bytes()), SCHEMA, MAX_REQUEST_BYTES
     chunks, undone = iter(left), len(left)
-    # A worker that nothing holds ends: one whose host died gets the core of another that has nothing left to do.
     busy = {one.ready.remote(): one for one in [worker_class.remote(*given) for _ in range(count)]}
     try:
         while undone:
             [ended], _ = ray.wait(list(busy))
-            report = ray.get(ended)
-            _hand(next(chunks, None), busy.pop(ended), busy)
+            report, worker = ray.get(ended), busy.pop(ended)
+            if chunk := next(chunks, None):
+                busy[worker.do.remote(chunk)] = worker
+            del worker  # one that nothing holds ends, and its core is free for another, whose host died
             if report is not None:
                 undone -= 1
                 yield report
@@ -160,8 +161,3 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
         if isinstance(cause, OSError):
             raise CommandError(f"{job.output} cannot be read or written ({cause}): {RESUME}") from error
         raise CommandError(f"The workers could not go on ({reason_of(cause)}): {RESUME}") from error
-
-
-def _hand(chunk: Chunk | None, worker: Any, busy: dict[Any, Any]) -> None:
-    if chunk is not None:
-        busy[worker.do.remote(chunk)] = worker
