@@ -67,12 +67,12 @@ def web(
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
     check_installed()
     from densenet_serving.gateway.guards.sites import host_name
-    from densenet_serving.gateway.http.connections import check_files
+    from densenet_serving.gateway.http.connections import raise_file_limit
     from densenet_serving.gateway.limits.clients import network
     from densenet_serving.gateway.limits.share import read_rate
 
     read_rate(rate)
-    check_files()
+    raise_file_limit(GatewaySettings.max_connections)
     settings = GatewaySettings(
         options.run_dir.resolve(),
         model,

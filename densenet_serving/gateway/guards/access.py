@@ -36,7 +36,7 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         guarded = scope["type"] != "lifespan" and scope["path"] not in OPEN_PATHS
-        clients.current.set(clients.of_address(scope))
+        clients.current.set(clients.network_of(scope["client"][0]) if scope.get("client") else "")
         if guarded and self._keys.enforced:
             try:
                 clients.current.set(clients.with_key(self._check(scope)))

@@ -234,21 +234,19 @@ class LimitedConnection(HttpToolsProtocol):
             self._end()
 
 
-def check_files() -> None:
-    """Raise ServingError if this process may not open files for FEWEST connections."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def raise_file_limit(connections: int) -> int:
+    """Raise this process's limit of file descriptors for so many connections.
+
+    Returns how many it may have, which is less if the hard limit is low. Raises ServingError if they are hardly any.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < SPARE_FILES + FEWEST:
         raise ServingError(
             f"The gateway needs {SPARE_FILES + FEWEST} open files and may have {hard}: raise the hard limit "
             "(ulimit -Hn, LimitNOFILE of systemd)."
         )
-
-
-def raise_file_limit(connections: int) -> int:
-    """Raise this process's limit of file descriptors for so many connections. Returns how many it may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + SPARE_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return connections if soft == resource.RLIM_INFINITY else min(connections, max(1, soft - SPARE_FILES))
+    return connections if soft == resource.RLIM_INFINITY else min(connections, soft - SPARE_FILES)
