@@ -102,6 +102,7 @@ def visit(
     torchserve.running = torchserve.explains = torchserve.maps = True
     torchserve.multi_label = False
     torchserve.asked.clear()
+    torchserve.overlays.clear()
     failed = request.session.testsfailed
     context = context_of(getattr(request, "param", DESKTOP))
     with Visit(context, url, request.node.name) as visit:

@@ -39,6 +39,7 @@ def test_a_bar_shows_the_heatmap_of_its_class_and_asks_for_nothing(visit: Visit,
         expect(visit.page.locator("#bars button[aria-pressed=true]")).to_contain_text(name)
     expect(visit.page.locator("img[src=x]")).to_have_count(0)
     assert torchserve.asked == [f"/explanations/{MODEL}"]
+    assert torchserve.overlays == [0]  # the page paints the colors itself
     assert [sent for sent in visit.sent if sent != "GET /model"] == ["POST /explain"]
 
 
