@@ -16,7 +16,7 @@ from tests.densenet_serving.gateway.conftest import TorchServe, files, loads
 pytestmark = pytest.mark.anyio
 
 OURS = tuple(paths.ROOT / name for name in ("densenet_serving", "handler", "densenet_client.py"))
-MOST = 25
+MOST = 24
 
 
 async def modules_of(front: httpx.AsyncClient, path: str, **request: Any) -> set[str]:
