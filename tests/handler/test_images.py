@@ -15,22 +15,6 @@ from tests.handler.images import RED, RESIZE, SETTINGS, pixel
 from tests.pictures import encode, noise
 
 
-@pytest.mark.parametrize("format_name", ["PNG", "GIF", "BMP", "TIFF", "JPEG", "WEBP", "AVIF"])
-@pytest.mark.parametrize("wrap", [bytes, bytearray])
-def test_every_accepted_format(format_name: str, wrap: type[bytes]) -> None:
-    image = Image.new("RGB", (40, 30), (200, 100, 50))
-    decoded = decode(wrap(encode(image, format_name)), SETTINGS, RESIZE)
-    assert (decoded.mode, decoded.size) == ("RGB", (40, 30))
-    np.testing.assert_allclose(np.asarray(decoded).mean((0, 1)), (200, 100, 50), atol=4)
-
-
-@pytest.mark.parametrize("options", [{"format": "PNG"}, {"format": "WEBP", "lossless": True}, {"format": "TIFF"}])
-def test_lossless_formats_keep_every_pixel(options: dict[str, object]) -> None:
-    image = noise()
-    decoded = decode(encode(image, **options), SETTINGS, RESIZE)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(np.asarray(decoded), np.asarray(image))
-
-
 def test_the_multi_picture_format_of_phones_gives_its_first_picture() -> None:
     first, second = Image.new("RGB", (32, 32), RED), Image.new("RGB", (16, 16), "blue")
     data = encode(first, "MPO", save_all=True, append_images=[second])
@@ -38,15 +22,6 @@ def test_the_multi_picture_format_of_phones_gives_its_first_picture() -> None:
         assert opened.format == "MPO"
     assert decode(data, SETTINGS, RESIZE).size == (32, 32)
     np.testing.assert_allclose(np.asarray(pixel(data)), RED, atol=3)
-
-
-def gif_of(frames: int) -> bytes:
-    first, *rest = [Image.new("RGB", (8, 8), (255 - i % 256, 0, i % 256)) for i in range(frames)]
-    return encode(first, "GIF", save_all=True, append_images=rest)
-
-
-def test_an_animation_gives_its_first_frame() -> None:
-    assert pixel(gif_of(500)) == RED
 
 
 def animation(format_name: str) -> bytes:
