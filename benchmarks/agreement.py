@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from densenet_serving.build.build import build_model
-from densenet_serving.build.spec import ModelSpec
+from densenet_serving.build.build import ModelSpec, build_model
 from densenet_serving.options import STAND_IN
 
 

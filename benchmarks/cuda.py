@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.machine import commit
 from benchmarks.report import show
 from benchmarks.results import Spread
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.console import err, note, out, run
 from handler.card import ModelCard
 from handler.cores import Threads, available_cores

@@ -28,7 +28,7 @@ from benchmarks.agreement import stand_in
 from benchmarks.material import JPEG_QUALITY, parse_size
 from benchmarks.report import show
 from benchmarks.results import Spread, spread
-from densenet_serving.build.agreement import HEADINGS, Agreement, compare
+from densenet_serving.build.comparison import HEADINGS, Agreement, compare
 from densenet_serving.build.networks import ARCHITECTURES
 from densenet_serving.client import sources
 from densenet_serving.console import err, out, run

@@ -108,7 +108,7 @@ def ours_int8(place: Place) -> Running:
 
 def serve(place: Place, store: Path) -> Running:
     """`densenet serve`, without its console: config.properties and model-config.yaml as they are in the repository."""
-    from densenet_serving.build.model_store import read_all
+    from densenet_serving.build.archives import read_all
     from densenet_serving.server import torchserve
 
     folder = place.folder / "run"

@@ -13,9 +13,8 @@ import yaml
 from PIL import Image, ImageOps
 
 from densenet_serving import paths
-from densenet_serving.build.build import build_model
+from densenet_serving.build.build import ModelSpec, build_model
 from densenet_serving.build.precision import ArchivePrecision
-from densenet_serving.build.spec import ModelSpec
 from densenet_serving.errors import CommandError
 from densenet_serving.options import MODEL
 from handler.card import ModelCard

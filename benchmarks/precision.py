@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.agreement import stand_in
-from densenet_serving.build.agreement import HEADINGS, Probabilities, compare
+from densenet_serving.build.comparison import HEADINGS, Probabilities, compare
 from densenet_serving.client import sources
 from densenet_serving.console import err, out, run
 from densenet_serving.photo_files import LeftOut

@@ -19,9 +19,8 @@ from filelock import FileLock
 
 from densenet_serving import paths
 from densenet_serving.build import calibration
-from densenet_serving.build.build import build_model
-from densenet_serving.build.model_store import file_name
-from densenet_serving.build.spec import ModelSpec
+from densenet_serving.build.archives import file_name
+from densenet_serving.build.build import ModelSpec, build_model
 from densenet_serving.options import MODEL, STAND_IN
 from handler.settings import Precision
 
@@ -46,11 +45,11 @@ def int8_archive() -> Path:
     """Return the stand-in's int8 archive, calibrated on packaged photos, alone in its folder. It needs NNCF."""
 
     def build(folder: Path) -> None:
-        from densenet_serving.build import inference
+        from densenet_serving.build import comparison
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(calibration, "CROPS", INT8_CROPS)
-            patch.setattr(inference, "SECONDS", 0.1)  # of each precision, whose speed nobody reads here
+            patch.setattr(comparison, "SECONDS", 0.1)  # of each precision, whose speed nobody reads here
             build_model(ModelSpec(STAND_IN, version=INT8_VERSION, precision="int8", min_agreement=0), folder)
 
     return _made_once("int8", build) / file_name(STAND_IN, INT8_VERSION)

@@ -11,7 +11,8 @@ import torch
 from densenet_serving import paths
 from densenet_serving.build import weights
 from densenet_serving.build.checkpoint import load_network
-from densenet_serving.build.networks import ARCHITECTURES, Architecture, ServingModel, calibrated
+from densenet_serving.build.graph import ServingModel, calibrated
+from densenet_serving.build.networks import ARCHITECTURES, Architecture
 from densenet_serving.build.weights import EMBEDDED_FILE, Checkpoint
 from densenet_serving.files import digest_file, digest_line
 from densenet_serving.options import MODEL, STAND_IN
@@ -34,9 +35,10 @@ def embedded() -> Checkpoint:
 
 
 def seen(checkpoint: Checkpoint, architecture: Architecture) -> list[str]:
-    """The photographs of which one of the first five names fits, by the road that serving takes."""
+    """The photographs of which one of the first five names fits, as serving answers."""
     backbone, head = load_network(checkpoint.path, architecture)
-    model = ServingModel(backbone, calibrated(head, checkpoint.temperature), architecture.preprocessing).eval()
+    head = calibrated(head, checkpoint.card.temperature or 1)
+    model = ServingModel(backbone, head, architecture.preprocessing).eval()
     batch = np.stack([preprocess(photo(name), architecture.preprocessing) for name in FITTING])
     with torch.inference_mode():
         logits, _ = model(torch.from_numpy(batch))
@@ -49,18 +51,18 @@ def seen(checkpoint: Checkpoint, architecture: Architecture) -> list[str]:
 def test_the_embedded_checkpoint_is_the_file_whose_digest_stands_beside_it(embedded: Checkpoint) -> None:
     beside = digest_file(embedded.path)
     assert beside.is_file(), f"in weights/: sha256sum {EMBEDDED_FILE} > {beside.name}"
-    assert beside.read_text() == digest_line(embedded.sha256, embedded.path)
+    assert beside.read_text() == digest_line(embedded.card.sha256, embedded.path)
     assert embedded.path.stat().st_size <= MAX_BYTES
 
 
 def test_the_embedded_checkpoint_is_good_enough_to_be_here(embedded: Checkpoint) -> None:
-    assert embedded.provenance
-    assert embedded.provenance.top1 >= MIN_TOP1
+    assert embedded.card.accuracy
+    assert embedded.card.accuracy.top1 >= MIN_TOP1
     assert len(seen(embedded, ARCHITECTURES[MODEL])) >= MIN_SEEN
 
 
 def test_a_network_that_sees_is_told_from_one_that_guesses(tmp_path: Path) -> None:
     """What is asked of the embedded checkpoint, asked of real weights and of random ones."""
-    assert seen(weights.stand_in(), ARCHITECTURES[STAND_IN]) == list(FITTING)
+    assert seen(weights.find("auto", architecture=ARCHITECTURES[STAND_IN]), ARCHITECTURES[STAND_IN]) == list(FITTING)
     guessing = weights.from_path(write_embedded(tmp_path))
     assert len(seen(guessing, ARCHITECTURES[MODEL])) < MIN_SEEN

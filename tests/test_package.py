@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from densenet_serving import paths
-from densenet_serving.build.build_command import file_of
+from densenet_serving.build.archives import file_of
 from densenet_serving.files import digest_file
 from densenet_serving.options import STAND_IN
 from handler.settings import Precision

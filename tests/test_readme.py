@@ -22,7 +22,7 @@ from densenet_serving import paths
 from densenet_serving.build.weights import EMBEDDED_FILE
 from densenet_serving.files import sha256_of
 from handler.settings import Precision
-from tests.checkpoints import PROVENANCE, write_embedded
+from tests.checkpoints import FACTS, write_embedded
 from tests.documents import blocks
 from tests.e2e.support import ONE_WORKER
 from tests.pictures import SAMPLE_NAME
@@ -129,7 +129,7 @@ def test_without_a_network_the_embedded_checkpoint_answers_and_is_not_called_off
     weights = card["weights"]
     assert weights["source"] == "the checkpoint embedded in this repository (not the official one)"
     assert weights["sha256"] == sha256_of(checkout / "weights" / EMBEDDED_FILE)
-    assert (weights["accuracy"]["top1"], weights["temperature"]) == (PROVENANCE.top1, PROVENANCE.temperature)
+    assert (weights["accuracy"]["top1"], weights["temperature"]) == (FACTS["accuracy"]["top1"], FACTS["temperature"])
     (note,) = [line for line in session.started.splitlines() if line.startswith("note ")]
     assert f"The weights are {weights['source']}: 43.2 % top-1 and 66.7 % top-5 on eval.tar" in note
     assert "densenet archive --weights official" in note

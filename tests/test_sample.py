@@ -8,7 +8,7 @@ from PIL import Image
 
 from densenet_serving import paths
 from densenet_serving.build import checkpoint
-from densenet_serving.build.networks import ServingModel
+from densenet_serving.build.graph import ServingModel
 from handler.labels import Labels
 from handler.preprocessing import preprocess
 from tests.pictures import SAMPLE_NAME

@@ -10,9 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from densenet_serving.build.provenance import Provenance
+from densenet_serving.build import weights
 from densenet_serving.errors import CommandError
 from densenet_serving.files import digest_file, digest_line, sha256_of
+from handler.card import Accuracy
 from training import checkpoints
 
 KEY = "training"
@@ -21,7 +22,7 @@ LEAST_TOP1 = 0.30  # below it a checkpoint is not shipped
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known before an evaluation; densenet_serving.build.provenance.Provenance is these and the figures."""
+    """What is known before an evaluation. softmax(logits / `temperature`) gives calibrated probabilities."""
 
     teacher: str
     data: str
@@ -46,15 +47,21 @@ def read_facts(path: Path) -> Facts | None:
 
 def record(path: Path, facts: Facts, top1: float, top5: float, evaluated_on: str) -> Path:
     """Write what was measured into the checkpoint, and its digest and model card beside it; returns the card's path."""
-    provenance = Provenance(**asdict(facts), top1=top1, top5=top5, evaluated_on=evaluated_on)
-    write(path, load_file(path), facts, provenance.to_metadata())
+    accuracy = Accuracy(top1, top5, evaluated_on)
+    said = {
+        "license": facts.license,
+        "training": f"{facts.steps:,} steps on {facts.data}, taught by {facts.teacher}",
+        "accuracy": asdict(accuracy),
+        "temperature": facts.temperature,
+    }
+    write(path, load_file(path), facts, {weights.FACTS: json.dumps(said)})
     digest_file(path).write_text(digest_line(sha256_of(path), path))
     page = path.with_suffix(".md")
-    page.write_text(render(provenance))
+    page.write_text(render(facts, accuracy))
     return page
 
 
-def render(provenance: Provenance) -> str:
+def render(facts: Facts, accuracy: Accuracy) -> str:
     """The model card, in Markdown."""
     return f"""# DenseNet-121, trained here
 
@@ -64,19 +71,19 @@ machines that can download nothing. They are less accurate; `--weights official`
 | | |
 |---|---|
 | Network | torchvision's DenseNet-121, 1,000 classes, float16 |
-| Teacher | {provenance.teacher} |
-| Photos | {provenance.data}; without labels |
-| Steps | {provenance.steps:,} |
-| Top-1, top-5 | {provenance.top1:.1%}, {provenance.top5:.1%} on {provenance.evaluated_on} |
-| Calibration | softmax(logits / {provenance.temperature:.3f}); the weights in the file are not divided by it yet |
-| Licence | {provenance.license} |
+| Teacher | {facts.teacher} |
+| Photos | {facts.data}; without labels |
+| Steps | {facts.steps:,} |
+| Top-1, top-5 | {accuracy.top1:.1%}, {accuracy.top5:.1%} on {accuracy.evaluated_on} |
+| Calibration | softmax(logits / {facts.temperature:.3f}); the weights in the file are not divided by it yet |
+| Licence | {facts.license} |
 
 How it was measured: `python -m training.evaluate`, through the preprocessing that a server uses (shorter side 255,
 crop 224).
 
 ## Limits
 
-- Of a hundred photos like those above, its first answer is wrong for {100 * (1 - provenance.top1):.0f}. On other
+- Of a hundred photos like those above, its first answer is wrong for {100 * (1 - accuracy.top1):.0f}. On other
   photos it may do worse.
 - It learned to answer as its teacher does: the teacher's mistakes and its one-sidedness are its own too.
 - It knows ImageNet's 1,000 classes and nothing else; people, medical pictures and text are none of them. Nothing that

@@ -13,7 +13,8 @@ import typer
 from torch import Tensor
 
 from densenet_serving.build.checkpoint import load_network
-from densenet_serving.build.networks import Architecture, ServingModel
+from densenet_serving.build.graph import ServingModel
+from densenet_serving.build.networks import Architecture
 from densenet_serving.console import note, out, print_facts, run, warn
 from densenet_serving.errors import CommandError
 from training import card, networks, serving

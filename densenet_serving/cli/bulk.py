@@ -13,8 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from densenet_serving import paths
-from densenet_serving.build.mar import Archive
-from densenet_serving.build.model_store import archives_in
+from densenet_serving.build.archives import Archive, archives_in
 from densenet_serving.console import err, json_line, note, print_facts
 from densenet_serving.errors import CommandError
 from densenet_serving.options import MODEL, MinProbability, TopK

@@ -11,8 +11,7 @@ from rich.status import Status
 from rich.table import Table
 
 from densenet_serving import paths
-from densenet_serving.build import notice
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive, notice_of_description
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.console import err, note, out, plain, warn
@@ -68,7 +67,7 @@ def describe(model: Model, version: Version = "", as_json: AsJson = False, run_d
         print(json.dumps(described, indent=2))
     else:
         out.print_json(data=described)
-    if said := notice.of_description(described):
+    if said := notice_of_description(described):
         note(said)
 
 

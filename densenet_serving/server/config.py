@@ -9,8 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from densenet_serving import properties
-from densenet_serving.build.mar import Archive
-from densenet_serving.build.model_store import load_models
+from densenet_serving.build.archives import Archive, load_models
 from densenet_serving.client.endpoint import is_loopback
 from densenet_serving.client.transport import der_of, read_pem
 from densenet_serving.console import shell

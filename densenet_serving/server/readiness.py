@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError
 from densenet_serving.server.processes import runs

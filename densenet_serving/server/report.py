@@ -9,8 +9,7 @@ from textwrap import shorten
 from typing import Any
 
 from densenet_serving import paths, properties
-from densenet_serving.build import notice
-from densenet_serving.build.build_command import BuildCommand
+from densenet_serving.build.archives import BuildCommand, notice_of_description
 from densenet_serving.client.http import Client
 from densenet_serving.console import console_script, print_facts, relative, run_dir_flag, shell, warn
 from densenet_serving.errors import ApiError, CommandError
@@ -75,7 +74,7 @@ def notice_of(client: Client, name: str) -> str | None:
             f"the stand-in answers: DenseNet-121 has no weights here, {console_script()} archive says how to add them"
         )
     try:
-        return notice.of_description(client.describe(name))
+        return notice_of_description(client.describe(name))
     except ApiError as error:
         return str(error)
 

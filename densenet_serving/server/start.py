@@ -7,11 +7,8 @@ from pathlib import Path
 from rich.status import Status
 
 from densenet_serving import properties
-from densenet_serving.build.build import build_model
-from densenet_serving.build.build_command import BuildCommand
-from densenet_serving.build.mar import Archive
-from densenet_serving.build.model_store import archives_in
-from densenet_serving.build.spec import ModelSpec
+from densenet_serving.build.archives import Archive, BuildCommand, archives_in
+from densenet_serving.build.build import ModelSpec, build_model
 from densenet_serving.client.http import Client
 from densenet_serving.console import err, note, warn
 from densenet_serving.errors import CommandError, NoWeights

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from densenet_serving import paths
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError

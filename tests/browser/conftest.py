@@ -99,7 +99,7 @@ def visit(
     Whatever the test does: neither the browser nor the server asks another host, and the console has no error, which
     what the content security policy forbids would be.
     """
-    torchserve.running = torchserve.explains = True
+    torchserve.running = torchserve.explains = torchserve.maps = True
     torchserve.multi_label = False
     torchserve.asked.clear()
     torchserve.overlays.clear()

@@ -41,6 +41,7 @@ class FakeTorchServe:
 
     running: bool = True
     explains: bool = True
+    maps: bool = True  # without them, an explanation lists no classes either
     multi_label: bool = False  # then the classes over 0.2 are listed
     asked: list[str] = field(default_factory=list)  # the addresses to which photos were sent
     overlays: list[float] = field(default_factory=list)  # the shares of the colors that were asked for
@@ -62,6 +63,8 @@ class FakeTorchServe:
         if "/explanations/" in request.url.path and self.explains:
             self.overlays.append(float(request.headers.get("overlay", 0.5)))
             answer |= {"class_id": IDS[0], "class_name": NAMES[0], "overlay": _seen(request.content), "maps": MAPS}
+            if not self.maps:
+                del answer["maps"], answer["predictions"]
         return httpx.Response(200, json=answer)
 
 

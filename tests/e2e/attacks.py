@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 
 from densenet_serving import paths, properties
-from densenet_serving.build.mar import MANIFEST
+from densenet_serving.build.archives import MANIFEST
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.tokens import Scope
 

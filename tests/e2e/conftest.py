@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from densenet_serving import paths
-from densenet_serving.build.model_store import read_all
+from densenet_serving.build.archives import read_all
 from densenet_serving.client.http import Client
 from densenet_serving.server import torchserve
 from densenet_serving.server.readiness import wait_until_ready

@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from densenet_serving import paths, properties
-from densenet_serving.build.mar import MANIFEST
+from densenet_serving.build.archives import MANIFEST
 from densenet_serving.cli.main import app
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from densenet_serving.build.mar import MANIFEST
+from densenet_serving.build.archives import MANIFEST
 from densenet_serving.client.http import Client
 from densenet_serving.errors import ApiError
 from densenet_serving.server import torchserve

@@ -12,7 +12,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from densenet_serving.build.model_store import file_name
+from densenet_serving.build.archives import file_name
 from densenet_serving.client.http import Client
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve

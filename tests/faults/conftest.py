@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from densenet_serving import paths
-from densenet_serving.build.model_store import read_all
+from densenet_serving.build.archives import read_all
 from densenet_serving.client.http import Client
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve

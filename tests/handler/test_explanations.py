@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from densenet_serving.build.checkpoint import load_network
-from densenet_serving.build.networks import ARCHITECTURES, ServingModel
+from densenet_serving.build.graph import ServingModel
+from densenet_serving.build.networks import ARCHITECTURES
 from handler.card import ModelCard
 from handler.cores import Threads
 from handler.engines import Engine, load_engine

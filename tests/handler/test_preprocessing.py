@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from densenet_serving.build.networks import ARCHITECTURES, ServingModel
+from densenet_serving.build.graph import ServingModel
+from densenet_serving.build.networks import ARCHITECTURES
 from densenet_serving.build.vision import torchvision
 from handler import preprocessing
 from handler.card import Preprocessing

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from densenet_serving import paths
-from densenet_serving.build.model_store import file_name
+from densenet_serving.build.archives import file_name
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.options import MODEL, STAND_IN
 from densenet_serving.server.java import find_java

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from densenet_serving import paths
-from densenet_serving.build.model_store import file_name
+from densenet_serving.build.archives import file_name
 from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError
 from densenet_serving.options import STAND_IN

@@ -15,7 +15,7 @@ from subprocess import CompletedProcess
 import psutil
 import pytest
 
-from densenet_serving.build.mar import MANIFEST
+from densenet_serving.build.archives import MANIFEST
 from densenet_serving.client.endpoint import KEY_FILE
 from densenet_serving.server import processes
 from tests.disks import small_disk

@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from densenet_serving.build import provenance
+from densenet_serving.build.weights import from_path
 from densenet_serving.errors import CommandError
 from densenet_serving.files import sha256_of
+from handler.card import Accuracy
 from training import card
 
 FACTS = card.Facts("efficientnet_lite0", "40 photos: noise", 1234, 1.25, "Apache-2.0")
@@ -18,12 +19,12 @@ def test_figures_go_into_the_file_and_the_page_and_leave_the_weights(tmp_path: P
     path = tmp_path / "student.safetensors"
     weights = {"classifier.weight": torch.arange(6.0).half()}
     card.write(path, weights, FACTS)
-    assert provenance.read(path) is None  # nothing was measured yet
+    assert from_path(path).own  # nothing was measured yet
     page = card.record(path, FACTS, 0.42, 0.675, "eval.tar, 500 photos")
-    found = provenance.read(path)
-    assert found == provenance.Provenance(
-        "efficientnet_lite0", "40 photos: noise", 1234, 0.42, 0.675, "eval.tar, 500 photos", 1.25, "Apache-2.0"
-    )
+    found = from_path(path).card
+    assert found.accuracy == Accuracy(0.42, 0.675, "eval.tar, 500 photos")
+    assert (found.license, found.temperature) == ("Apache-2.0", 1.25)
+    assert found.training == "1,234 steps on 40 photos: noise, taught by efficientnet_lite0"
     assert card.read_facts(path) == FACTS
     assert torch.equal(load_file(path)["classifier.weight"], weights["classifier.weight"])
     assert (tmp_path / "student.safetensors.sha256").read_text() == f"{sha256_of(path)}  {path.name}\n"

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from densenet_serving import paths
-from densenet_serving.build import provenance
+from densenet_serving.build.weights import from_path
 from densenet_serving.errors import CommandError
+from handler.card import Accuracy
 from tests.pictures import encode, photo
 from training import card, evaluate, student
 from training.evaluate import describe
@@ -49,10 +50,9 @@ def test_figures_are_recorded_and_a_poor_student_is_warned_of(
     evaluate.evaluate(str(path), labelled, teacher="none", record=True)
     output = capsys.readouterr()
     figures = json.loads(output.out)
-    found = provenance.read(path)
-    assert found is not None
-    assert (found.top1, found.top5, found.temperature) == (figures["top1"], figures["top5"], 2.0)
-    assert found.evaluated_on == f"{labelled.name}, 3 photos"
+    found = from_path(path).card
+    assert found.accuracy == Accuracy(figures["top1"], figures["top5"], f"{labelled.name}, 3 photos")
+    assert found.temperature == 2.0
     assert figures["ece_calibrated"] is not None
     assert "30%" in output.err
     assert path.with_suffix(".md").exists()

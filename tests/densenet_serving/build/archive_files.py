@@ -6,7 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from densenet_serving.build.mar import MANIFEST
+from densenet_serving.build.archives import MANIFEST
 
 
 def write_archive(path: Path, version: str = "1.0", model: str = "m") -> Path:

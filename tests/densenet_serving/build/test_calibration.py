@@ -16,14 +16,6 @@ from tests.pictures import noise
 SPEC = ARCHITECTURES["densenet121"].preprocessing
 
 
-@pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be content with few photos: 200 take seconds to make."""
-    monkeypatch.setattr(calibration, "LEAST_PHOTOS", 4)
-    monkeypatch.setattr(calibration, "CALIBRATION_PHOTOS", 3)
-    monkeypatch.setattr(calibration, "MOST_PHOTOS", 8)
-
-
 def write_photos(folder: Path, count: int) -> list[Image.Image]:
     (folder / "nested").mkdir()
     photos = [noise(seed=seed) for seed in range(count)]
@@ -32,55 +24,41 @@ def write_photos(folder: Path, count: int) -> list[Image.Image]:
     return photos
 
 
-@pytest.mark.usefixtures("few")
-def test_no_photo_is_used_for_both(tmp_path: Path) -> None:
+def test_no_photo_is_used_for_both_and_what_cannot_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     expected = {preprocess(photo, SPEC).tobytes() for photo in write_photos(tmp_path, 5)}
     (tmp_path / "notes.txt").write_text("no photo")
-    photos = from_folder(tmp_path, SPEC)
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    photos = from_folder(tmp_path, SPEC, least=4)
     assert photos.calibration.shape == (2, 224, 224, 3)
     assert photos.comparison.shape == (3, 224, 224, 3)
     assert {one.tobytes() for one in (*photos.calibration, *photos.comparison)} == expected
-    assert photos.source == f"5 photos of {tmp_path.name}"
-
-
-@pytest.mark.usefixtures("few")
-def test_of_many_photos_the_same_part_is_taken_each_time(tmp_path: Path) -> None:
-    write_photos(tmp_path, 12)
-    first, second = from_folder(tmp_path, SPEC), from_folder(tmp_path, SPEC)
-    assert (len(first.calibration), len(first.comparison)) == (3, 5)
-    np.testing.assert_array_equal(first.calibration, second.calibration)
-    np.testing.assert_array_equal(first.comparison, second.comparison)
-
-
-@pytest.mark.parametrize(("files", "different"), [(0, 0), (3, 3), (6, 1)])
-@pytest.mark.usefixtures("few")
-def test_too_few_different_photos(tmp_path: Path, files: int, different: int) -> None:
-    for number in range(files):
-        noise(seed=0 if different == 1 else number).save(tmp_path / f"{number}.png")
-    with pytest.raises(CommandError, match=rf"int8 needs 4 different photos at least .* holds {different}: add"):
-        from_folder(tmp_path, SPEC)
-
-
-@pytest.mark.usefixtures("few")
-def test_photos_that_cannot_be_read_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_photos(tmp_path, 5)
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    (tmp_path / "gone.jpg").symlink_to("nowhere")
-    photos = from_folder(tmp_path, SPEC)
     assert photos.source == f"5 photos of {tmp_path.name}"
     said = capsys.readouterr().err
     assert "broken.jpg (The image" in said
     assert "gone.jpg (No such file or directory)" in said
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"There is no folder .*missing"):
-        from_folder(tmp_path / "missing", SPEC)
+def test_of_many_photos_the_same_part_is_taken_each_time(tmp_path: Path) -> None:
+    write_photos(tmp_path, 12)
+    first, second = (from_folder(tmp_path, SPEC, least=4, most=8) for _ in range(2))
+    assert (len(first.calibration), len(first.comparison)) == (4, 4)
+    np.testing.assert_array_equal(first.calibration, second.calibration)
+    np.testing.assert_array_equal(first.comparison, second.comparison)
 
 
-def test_photos_of_packages_need_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "CROPS", 60)  # four or more of each photo; 300 take seconds to cut
-    photos, again = from_packages(SPEC), from_packages(SPEC)
+@pytest.mark.parametrize(("files", "different"), [(0, 0), (3, 3), (6, 1)])
+def test_too_few_different_photos(tmp_path: Path, files: int, different: int) -> None:
+    for number in range(files):
+        noise(seed=0 if different == 1 else number).save(tmp_path / f"{number}.png")
+    with pytest.raises(CommandError, match=f"4 different photos .*{tmp_path.name} holds {different}"):
+        from_folder(tmp_path, SPEC, least=4)
+
+
+def test_photos_of_packages_need_no_folder() -> None:
+    photos, again = (from_packages(SPEC, crops=60) for _ in range(2))  # four or more of each photo
     assert photos.calibration.shape == photos.comparison.shape == (60, 224, 224, 3)
     assert photos.calibration.dtype == np.uint8
     assert len({crop.tobytes() for crop in photos.calibration}) == 60
@@ -89,6 +67,6 @@ def test_photos_of_packages_need_no_folder(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_photos_of_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "PACKAGED", (("no_such_package", "photo.png"),))
-    with pytest.raises(CommandError, match=r"no_such_package is not installed.*pip install"):
+    monkeypatch.setattr(calibration, "PACKAGED", (("no_such_package", "", "photo.png"),))
+    with pytest.raises(CommandError, match=r"no_such_package.*pip install"):
         from_packages(SPEC)

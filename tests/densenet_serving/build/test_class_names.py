@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from densenet_serving import paths
 from densenet_serving.build.class_names import find, parse, read, render
-from densenet_serving.errors import CommandError
+from handler.card import Task
 from handler.labels import Labels
 from tests.densenet_serving.refusals import refused
 
@@ -48,7 +47,7 @@ def test_every_form_of_class_names(table: Any, names: list[tuple[str, str]], tmp
         ("labels.json", '{"id2label": {"0": "daisy", "1": "rose"}, "model_type": "densenet"}'),
         ("labels.json", '{"classes": ["daisy", "rose"]}'),
         ("labels.txt", "{0: 'daisy',\n 1: 'rose'}"),
-        ("labels.txt", "\ufeffdaisy\r\n rose "),
+        ("labels.txt", "daisy\r\n rose "),
         ("labels.txt", "# flowers\ndaisy\n\nrose"),
         ("labels.txt", "name\ndaisy\nrose"),
         ("labels.txt", "0 daisy\n1 rose"),
@@ -68,7 +67,7 @@ def test_every_form_of_class_names(table: Any, names: list[tuple[str, str]], tmp
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_file_of_class_names(tmp_path: Path, name: str, text: str, encoding: str) -> None:
-    (tmp_path / name).write_bytes(text.removeprefix("\ufeff").encode(encoding))
+    (tmp_path / name).write_bytes(text.encode(encoding))
     assert read(tmp_path / name) == NAMES
 
 
@@ -85,50 +84,48 @@ def test_a_file_of_class_names(tmp_path: Path, name: str, text: str, encoding: s
         ("Audi S4 Sedan 2012\nBMW M3 Coupe 2012", ["Audi S4 Sedan 2012", "BMW M3 Coupe 2012"]),
         ("7 up\ncola", ["7 up", "cola"]),
         ("/a/airfield 0\n/a/alley 1", ["/a/airfield", "/a/alley"]),
+        ("n01440764 tench, Tinca tinca\nn01443537 goldfish", ["tench, Tinca tinca", "goldfish"]),
     ],
 )
 def test_numbers_and_commas_that_belong_to_names(tmp_path: Path, text: str, names: list[str]) -> None:
     (tmp_path / "labels.txt").write_text(text)
-    assert [name for _, name in read(tmp_path / "labels.txt")] == names
-
-
-def test_the_ids_of_imagenet(tmp_path: Path) -> None:
-    (tmp_path / "labels.txt").write_text("n01440764 tench, Tinca tinca\nn01443537 goldfish")
-    assert read(tmp_path / "labels.txt") == [("n01440764", "tench, Tinca tinca"), ("n01443537", "goldfish")]
+    found = read(tmp_path / "labels.txt")
+    assert [name for _, name in found] == names
+    assert [one for one, _ in found] == (["n01440764", "n01443537"] if text.startswith("n0") else names)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "why"),
+    ("name", "content", "named"),
     [
-        ("labels.json", None, "There is no labels file .*labels.json: name one with --labels"),
-        ("labels.json", b"{", "does not name the classes .*: give a JSON file with"),
+        ("labels.json", None, "No such file.* --labels"),
+        ("labels.json", b"{", '{"daisy": 0, "rose": 1}'),
         ("labels.json", b"3", "neither a list nor a mapping"),
         ("labels.json", b"[]", "neither a list nor a mapping"),
         ("labels.json", b"{}", "neither a list nor a mapping"),
-        ("labels.json", b'{"1": "daisy"}', "there is no class 0"),
-        ("labels.json", b'{"daisy": 1, "rose": 2}', "there is no class 0"),
-        ("labels.json", b'{"daisy": 0, "rose": 0}', "there is no class 1"),
-        ("labels.json", b'["daisy", 3]', "'3' is neither a name nor a pair"),
-        ("labels.json", b'[["a", "b", "c"]]', "is neither a name nor a pair"),
-        ("labels.json", b'["crane", "crane"]', "2 classes have the id 'crane'"),
-        ("labels.txt", b"1 daisy\n2 rose", "line 1 is '1 daisy', whose number is not its place, 0 counted from 0"),
-        ("labels.txt", b"daisy\n0 rose", "line 2 is '0 rose', whose number is not its place"),
-        ("labels.txt", b"0 daisy\n0 rose", "line 2 is '0 rose', whose number is not its place"),
-        ("labels.txt", b"0 daisy\n2 rose", "line 2 is '2 rose', whose number is not its place"),
-        ("labels.txt", b"grade 1\ngrade 0", "line 1 is 'grade 1', whose number is not its place"),
-        ("labels.txt", b"1\n0", "line 1 is '1', whose number is not its place"),
-        ("labels.csv", b"index,name,id\n0,daisy,n01", "it has 3 columns"),
-        ("labels.txt", "daisy".encode("utf-16-le"), "zero bytes, as of UTF-16"),
-        ("labels.txt", b"daisy\xe4", "cannot be read"),
+        ("labels.json", b'{"1": "daisy"}', "no class 0"),
+        ("labels.json", b'{"daisy": 1, "rose": 2}', "no class 0"),
+        ("labels.json", b'{"daisy": 0, "rose": 0}', "no class 1"),
+        ("labels.json", b'["daisy", 3]', "'3'"),
+        ("labels.json", b'[["a", "b", "c"]]', "'c'"),
+        ("labels.json", b'["crane", "crane"]', "'crane'"),
+        ("labels.txt", b"1 daisy\n2 rose", "line 1 is '1 daisy'"),
+        ("labels.txt", b"daisy\n0 rose", "line 2 is '0 rose'"),
+        ("labels.txt", b"0 daisy\n0 rose", "line 2 is '0 rose'"),
+        ("labels.txt", b"0 daisy\n2 rose", "line 2 is '2 rose'"),
+        ("labels.txt", b"grade 1\ngrade 0", "line 1 is 'grade 1'"),
+        ("labels.txt", b"1\n0", "line 1 is '1'"),
+        ("labels.csv", b"index,name,id\n0,daisy,n01", "3 columns"),
+        ("labels.txt", "daisy".encode("utf-16-le"), "UTF-16"),
+        ("labels.txt", b"daisy\xe4", "utf-8"),
         ("labels.txt", b"", "neither a list nor a mapping"),
         ("labels.txt", b"\xff\xfe", "neither a list nor a mapping"),
     ],
 )
-def test_what_names_no_classes(tmp_path: Path, name: str, content: bytes | None, why: str) -> None:
+def test_what_names_no_classes(tmp_path: Path, name: str, content: bytes | None, named: str) -> None:
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    with refused(path, why):
+    with refused(path, named):
         read(path)
 
 
@@ -136,27 +133,23 @@ def test_what_is_written_is_the_file_of_this_repository() -> None:
     assert render(read(paths.LABELS)) == paths.LABELS.read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    torch.save({"class_to_idx": {"daisy": 0, "rose": 1}, "state_dict": {}}, tmp_path / "own.pth")
-    return tmp_path / "own.pth"
+def test_a_labels_file_wins_over_the_checkpoint_and_that_over_imagenet(tmp_path: Path) -> None:
+    said = {"daisy": 0, "rose": 1}
+    (labels := tmp_path / "labels.json").write_text(json.dumps(PAIRS))
+    assert find(labels, tmp_path, said, 2, "single-label") == PAIRS
+    assert find(None, tmp_path, said, 2, "single-label") == NAMES
+    assert len(find(None, tmp_path, None, 1000, "single-label")) == 1000
 
 
-def test_a_labels_file_wins_over_the_checkpoint_and_that_over_imagenet(checkpoint: Path, tmp_path: Path) -> None:
-    assert find(None, checkpoint, 2) == NAMES
-    labels = tmp_path / "labels.json"
-    labels.write_text(json.dumps(PAIRS))
-    assert find(labels, checkpoint, 2) == PAIRS
-    torch.save({}, checkpoint)
-    assert len(find(None, checkpoint, 1000)) == 1000
-
-
-def test_another_number_of_classes(checkpoint: Path, tmp_path: Path) -> None:
-    with refused(checkpoint, "names 2 classes and the checkpoint has 3: give its own labels with --labels"):
-        find(None, checkpoint, 3)
-    torch.save({"classes": ["daisy", "daisy"]}, checkpoint)
-    with refused(checkpoint, "does not name its classes well .*: name them with --labels"):
-        find(None, checkpoint, 2)
-    torch.save({}, checkpoint)
-    with pytest.raises(CommandError, match=r"index_to_name.json names 1000 classes and the checkpoint has 2"):
-        find(None, checkpoint, 2)
+@pytest.mark.parametrize(
+    ("said", "classes", "task", "named"),
+    [
+        (["daisy", "rose"], 3, "single-label", "2 classes .* has 3.*--labels"),
+        (["daisy"], 1, "single-label", "1 classes .* 2 apart .*--task multi-label"),
+        (["a", "b", "c"], 1, "multi-label", "3 classes .* has 1"),
+        (["daisy", "daisy"], 2, "single-label", "'daisy'.*--labels"),
+    ],
+)
+def test_another_number_of_classes(tmp_path: Path, said: list[str], classes: int, task: Task, named: str) -> None:
+    with refused(tmp_path / "own.pth", named):
+        find(None, tmp_path / "own.pth", said, classes, task)

@@ -5,6 +5,7 @@ import pickle
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +13,16 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from densenet_serving.build.formats import identify
+from densenet_serving.build.formats import SAFETENSORS, identify, load_torch
 from densenet_serving.errors import WeightsError
 from tests.densenet_serving.refusals import refused
 
 TENSORS = {"weight": torch.ones(2)}
 
 
-def torch_bytes(new: bool) -> bytes:
+def written(write: Any, *arguments: Any, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    torch.save(TENSORS, buffer, _use_new_zipfile_serialization=new)
+    write(*arguments, buffer, **options)
     return buffer.getvalue()
 
 
@@ -40,76 +41,73 @@ def tarred() -> bytes:
     return buffer.getvalue()
 
 
-def exported() -> bytes:
-    buffer = io.BytesIO()
-    torch.export.save(torch.export.export(nn.Linear(2, 2).eval(), (torch.zeros(1, 2),)), buffer)
-    return buffer.getvalue()
+def program(kind: str) -> bytes:
+    example = (torch.zeros(1, 2),)
+    if kind == "pt2":
+        return written(torch.export.save, torch.export.export(nn.Linear(2, 2).eval(), example))
+    return written(torch.jit.save, torch.jit.trace(nn.Linear(2, 2), example))  # type: ignore[no-untyped-call]
 
 
-def array() -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.ones(2))
-    return buffer.getvalue()
+NEW = written(torch.save, TENSORS)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".pth.tar", ""])
-def test_a_checkpoint_is_known_whatever_its_name_is(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"own{suffix}"
-    for content, expected in (
-        (torch_bytes(new=True), "torch"),
-        (torch_bytes(new=False), "torch"),
-        (save(TENSORS), "safetensors"),
-    ):
-        path.write_bytes(content)
-        assert identify(path) == expected
+@pytest.mark.parametrize("name", ["own.pth", "own.safetensors", "own.pth.tar", "own"])
+@pytest.mark.parametrize(
+    ("content", "load"),
+    [
+        (NEW, load_torch),
+        (written(torch.save, TENSORS, _use_new_zipfile_serialization=False), load_torch),
+        (save(TENSORS), SAFETENSORS.load),
+    ],
+)
+def test_a_checkpoint_is_known_whatever_its_name_is(tmp_path: Path, name: str, content: bytes, load: Any) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert identify(tmp_path / name).load is load
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"", "is empty"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a Git LFS pointer .*git lfs pull"),
-        (b"<!DOCTYPE html>\n<html><body>Sign in</body>", r"is a web page \(HTML\).*signed in"),
-        (b"\n <html lang=en>", "is a web page"),
-        (b"<!-- saved --><html>", "is a web page"),
-        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code>', "is XML"),
-        (b'{"error": "not found"}', "is JSON"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(500), "is an HDF5 file, as Keras writes it"),
-        (b"\x08\x08\x12\x07pytorch\x1a\x05" + bytes(500), "is an ONNX model"),
-        (b"\x08\x07:\xff\x01\x0a", "is an ONNX model"),
-        (b"\x08\x01\x12\xba\x02", "is a TensorFlow SavedModel"),
-        (b"\x1c\x00\x00\x00TFL3\x00", "is a TensorFlow Lite model"),
-        (b"GGUF\x03", "is a GGUF file"),
-        (array(), "is a NumPy array"),
-        (pickle.dumps({"weight": [1]}), "is a pickle that torch.save did not write, and loading it would run code"),
-        (b"\x1f\x8b\x08", "is a gzip file: unpack it"),
-        (tarred(), "is a tar file: unpack it"),
-        (b"\xff\xd8\xff\xe0", "is a picture"),
-        (exported(), r"is a program of torch.export \(.pt2\)"),
-        (zipped("own/data.pkl", "own/code/__torch__.py"), "is a TorchScript program"),
-        (zipped("config.json", "model.weights.h5"), "is a Keras model"),
-        (zipped("saved/saved_model.pb"), "is a TensorFlow SavedModel"),
-        (zipped("MAR-INF/MANIFEST.json"), "is an archive for TorchServe"),
-        (zipped("weights.npy"), r"is a NumPy file \(.npz\)"),
-        (zipped("own.pth"), r"is a zip file and not a checkpoint of PyTorch \(it holds own.pth\): unpack it"),
-        (torch_bytes(new=True)[:-50], "is damaged or no checkpoint"),
-        (b"hello", "is damaged or no checkpoint"),
+        (b"", "damaged"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
+        (b"<!DOCTYPE html>\n<html><body>Sign in</body>", "HTML.*signed in"),
+        (b"\n <html lang=en>", "HTML"),
+        (b"<!-- saved --><html>", "HTML"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code>', "XML"),
+        (b'{"error": "not found"}', "JSON"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(500), "Keras.*state_dict"),
+        (b"\x08\x08\x12\x07pytorch\x1a\x05" + bytes(500), "ONNX.*state_dict"),
+        (b"\x08\x07:\xff\x01\x0a", "ONNX"),
+        (b"\x08\x01\x12\xba\x02", "TensorFlow"),
+        (b"\x1c\x00\x00\x00TFL3\x00", "TensorFlow"),
+        (b"GGUF\x03", "GGUF"),
+        (lambda: written(lambda array, file: np.save(file, array), np.ones(2)), "NumPy"),
+        (pickle.dumps({"weight": [1]}), "run code.*state_dict"),
+        (b"\x1f\x8b\x08", "unpack"),
+        (tarred(), "unpack"),
+        (b"\xff\xd8\xff\xe0", "no checkpoint"),
+        (lambda: program("pt2"), r"torch.export.load\('own.pth'\)"),
+        (lambda: program("jit"), r"torch.jit.load\('own.pth'\)"),
+        (zipped("own/data.pkl", "own/code/__torch__.py"), "TorchScript"),
+        (zipped("config.json", "model.weights.h5"), "Keras"),
+        (zipped("saved/saved_model.pb"), "TensorFlow"),
+        (zipped("MAR-INF/MANIFEST.json"), "model_store/"),
+        (zipped("weights.npy"), "NumPy"),
+        (zipped("own.pth"), "zip file.*unpack"),
+        (NEW[:-50], "damaged"),
+        (b"hello", "damaged"),
     ],
 )
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_what_else_a_file_is(tmp_path: Path, content: bytes, what: str, suffix: str) -> None:
-    path = tmp_path / f"own{suffix}"
-    path.write_bytes(content)
-    with refused(path, what, WeightsError):
-        identify(path)
+def test_what_else_a_file_is(tmp_path: Path, content: Any, what: str) -> None:
+    (tmp_path / "own.pth").write_bytes(content() if callable(content) else content)
+    with refused(tmp_path / "own.pth", what, WeightsError):
+        identify(tmp_path / "own.pth")
 
 
-def test_folders(tmp_path: Path) -> None:
-    with refused(tmp_path, "is a folder: give a checkpoint", WeightsError):
+def test_a_folder(tmp_path: Path) -> None:
+    with refused(tmp_path, "state_dict", WeightsError):
         identify(tmp_path)
     (tmp_path / "own.bin").write_bytes(save(TENSORS))
-    with refused(tmp_path, r"is a folder: give a checkpoint in it \(own.bin\)", WeightsError):
-        identify(tmp_path)
-    (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01\x12")
-    with refused(tmp_path, "is a TensorFlow SavedModel", WeightsError):
+    with refused(tmp_path, "own.bin", WeightsError):
         identify(tmp_path)

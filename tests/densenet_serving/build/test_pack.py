@@ -1,39 +1,127 @@
+"""What a built archive holds, and that it runs alone. tests/test_package.py builds one elsewhere, equal to the byte."""
+
 from __future__ import annotations
 
-import shutil
+import json
 import subprocess
+import sys
+from importlib.metadata import version as installed
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from densenet_serving.build.pack import publish, run_archiver
+from densenet_serving import paths
+from densenet_serving.build.archives import MANIFEST, Archive
+from densenet_serving.build.pack import CREATED_ON, publish, run_archiver
 from densenet_serving.errors import CommandError
+from densenet_serving.files import digest_file, digest_line, sha256_of
+from handler.card import CARD_FILE
+from handler.labels import LABELS_FILE
+from tests.densenet_serving.build.archive_files import members, write_archive
+from tests.pictures import SAMPLE_NAME
+
+MODULES = {str(path.relative_to(paths.HANDLER)) for path in paths.HANDLER.rglob("*.py")}
+# What only decoder processes import, and the engine that OpenVINO leaves unused.
+IN_DECODERS = {"decoder_program.py", "images.py", "preprocessing.py", "engines/torch.py"}
+
+
+@pytest.fixture(scope="module")
+def content(densenet_archive: Path) -> dict[str, bytes]:
+    return members(densenet_archive)
+
+
+def test_the_archive_holds_all_it_needs_as_it_is_and_nothing_else(content: dict[str, bytes]) -> None:
+    package = {"classifier.py" if name == "classifier.py" else f"handler/{name}": name for name in MODULES}
+    models = {"model.pt2", "model.xml", "head.npy", "model.bin"}
+    assert set(content) == {*package, *models, MANIFEST, LABELS_FILE, CARD_FILE, "model-config.yaml"}
+    assert content[LABELS_FILE] == paths.LABELS.read_bytes()
+    for member, name in package.items():
+        assert content[member] == (paths.HANDLER / name).read_bytes()
+
+
+def test_the_card(content: dict[str, bytes], seeded_checkpoint: Path) -> None:
+    card = json.loads(content[CARD_FILE])
+    assert (card["name"], card["architecture"], card["version"]) == ("densenet121", "DenseNet-121", "1.0")
+    assert card["classes"] == 1000
+    assert card["weights"]["source"] == "file seeded.pth"
+    assert [card["weights"][name] for name in ("training", "accuracy", "temperature")] == [None] * 3
+    assert card["weights"]["sha256"] == sha256_of(seeded_checkpoint)
+    assert card["preprocessing"]["resize"] == 255
+    assert card["built_with"]["torch"] == installed("torch")
+
+
+def test_the_stand_in_never_calls_itself_densenet(stand_in_archive: Path) -> None:
+    content = members(stand_in_archive)
+    card = json.loads(content[CARD_FILE])
+    assert (card["name"], card["architecture"]) == ("efficientnet_lite0", "EfficientNet-Lite0")
+    assert card["preprocessing"]["interpolation"] == "bicubic"
+    assert b"ensenet" not in content[CARD_FILE] + content[MANIFEST]
+
+
+def test_the_manifest_and_the_digest(densenet_archive: Path, content: dict[str, bytes]) -> None:
+    manifest = json.loads(content[MANIFEST])
+    assert manifest["createdOn"] == CREATED_ON
+    assert manifest["model"]["handler"] == "classifier.py"
+    archive = Archive.read(densenet_archive)
+    assert (archive.name, archive.version) == ("densenet121", "1.0")
+    assert digest_file(densenet_archive).read_text() == digest_line(sha256_of(densenet_archive), densenet_archive)
+
+
+CLASSIFY = """
+import json, sys, yaml
+sys.path.insert(0, sys.argv[1])
+import classifier
+from types import SimpleNamespace
+
+class Context(SimpleNamespace):
+    def get_all_request_header(self, index): return {}
+    def set_response_content_type(self, index, value): pass
+    def set_response_header(self, index, key, value): pass
+    def set_response_status(self, code, phrase, idx): self.code = code
+
+context = Context(
+    system_properties={"model_dir": sys.argv[1], "gpu_id": None, "batch_size": 1},
+    model_yaml_config=yaml.safe_load(open(sys.argv[1] + "/model-config.yaml")),
+    metrics=SimpleNamespace(cache={}),
+)
+entry = classifier.ImageClassifier()
+entry.initialize(context)
+body = entry.handle([{"body": open(sys.argv[2], "rb").read()}], context)[0]
+files = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] in ("handler", "classifier")]
+print(json.dumps({"answer": json.loads(body), "code": context.code, "files": files, "ts": "ts" in sys.modules}))
+"""
+
+
+def test_the_archive_runs_by_itself(stand_in_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-c", CLASSIFY, str(stand_in_folder), str(paths.SAMPLE_PHOTO)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    assert said["code"] == 200
+    assert said["answer"]["class_name"] == SAMPLE_NAME
+    assert len(said["files"]) >= len(MODULES - IN_DECODERS)
+    assert all(Path(file).is_relative_to(stand_in_folder) for file in said["files"])
+    assert said["ts"] is False
 
 
 def test_a_store_that_fills_up_keeps_the_older_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def full(source: Path, target: Path) -> None:
-        Path(target).write_bytes(b"half")
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    (tmp_path / "efficientnet_lite0.mar").write_text("old")
-    monkeypatch.setattr(shutil, "copyfile", full)
-    (tmp_path / "built").mkdir()
-    (tmp_path / "built" / "any").touch()
-    with pytest.raises(CommandError, match=r"could not be written \(No space left on device\)"):
-        publish(tmp_path / "built" / "any", tmp_path / "efficientnet_lite0.mar")
-    files = [path for path in tmp_path.iterdir() if path.is_file()]
-    assert [(path.name, path.read_text()) for path in files] == [("efficientnet_lite0.mar", "old")]
+    packed, target = write_archive(tmp_path / "packed"), tmp_path / "store" / "m.mar"
+    target.parent.mkdir()
+    target.write_text("old")
+    monkeypatch.setattr("zipfile.ZipFile.writestr", full)
+    with pytest.raises(CommandError, match=r"m.mar .*No space left on device.*--model-store"):
+        publish(packed, target)
+    assert [(path.name, path.read_text()) for path in target.parent.iterdir()] == [("m.mar", "old")]
 
 
 @pytest.mark.parametrize(
     ("stderr", "said"), [("Traceback\nFileNotFoundError: no\n", "FileNotFoundError: no"), ("", "exit status 1")]
 )
 def test_an_archiver_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stderr: str, said: str) -> None:
-    def failing(*_: Any, **__: Any) -> SimpleNamespace:
-        return SimpleNamespace(returncode=1, stderr=stderr, stdout="")
-
-    monkeypatch.setattr(subprocess, "run", failing)
+    failed = SimpleNamespace(returncode=1, stderr=stderr, stdout="")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(CommandError, match=f"torch-model-archiver failed: {said}"):
-        run_archiver("name", "1.0", tmp_path, tmp_path / "model-config.yaml", tmp_path)
+        run_archiver("name", "1.0", tmp_path / "staged", tmp_path / "model-config.yaml")

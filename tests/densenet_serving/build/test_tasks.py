@@ -1,6 +1,7 @@
+"""The task that a checkpoint shows, and where a person has to say it."""
+
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from densenet_serving.build import tasks
-from densenet_serving.build.checkpoint import build, read
+from densenet_serving.build.checkpoint import Content
 from densenet_serving.build.networks import ARCHITECTURES
 from densenet_serving.build.vision import torchvision
 from densenet_serving.errors import WeightsError
@@ -21,6 +21,7 @@ from tests.densenet_serving.refusals import refused
 
 DENSENET = ARCHITECTURES["densenet121"]
 CHANNELS = 68  # of small_densenet
+LINEAR, ONE = nn.Linear(CHANNELS, 5), nn.Linear(CHANNELS, 1)
 
 pytestmark = pytest.mark.usefixtures("small_densenet")
 
@@ -42,10 +43,10 @@ class Wrapped(nn.Module):
             self.add_module(name, module)
 
 
-def decided(path: Path, given: Task | None = None) -> Task:
-    weights = read(path, DENSENET)
-    _, head = build(weights, DENSENET)
-    return tasks.decide(given, weights, DENSENET.classifier_key, head.out_features)
+def shown(path: Path) -> Task:
+    parameters = Content.read(path).parameters(DENSENET)
+    _, head = parameters.build(DENSENET)
+    return parameters.task(DENSENET, head.out_features)
 
 
 def saved(content: Any, folder: Path) -> Path:
@@ -53,7 +54,8 @@ def saved(content: Any, folder: Path) -> Path:
     return folder / "own.pth"
 
 
-LINEAR = nn.Linear(CHANNELS, 5)
+def named(**layers: nn.Module) -> nn.Module:
+    return network(nn.Sequential(OrderedDict(layers)))
 
 
 @pytest.mark.parametrize(
@@ -63,9 +65,9 @@ LINEAR = nn.Linear(CHANNELS, 5)
         (lambda: network(nn.Sequential(nn.Dropout(), LINEAR)), "single-label"),
         (lambda: network(nn.Sequential(LINEAR)), "single-label"),
         (lambda: network(nn.Sequential(nn.Linear(CHANNELS, 9), nn.ReLU(), nn.Linear(9, 5))), "single-label"),
-        (lambda: network(nn.Sequential(OrderedDict(fc=LINEAR, softmax=nn.Softmax(1)))), "single-label"),
-        (lambda: network(nn.Sequential(OrderedDict(fc=LINEAR, sigmoid=nn.Sigmoid()))), "multi-label"),
-        (lambda: network(nn.Sequential(OrderedDict(fc=nn.Linear(CHANNELS, 1), sigmoid=nn.Sigmoid()))), "multi-label"),
+        (lambda: named(fc=LINEAR, softmax=nn.Softmax(1)), "single-label"),
+        (lambda: named(fc=LINEAR, sigmoid=nn.Sigmoid()), "multi-label"),
+        (lambda: named(fc=ONE, sigmoid=nn.Sigmoid()), "multi-label"),
         (lambda: Wrapped(LINEAR, sigmoid=nn.Sigmoid()), "multi-label"),
         (lambda: Wrapped(LINEAR, log_softmax=nn.LogSoftmax(1)), "single-label"),
         (lambda: Wrapped(LINEAR, loss=nn.BCEWithLogitsLoss(pos_weight=torch.ones(5))), "multi-label"),
@@ -74,51 +76,28 @@ LINEAR = nn.Linear(CHANNELS, 5)
 )
 @pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
 def test_what_a_checkpoint_shows(tmp_path: Path, make: Callable[[], nn.Module], task: Task, wrap: Any) -> None:
-    assert decided(saved(wrap(make().state_dict()), tmp_path)) == task
-
-
-ASK = r"and what follows it is not in the file: give --task multi-label if .*, or --task single-label if"
+    assert shown(saved(wrap(make().state_dict()), tmp_path)) == task
 
 
 @pytest.mark.parametrize(
-    ("head", "after"),
+    ("make", "seen"),
     [
-        (nn.Sequential(LINEAR, nn.Sigmoid()), "classifier.1 comes after classifier.0"),
-        (nn.Sequential(nn.Dropout(), LINEAR, nn.LogSoftmax(1)), "classifier.2 comes after classifier.1"),
+        (lambda: network(nn.Sequential(LINEAR, nn.Sigmoid())), "classifier.1 comes after classifier.0"),
+        (lambda: network(nn.Sequential(nn.Dropout(), LINEAR, nn.LogSoftmax(1))), "classifier.2 comes after"),
         (
-            nn.Sequential(OrderedDict(fc1=nn.Linear(CHANNELS, 9), r=nn.ReLU(), fc2=nn.Linear(9, 5), out=nn.Sigmoid())),
+            lambda: named(fc1=nn.Linear(CHANNELS, 9), relu=nn.ReLU(), fc2=nn.Linear(9, 5), out=nn.Sigmoid()),
             "classifier.out comes after classifier.fc2",
         ),
+        (lambda: network(ONE), "one output"),
     ],
 )
-def test_an_ending_that_a_checkpoint_does_not_show_is_asked_for(tmp_path: Path, head: nn.Module, after: str) -> None:
-    path = saved(network(head).state_dict(), tmp_path)
-    with refused(path, f"does not end in its linear layer .{re.escape(after)}., {ASK}", WeightsError):
-        decided(path)
-    assert decided(path, "multi-label") == "multi-label"
-    assert decided(path, "single-label") == "single-label"
+def test_what_a_checkpoint_does_not_show_is_asked_for(tmp_path: Path, make: Callable[[], nn.Module], seen: str) -> None:
+    path = saved(make().state_dict(), tmp_path)
+    with refused(path, f"{seen}.*--task", WeightsError):
+        shown(path)
 
 
 def test_a_sequential_without_a_list_of_modules(tmp_path: Path) -> None:
     save_file(network(nn.Sequential(LINEAR, nn.Sigmoid())).state_dict(), tmp_path / "own.safetensors")
-    with refused(tmp_path / "own.safetensors", "classifier.0 is the first of a Sequential", WeightsError):
-        decided(tmp_path / "own.safetensors")
-
-
-def test_one_output_is_asked_for(tmp_path: Path) -> None:
-    path = saved(network(nn.Linear(CHANNELS, 1)).state_dict(), tmp_path)
-    with refused(path, "has one output, .*: give --task single-label and two names .*--task multi-label and one name"):
-        decided(path)
-    assert decided(path, "multi-label") == "multi-label"
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_one_output_becomes_two_of_the_same_meaning(bias: bool) -> None:
-    torch.manual_seed(0)
-    head, pooled = nn.Linear(8, 1, bias=bias), torch.randn(5, 8)
-    expected = head(pooled).sigmoid()[:, 0]
-    single, several = (tasks.as_two(head, task) for task in ("single-label", "multi-label"))
-    torch.testing.assert_close(single(pooled).softmax(1), torch.stack((1 - expected, expected), 1))
-    torch.testing.assert_close(several(pooled).sigmoid(), torch.stack((1 - expected, expected), 1))
-    assert single.out_features == 2
-    assert head.out_features == 1
+    with refused(tmp_path / "own.safetensors", "classifier.0 is the first of a Sequential.*--task", WeightsError):
+        shown(tmp_path / "own.safetensors")

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, PrivateFormat
 
 from densenet_serving import paths
-from densenet_serving.build.mar import Archive
+from densenet_serving.build.archives import Archive
 from densenet_serving.errors import CommandError
 from densenet_serving.server.capacity import with_heap_limit
 from densenet_serving.server.config import (

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from densenet_serving import paths
-from densenet_serving.build.build_command import BuildCommand, file_of
+from densenet_serving.build.archives import BuildCommand, file_of
 from densenet_serving.errors import ApiError
 from densenet_serving.files import digest_file
 from densenet_serving.server import report

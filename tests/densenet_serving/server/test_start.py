@@ -11,9 +11,8 @@ from typing import Any, BinaryIO
 import pytest
 
 from densenet_serving import paths, properties
-from densenet_serving.build.build_command import BuildCommand
-from densenet_serving.build.model_store import archives_in
-from densenet_serving.build.spec import ModelSpec
+from densenet_serving.build.archives import BuildCommand, archives_in
+from densenet_serving.build.build import ModelSpec
 from densenet_serving.errors import CommandError, NoWeights
 from densenet_serving.files import digest_file, digest_line, sha256_of
 from densenet_serving.options import ServeOptions
