@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from densenet_serving.gateway.errors import RETRY_SOON
-from densenet_serving.gateway.guards.retries import NO_RETRY
+from densenet_serving.gateway.guards.messages import NO_RETRY
 from densenet_serving.gateway.http.protocol import MAX_HEAD_BYTES
 from densenet_serving.gateway.settings import GatewaySettings
 from tests import certificates
