@@ -13,8 +13,6 @@ from PIL import Image
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
 
 from densenet_serving import paths
-from densenet_serving.bulk.worker import ANSWER
-from handler.answers import COLUMNS, Answer, Prediction
 from tests import pictures
 
 # A worker in a process of its own, first with a folder of three photos, then with a chunk of thumbnails and with one in
@@ -69,16 +67,6 @@ def seen(stand_in_archive: Path, cat: bytes, tmp_path_factory: pytest.TempPathFa
     )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def test_the_columns_are_the_fields_of_an_answer() -> None:
-    """They are written down again, since a worker imports no handler but its archive's."""
-    import pyarrow as pa
-
-    types = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
-    prediction = pa.struct([(column.name, types[column.type]) for column in COLUMNS[Prediction]])
-    expected = [(one.name, pa.list_(prediction) if one.is_list else types[one.type]) for one in COLUMNS[Answer]]
-    assert expected == ANSWER
 
 
 def test_the_archives_own_handler_answers_as_on_the_server(seen: dict[str, Any]) -> None:
