@@ -44,21 +44,21 @@ class Head:
             raise ArchiveError(f"{HEAD_FILE} has the shape {weights.shape}, not one row a class: rebuild the archive.")
         return cls(weights)
 
-    def activation(self, features: NDArray[np.float32], index: int) -> NDArray[np.float32]:
-        """Locate class `index` in one image's features (channels, h, w); returns (h, w), 0 to 1.
+    def activation(self, features: NDArray[np.float32], index: int | list[int]) -> NDArray[np.float32]:
+        """Locate a class, or each of a list, in one image's features (channels, h, w); returns (..., h, w), 0 to 1.
 
-        All values are 0 if nothing in the image speaks for the class.
+        All values of a class are 0 if nothing in the image speaks for it.
         """
         summed = np.maximum(np.tensordot(self._weights[index], features, axes=1), 0)
-        peak = summed.max()
-        activation: NDArray[np.float32] = summed / peak if peak > 0 else summed
+        peak = summed.max(axis=(-2, -1), keepdims=True)
+        activation: NDArray[np.float32] = np.divide(summed, peak, out=summed, where=peak > 0)
         return activation
 
 
-def rounded(activation: NDArray[np.float32]) -> list[list[float]]:
-    """Write an activation (h, w) as rows of three decimals, finer than the steps of its colors."""
-    rows: list[list[float]] = activation.astype(np.float64).round(3).tolist()
-    return rows
+def rounded(activations: NDArray[np.float32]) -> list[list[list[float]]]:
+    """Write activations (n, h, w) as rows of three decimals, finer than the steps of their colors."""
+    maps: list[list[list[float]]] = activations.astype(np.float64).round(3).tolist()
+    return maps
 
 
 def paint(pixels: NDArray[np.uint8], activation: NDArray[np.float32], overlay: float) -> bytes:

@@ -106,16 +106,16 @@ class Explain(Operation):
         probabilities, head = inferred.probabilities, self._linear()
         index = int(probabilities.argmax()) if chosen.class_index is None else chosen.class_index
         listed = Predict(self.labels, self.settings).answer(inferred, chosen).predictions if chosen.top_k > 1 else None
-        places = (index, *ranked(probabilities, len(listed or ())))
-        activations = {i: head.activation(inferred.features, i) for i in places}
+        outputs = [index, *ranked(probabilities, len(listed or ()))]
+        activations = head.activation(inferred.features, outputs)
         explained = self.labels.predict(probabilities, index)
         return Explanation(
             explained.class_id,
             explained.class_name,
             explained.probability,
             bool(probabilities.max() >= chosen.min_probability),
-            paint(inferred.pixels, activations[index], chosen.overlay),
-            {self.labels[i][0]: rounded(activation) for i, activation in activations.items()},
+            paint(inferred.pixels, activations[0], chosen.overlay),
+            {self.labels[i][0]: rows for i, rows in zip(outputs, rounded(activations), strict=True)},
             listed,
         )
 

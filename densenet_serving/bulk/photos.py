@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import tarfile
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -34,11 +35,9 @@ from densenet_serving.bulk.filesystems import (
 )
 from densenet_serving.errors import CommandError, reason_of
 from densenet_serving.photo_files import LeftOut, is_lost, is_photo, photos_in_tar
-from handler.settings import MAX_REQUEST_BYTES
 
 SHARDS = {".tar", ".parquet"}
 DAMAGE = (OSError, MemoryError, pa.ArrowInvalid, tarfile.TarError)
-MOST_BYTES = MAX_REQUEST_BYTES  # more than max_image_bytes: the handler refuses what is cut off here
 # Photos that are being read or wait for the decoder: a store may take 50 ms for what a core classifies in 25.
 AHEAD = 16
 
@@ -157,8 +156,11 @@ def _in_parquet(file: str, column: str | None) -> Iterator[Photo]:
 class Reader:
     """Reads photos ahead of whoever decodes them, a bounded number at a time."""
 
-    def __init__(self, column: str | None, most_group_bytes: int = MOST_GROUP_BYTES) -> None:
-        self._column, self._most_group_bytes = column, most_group_bytes
+    def __init__(
+        self, column: str | None, most_bytes: int = sys.maxsize, most_group_bytes: int = MOST_GROUP_BYTES
+    ) -> None:
+        """A photo is cut off after `most_bytes`: more than the handler's max_image_bytes, so that it refuses."""
+        self._column, self._most_bytes, self._most_group_bytes = column, most_bytes, most_group_bytes
         self._threads = ThreadPoolExecutor(AHEAD, thread_name_prefix="reader")
         self._lock = Lock()
         self._place: tuple[str, int] | None = None
@@ -193,14 +195,14 @@ class Reader:
             )
         if content is None:
             return Unreadable(404, "The row holds no photo: expected the bytes of an encoded one.")
-        return content[:MOST_BYTES]
+        return content[: self._most_bytes]
 
     def _read(self, photo: Photo) -> bytes | None:
         if photo.file is not None and suffix(photo.file) == ".parquet":
             return self._cell(photo.file, photo.offset, photo.size)
         with open_file(photo.file or photo.path) as file:
             size = photo.size if photo.file else file.size()
-            content: bytes = file.read_at(min(size, MOST_BYTES), photo.offset)
+            content: bytes = file.read_at(min(size, self._most_bytes), photo.offset)
             return content
 
     def _cell(self, file: str, group: int, row: int) -> bytes | None:

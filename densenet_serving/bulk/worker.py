@@ -26,34 +26,18 @@ from densenet_serving.bulk.job import Chunk, Job
 from densenet_serving.bulk.photos import Photo, Reader, Unreadable
 from densenet_serving.errors import CommandError
 from densenet_serving.files import as_text
-from handler.answers import COLUMNS, Answer, Prediction
 
 # What one inference takes at once: in one thread more do not go faster (benchmarks/ceiling.py), and wait in memory.
 BATCH = 8
 BUSY = 503
-TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
-PREDICTION = pa.struct([(column.name, TYPES[column.type]) for column in COLUMNS[Prediction]])
-ANSWER = [(column.name, pa.list_(PREDICTION) if column.is_list else TYPES[column.type]) for column in COLUMNS[Answer]]
-SCHEMA = pa.schema(
-    [
-        ("id", pa.int64()),
-        ("path", pa.string()),
-        *ANSWER,
-        ("error_code", pa.int32()),
-        ("error_message", pa.string()),
-        ("model_name", pa.string()),
-        ("model_version", pa.string()),
-        ("model_digest", pa.string()),
-    ]
-)
 
 
 class Worker:
     """Ray makes one for each core that it has, on any host, and sends it one chunk after another."""
 
-    def __init__(self, job: Job, archive: bytes) -> None:
-        """`archive` is the .mar, which Ray brought to this host."""
-        self._job, self._reader = job, Reader(job.column)
+    def __init__(self, job: Job, archive: bytes, schema: pa.Schema, most_bytes: int) -> None:
+        """`archive` is the .mar, which Ray brought here; `schema` the output's; of a photo `most_bytes` are read."""
+        self._job, self._reader, self._schema = job, Reader(job.column, most_bytes), schema
         self._model = Model(archive, job.digest, BATCH, job.headers)
 
     def ready(self) -> None:
@@ -62,8 +46,8 @@ class Worker:
     def do(self, chunk: Chunk) -> tuple[int, int]:
         """Classify a chunk and write its part; returns the rows, and those with an error. Raises OSError."""
         # As columns, a batch at a time: a chunk's dictionaries take 1 GB with a thousand predictions a row.
-        batches = (pa.RecordBatch.from_pylist(rows, SCHEMA) for rows in self._batches(chunk))
-        rows = pa.Table.from_batches(batches, SCHEMA)
+        batches = (pa.RecordBatch.from_pylist(rows, self._schema) for rows in self._batches(chunk))
+        rows = pa.Table.from_batches(batches, self._schema)
         self._job.write(chunk, rows)
         return rows.num_rows, rows.num_rows - rows["error_code"].null_count
 
@@ -81,10 +65,11 @@ class Worker:
         return [vars(content) if isinstance(content, Unreadable) else next(answers) for content in contents]
 
     def _row(self, number: int, photo: Photo, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of a photo, of which the output takes what it has a column for."""
         return {
+            **answer,
             "id": number,
             "path": as_text(photo.path),
-            **{name: answer.get(name) for name, _ in ANSWER},
             "error_code": answer.get("code"),
             "error_message": answer.get("message"),
             "model_name": self._job.model,

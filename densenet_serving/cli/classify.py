@@ -15,7 +15,7 @@ from rich.table import Table
 
 from densenet_serving import paths
 from densenet_serving.client import sources
-from densenet_serving.client.served import Ask, connect
+from densenet_serving.client.served import Ask, find_server
 from densenet_serving.console import err, json_line, note, out, plain, visible, warn
 from densenet_serving.errors import ApiError, CommandError
 from densenet_serving.options import Key, MinProbability, Model, RunDir, Token, TopK, Url
@@ -49,7 +49,7 @@ def classify(
     """Print the class of every image. The exit status is 1 if any failed."""
     if as_json and as_csv:
         raise CommandError("--json and --csv exclude each other: choose one.")
-    ask, _ = connect(url, key, token, model, run_dir)
+    ask, _ = find_server(url, key, token, model, run_dir)
     names = find(images)
     parameters = {"top_k": top_k, "min_probability": min_probability}
     rows = with_progress(classify_all(ask, names, parameters, concurrency), len(names))

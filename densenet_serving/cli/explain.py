@@ -12,7 +12,7 @@ import typer
 from densenet_client import NO_OVERLAY
 from densenet_serving import paths
 from densenet_serving.client import sources
-from densenet_serving.client.served import connect
+from densenet_serving.client.served import find_server
 from densenet_serving.console import note
 from densenet_serving.errors import CommandError
 from densenet_serving.files import atomic_write
@@ -31,7 +31,7 @@ def explain(
     run_dir: RunDir = paths.RUN_DIR,
 ) -> None:
     """Draw a heatmap over an image that shows where the model saw a class."""
-    ask, served = connect(url, key, token, model, run_dir)
+    ask, served = find_server(url, key, token, model, run_dir)
     answer = ask("explanations", sources.read(image), {"class_id": class_id, "overlay": overlay})
     write(overlay_of(answer, served), output)
     note(f"{output} shows where {served} saw {answer['class_name']} ({answer['probability']:.1%}) in {image}.")

@@ -14,7 +14,7 @@ from densenet_serving.errors import CommandError
 from densenet_serving.options import RunDir, Timeout
 from densenet_serving.server import drain, processes
 from densenet_serving.server.gateway import Gateway
-from densenet_serving.server.run_folder import clear, sole_command
+from densenet_serving.server.run_folder import clear, is_run_folder, sole_command
 from densenet_serving.server.torchserve import Server
 
 
@@ -30,7 +30,8 @@ def stop(run_dir: RunDir = paths.RUN_DIR, timeout: Timeout = 60) -> None:
         answered = drain.end(server, gateway, timeout)
         left = [one for part in processes.VARIABLES for one in processes.started_for(part, run_dir)]
         processes.end(*left)
-        clear(run_dir)
+        if is_run_folder(run_dir):
+            clear(run_dir)
     if gateway:
         note(f"Stopped the gateway (pid {gateway.pid}).")
     if server:

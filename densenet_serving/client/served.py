@@ -23,7 +23,9 @@ CHOOSE = "Choose one that the server has with --model: densenet models list, on 
 Ask = Callable[[Question, bytes, Mapping[str, Any]], Any]
 
 
-def connect(url: str | None, key: str | None, token: str | None, model: str | None, run_dir: Path) -> tuple[Ask, str]:
+def find_server(
+    url: str | None, key: str | None, token: str | None, model: str | None, run_dir: Path
+) -> tuple[Ask, str]:
     """Return what asks the server that a command's options name, and the name of its model. Raises CommandError.
 
     With `url` that is a gateway, which chooses its model itself, or with a token TorchServe. A token given by hand is

@@ -18,11 +18,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from densenet_serving import paths
 from densenet_serving.client.endpoint import KEY_FILE
 from densenet_serving.console import note
 from densenet_serving.temporary import SOCKET_BYTES, is_noexec, make_temporary
 
 LOCK_FILE = "lock"
+MADE_BY = "Made by densenet serve"  # begins the settings that a start writes there
 UNPACKED = "unpacked"
 SOCKETS = "sockets"  # a link to the folder of the sockets, if that is another
 MODELS = "models"  # TorchServe's name for the folder with the unpacked models
@@ -71,6 +73,12 @@ def prepare(run_dir: Path) -> Path:
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir()
     return run_dir.resolve()
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Tell whether a server was started with a folder, so that what is there may be removed."""
+    config = folder / paths.SERVER_CONFIG.name
+    return config.is_file() and MADE_BY in config.read_text(errors="replace")
 
 
 def clear(run_dir: Path) -> None:

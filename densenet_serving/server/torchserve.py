@@ -96,9 +96,8 @@ def start(
     needed = LOG_BYTES + sum(archive.unpacked_size for archive in archives)
     check_space(run_dir, needed, "Unpacking the archives beside the log", "choose another --run-dir")
     effective = run_dir / paths.SERVER_CONFIG.name
-    properties.write(
-        effective, f"Made by densenet serve from {config.resolve()}: change that file, not this one.", values
-    )
+    comment = f"{run_folder.MADE_BY} from {config.resolve()}: change that file, not this one."
+    properties.write(effective, comment, values)
     try:
         process = launch(effective, run_dir, values, foreground)
     except BaseException:

@@ -22,7 +22,7 @@ from handler.settings import Settings
 # None stands for a package that cannot be imported, and OpenVINO then takes a stub that reports nothing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
-import openvino  # noqa: E402
+import openvino as openvino  # noqa: E402
 
 OPENVINO_FILE = "model.xml"
 QUANTIZER = "FakeQuantize"  # the operation that marks what is computed in int8

@@ -14,7 +14,7 @@ from handler.encodings import JSON_FORM, begins_json, file_in, holds_image, infl
 from handler.errors import BadRequest, PayloadTooLarge, RequestError
 from handler.operations import Explain, ImageInput, ImageRequest, Operation, Predict
 from handler.parameters import check_names, in_headers, parameter_name, shown
-from handler.settings import Settings
+from handler.settings import MAX_REQUEST_BYTES, Settings
 
 # TorchServe puts a body that is not a form under one of these names.
 BODY_FIELDS = ("body", "data")
@@ -22,8 +22,6 @@ FORM = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
 # In one row, with and without files: as many as the gateway takes.
 MAX_FIELDS = 1_000
-# Of a compressed body when it is not: as max_request_size in config.properties.
-MAX_BODY_BYTES = 33_554_432
 
 NO_IMAGE = (
     "The request has no image: send the photo as the body (curl -T cat.jpg), as a form field "
@@ -125,11 +123,11 @@ def check_fields(row: Mapping[str, Any]) -> None:
 def uncompressed(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Mapping[str, Any]:
     """Undo the Content-Encoding of a body, which TorchServe leaves to the handler.
 
-    Raises BadRequest if it is damaged, PayloadTooLarge past MAX_BODY_BYTES, and UnsupportedMediaType for a coding that
-    cannot be undone.
+    Raises BadRequest if it is damaged, PayloadTooLarge past MAX_REQUEST_BYTES, and UnsupportedMediaType for a coding
+    that cannot be undone.
     """
     coding = next((value for name, value in headers.items() if name.lower() == "content-encoding"), "")
-    inflater = inflater_for(coding, MAX_BODY_BYTES) if isinstance(coding, str) else None
+    inflater = inflater_for(coding, MAX_REQUEST_BYTES) if isinstance(coding, str) else None
     body = next((name for name in BODY_FIELDS if isinstance(row.get(name), bytes | bytearray)), None)
     if inflater is None or body is None:
         return row

@@ -99,9 +99,10 @@ def visit(
     Whatever the test does: neither the browser nor the server asks another host, and the console has no error, which
     what the content security policy forbids would be.
     """
-    torchserve.running = torchserve.explains = True
+    torchserve.running = torchserve.explains = torchserve.maps = True
     torchserve.multi_label = False
     torchserve.asked.clear()
+    torchserve.overlays.clear()
     failed = request.session.testsfailed
     context = context_of(getattr(request, "param", DESKTOP))
     with Visit(context, url, request.node.name) as visit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
 import time
@@ -29,28 +28,21 @@ class Served:
     """An application on a free port of this machine, in a thread, in whose event loop `build` makes it."""
 
     def __init__(self, build: Callable[[], FastAPI]) -> None:
-        self._build = build
-        self._server: uvicorn.Server | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        config = uvicorn.Config(build, "127.0.0.1", 0, factory=True, log_level="warning", timeout_graceful_shutdown=5)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         deadline = time.monotonic() + STARTED_SECONDS
-        while self._server is None or not self._server.started:
+        while not self._server.started:
             assert self._thread.is_alive(), "the server ended before it listened"
             assert time.monotonic() < deadline, f"the server did not listen within {STARTED_SECONDS} s"
             time.sleep(0.05)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url: str = f"http://127.0.0.1:{port}/"
+        self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}/"
 
     def stop(self) -> None:
-        assert self._server is not None
         self._server.should_exit = True
         self._thread.join(STARTED_SECONDS)
         assert not self._thread.is_alive()
-
-    async def _serve(self) -> None:
-        config = uvicorn.Config(self._build(), "127.0.0.1", 0, log_level="warning", timeout_graceful_shutdown=5)
-        self._server = uvicorn.Server(config)
-        await self._server.serve()
 
 
 class Visit:

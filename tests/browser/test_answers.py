@@ -8,7 +8,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser.actions import BARS, CAT, choose, expect_cat, heading
 from tests.browser.support import Visit
-from tests.browser.torchserve import CARD, NAMES
+from tests.browser.torchserve import CARD
 
 
 def test_an_uploaded_photo_is_answered_with_bars_and_a_heatmap(visit: Visit) -> None:
@@ -21,16 +21,6 @@ def test_an_uploaded_photo_is_answered_with_bars_and_a_heatmap(visit: Visit) -> 
     expect(visit.page.locator("#answer .took")).to_have_text(re.compile(r"^densenet121 answered in \d+"))
     expect(visit.page.locator("#preview")).to_be_visible()
     visit.screenshot()
-
-
-def test_what_a_class_is_called_is_text_and_nothing_else(visit: Visit) -> None:
-    choose(visit.page, CAT)
-    expect_cat(visit.page)
-
-    visit.page.locator("#bars button").last.click()
-
-    expect(visit.page.locator("#heatmap strong")).to_have_text(NAMES[4])
-    expect(visit.page.locator("img[src=x]")).to_have_count(0)
 
 
 def test_a_photo_that_is_not_recognized_is_not_given_a_name(visit: Visit) -> None:

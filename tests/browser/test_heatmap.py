@@ -35,9 +35,11 @@ def test_a_bar_shows_the_heatmap_of_its_class_and_asks_for_nothing(visit: Visit,
 
     for i, name in reversed(list(enumerate(BARS))):
         visit.page.locator("#bars button").nth(i).click()
-        expect(visit.page.locator("#heatmap strong")).to_have_text(name)
+        expect(visit.page.locator("#heatmap strong")).to_have_text(name)  # what a class is called is text alone
         expect(visit.page.locator("#bars button[aria-pressed=true]")).to_contain_text(name)
+    expect(visit.page.locator("img[src=x]")).to_have_count(0)
     assert torchserve.asked == [f"/explanations/{MODEL}"]
+    assert torchserve.overlays == [0]  # the page paints the colors itself
     assert [sent for sent in visit.sent if sent != "GET /model"] == ["POST /explain"]
 
 
@@ -61,11 +63,13 @@ def test_the_heatmap_can_be_kept_as_it_is_seen_and_as_the_server_paints_it(visit
     np.testing.assert_allclose(np.asarray(kept, np.float32), np.asarray(expected), atol=2)
 
 
-def test_an_archive_that_cannot_explain_answers_without_a_heatmap(visit: Visit, torchserve: FakeTorchServe) -> None:
-    torchserve.explains = False
+@pytest.mark.parametrize("missing", ["explains", "maps"])
+def test_an_older_archive_answers_without_a_heatmap(visit: Visit, torchserve: FakeTorchServe, missing: str) -> None:
+    setattr(torchserve, missing, False)
     choose(visit.page, CAT)
 
     expect(heading(visit.page)).to_have_text("Egyptian cat")
+    expect(visit.page.locator("#bars button")).to_have_count(5)
     expect(visit.page.locator("#why")).to_be_hidden()
     expect(visit.page.get_by_role("alert")).to_have_count(0)
 

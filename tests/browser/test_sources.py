@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Route, expect
 
 from tests import pictures
@@ -30,14 +31,9 @@ def encoded(*paths: Path) -> list[str]:
     return [base64.b64encode(path.read_bytes()).decode() for path in paths]
 
 
-def test_a_pasted_photo_is_answered(visit: Visit) -> None:
-    visit.page.evaluate(PASTE, encoded(CAT))
-
-    expect_cat(visit.page)
-
-
-def test_a_photo_dropped_anywhere_is_answered(visit: Visit) -> None:
-    visit.page.evaluate(DROP, ["footer", *encoded(CAT)])
+@pytest.mark.parametrize("give", [(PASTE, encoded(CAT)), (DROP, ["footer", *encoded(CAT)])], ids=["pasted", "dropped"])
+def test_a_photo_may_be_given_anywhere_on_the_page(visit: Visit, give: tuple[str, list[str]]) -> None:
+    visit.page.evaluate(*give)
 
     expect_cat(visit.page)
 

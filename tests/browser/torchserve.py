@@ -41,8 +41,10 @@ class FakeTorchServe:
 
     running: bool = True
     explains: bool = True
+    maps: bool = True  # without them, an explanation lists no classes either
     multi_label: bool = False  # then the classes over 0.2 are listed
     asked: list[str] = field(default_factory=list)  # the addresses to which photos were sent
+    overlays: list[float] = field(default_factory=list)  # the shares of the colors that were asked for
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         if not self.running:
@@ -59,8 +61,10 @@ class FakeTorchServe:
         if self.multi_label:
             answer["predictions"] = _predict(picture, 2)["predictions"] if answer["recognized"] else []
         if "/explanations/" in request.url.path and self.explains:
-            assert float(request.headers["overlay"]) == 0
+            self.overlays.append(float(request.headers.get("overlay", 0.5)))
             answer |= {"class_id": IDS[0], "class_name": NAMES[0], "overlay": _seen(request.content), "maps": MAPS}
+            if not self.maps:
+                del answer["maps"], answer["predictions"]
         return httpx.Response(200, json=answer)
 
 

@@ -17,7 +17,6 @@ from densenet_serving.build.archives import Archive
 from densenet_serving.bulk.filesystems import UNFINISHED, join, locate, retried, write_whole
 from densenet_serving.bulk.job import GROUP, SMALLEST_CHUNK, Chunk, Job, chunk_size, write_manifest
 from densenet_serving.bulk.photos import Photo
-from densenet_serving.bulk.worker import SCHEMA
 from densenet_serving.errors import CommandError
 from tests.bulk.conftest import make_photos
 
@@ -26,6 +25,10 @@ from tests.bulk.conftest import make_photos
 def job(tmp_path: Path, lengths: Path) -> Job:
     photos = make_photos(tmp_path / "photos", 3, b"1")
     return Job.of(str(photos), str(tmp_path / "out"), Archive.read(lengths))
+
+
+def rows(*codes: int | None) -> pa.Table:
+    return pa.table({"error_code": pa.array(codes, pa.int32())})
 
 
 def test_a_job_goes_on_with_the_photos_that_it_began_with(job: Job) -> None:
@@ -117,9 +120,8 @@ def test_parts_that_are_there_are_not_left_and_what_a_killed_writer_left_is_remo
     one = replace(job, output=output.format(folder=tmp_path / "out", store=store), total=40, chunk=16)
     file_system, path = locate(one.output)
     file_system.create_dir(path)
-    good, bad = {"id": 0, "path": "a"}, {"id": 1, "path": "b", "error_code": 404, "error_message": "not there"}
-    one.write(Chunk(0, 16), pa.Table.from_pylist([good] * 13 + [bad] * 3, SCHEMA))
-    one.write(Chunk(32, 8), pa.Table.from_pylist([good] * 8, SCHEMA))
+    one.write(Chunk(0, 16), rows(*[None] * 13, 404, 400, 404))
+    one.write(Chunk(32, 8), rows(*[None] * 8))
     write_whole(join(one.output, f"{UNFINISHED}1"), b"half")
     assert one.left() == ([Chunk(16, 16)], 3)
     found = file_system.get_file_info(fs.FileSelector(path))
@@ -135,8 +137,7 @@ def test_a_damaged_part_is_named(job: Job) -> None:
 
 def test_a_file_that_is_being_written_is_none_to_readers_of_parquet_folders(job: Job) -> None:
     Path(job.output).mkdir()
-    rows = pa.Table.from_pylist([{"id": 0}], SCHEMA)
-    job.write(Chunk(0, 1), rows)
+    job.write(Chunk(0, 1), rows(None))
     Path(job.output, f"{UNFINISHED}1").write_bytes(b"half")
     assert dataset(job.output).count_rows() == 1
 

@@ -14,7 +14,7 @@ import pytest
 
 from densenet_serving import properties
 from densenet_serving.client.endpoint import KEY_FILE, Endpoint
-from densenet_serving.server import processes, report, start, torchserve
+from densenet_serving.server import processes, report, run_folder, start, torchserve
 from densenet_serving.server.processes import Part
 from densenet_serving.server.torchserve import Server
 from tests import certificates
@@ -45,7 +45,7 @@ def endpoint(local: LocalServer, tmp_path: Path) -> Endpoint:
 def write_settings(endpoint: Endpoint, **more: str) -> None:
     """Write the settings with which `densenet serve` started the server of a run folder."""
     values = {f"{name}_address": getattr(endpoint, name) for name in ("inference", "management", "metrics")}
-    properties.write(endpoint.folder / "config.properties", "Made by a test.", values | more)
+    properties.write(endpoint.folder / "config.properties", f"{run_folder.MADE_BY} for a test.", values | more)
 
 
 def start_part(part: Part, run_dir: Path, program: str = "", *arguments: str) -> psutil.Process:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 import subprocess
@@ -67,25 +66,6 @@ def test_several_sources_keep_their_order(
     assert stdin["class_name"] in FITTING["rocket"]
 
 
-def test_csv_has_one_row_a_prediction(classify: Any, album: Path) -> None:
-    done = classify("--csv", "--top-k", "3", album / "cat.jpg", album / "notes.txt")
-
-    header, *lines = csv.reader(done.stdout.splitlines())
-    assert header == ["image", "rank", "class_id", "class_name", "probability", "recognized", "error"]
-    assert [line[1] for line in lines] == ["1", "2", "3", ""]
-    assert lines[0][3] in CAT
-    assert float(lines[0][4]) >= float(lines[1][4]) >= float(lines[2][4])
-    assert lines[3][6]
-    assert done.returncode == 1
-
-
-def test_parameters_reach_the_model(classify: Any, album: Path) -> None:
-    (row,) = rows(classify("--top-k", "2", "--min-probability", "0.99", album / "cat.jpg"))
-
-    assert (row["recognized"], row["class_name"]) == (False, None)
-    assert len(row["predictions"]) == 2
-
-
 def test_densenet_is_the_model_that_answers_unless_another_is_named(run_dir: Path, album: Path) -> None:
     (row,) = rows(command_here("classify", album / "cat.jpg", "--run-dir", run_dir))
 
@@ -139,4 +119,3 @@ def test_token_prints_one_that_the_server_accepts(run_dir: Path, photos: dict[st
     url = f"{Endpoint.find(run_dir).inference}/predictions/{MODEL}"
 
     assert requests.put(url, data=photos["chelsea"], headers={"Authorization": f"Bearer {token}"}).status_code == 200
-    assert_refused(command_here("token", "root", "--run-dir", run_dir), "inference", "management")

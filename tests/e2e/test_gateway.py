@@ -123,10 +123,6 @@ def test_tokens_that_somebody_else_renewed(gateway: Gateway, running: torchserve
     assert predict(gateway, cat).status_code == 200
 
 
-def test_the_documentation(gateway: Gateway) -> None:
-    assert "swagger-ui" in requests.get(f"{gateway.url}/docs", timeout=TIMEOUT_SECONDS).text
-
-
 def test_the_page(gateway: Gateway, browser: Browser) -> None:
     with Visit(browser.new_context(**DESKTOP), gateway.url, "page") as visit:
         visit.page.locator("#photo input[type=file]").set_input_files(paths.SAMPLE_PHOTO)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 from typing import Any
 
@@ -14,17 +13,12 @@ from tritonclient.http import InferResult
 from densenet_serving import paths
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve
+from tests.documents import blocks
 from tests.e2e.support import Inference, content_of
 
 pytestmark = pytest.mark.usefixtures("same_workers")
 
-PAGE = paths.ROOT / "docs" / "protocols.md"
-
-
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert found
-    return found
+PAGE = "docs/protocols.md"
 
 
 def test_the_pages_commands(running: torchserve.Server, inference: Inference) -> None:
@@ -39,17 +33,17 @@ def test_the_pages_commands(running: torchserve.Server, inference: Inference) ->
                 timeout=60,
             )
         )
-        for block in blocks("bash")
+        for block in blocks(PAGE, "bash")
     )
 
     assert predict == {"predictions": [own]}
-    assert f'"class_name":"{own["class_name"]}"' in PAGE.read_text()
+    assert f'"class_name":"{own["class_name"]}"' in (paths.ROOT / PAGE).read_text()
     assert [output["name"] for output in infer["outputs"]] == ["class_id", "class_name", "probability", "recognized"]
     assert infer["outputs"][2]["data"] == [own["probability"]]
 
 
 def test_the_pages_program(running: torchserve.Server) -> None:
-    [program] = blocks("python")
+    [program] = blocks(PAGE, "python")
     given: dict[str, Any] = {"token": running.endpoint.token("inference")}
     address = running.endpoint.inference.removeprefix("http://")
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from densenet_serving import paths
+from densenet_serving.gateway.http.protocol import MAX_PIPELINED
 from densenet_serving.gateway.settings import GatewaySettings
 
 ADDRESSES = [f"127.0.0.{i}" for i in range(2, 82)]  # each has fewer connections than one address may have
@@ -22,6 +23,7 @@ FEW_ADDRESSES = 8
 SILENT = 20_100
 SPARE_FILES = 100  # descriptors for the interpreter
 MEGABYTE = 10**6
+LARGEST = GatewaySettings.max_body_bytes - 1000
 BOUNDARY = b"--b\r\n"
 FORM = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
 PART = b'Content-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
@@ -88,6 +90,12 @@ def post(body: bytes) -> bytes:
     return b"POST /predict HTTP/1.1\r\n" + FORM + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def document(field: bytes) -> bytes:
+    body = b'{"instances":[{"b64":"AA=="}],' + field + b"}"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
 def form(*contents: bytes) -> bytes:
     return b"".join(BOUNDARY + PART + content + b"\r\n" for content in contents) + b"--b--\r\n"
 
@@ -149,7 +157,7 @@ async def many_files(attacker: Attacker) -> None:
 
 async def large_bodies(attacker: Attacker) -> None:
     """64 bodies of 32 MiB, over and over."""
-    message = post(form(bytes(GatewaySettings.max_body_bytes - 1000)))
+    message = post(form(bytes(LARGEST)))
     await at_once(64, lambda: attacker.ask(message))
 
 
@@ -179,8 +187,8 @@ async def stopped_bodies(attacker: Attacker) -> None:
 
 
 async def unread(attacker: Attacker) -> None:
-    """256 connections of each of four addresses, that ask for 16 large answers and read none."""
-    request = b"GET /page/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 16
+    """256 connections of each of four addresses, that ask for as many large answers as they may and read none."""
+    request = b"GET /page/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * MAX_PIPELINED
     await at_once(1024, lambda: attacker.send(request))
 
 
@@ -197,6 +205,26 @@ async def probes(attacker: Attacker) -> None:
                         await reader.readuntil(b"}")
 
     await at_once(250, ask)
+
+
+async def many_values(attacker: Attacker) -> None:
+    """33 MB of JSON with ten million numbers beside its photo, over and over."""
+    message = document(b'"x":[%s]' % b",".join([b"99"] * (LARGEST // 3 - 50)))
+    await at_once(4, lambda: attacker.ask(message))
+
+
+async def many_names(attacker: Attacker) -> None:
+    """33 MB of JSON with 2.7 million parameters, over and over."""
+    names = b",".join(b'"%07d":1' % i for i in range(LARGEST // 12))
+    message = document(b'"parameters":{%s}' % names)
+    await at_once(4, lambda: attacker.ask(message))
+
+
+async def many_parts(attacker: Attacker) -> None:
+    """A form of 500,000 empty fields, over and over."""
+    fields = b"".join(BOUNDARY + b'Content-Disposition: form-data; name="%d"\r\n\r\n\r\n' % i for i in range(500_000))
+    message = post(fields + b"--b--\r\n")
+    await at_once(4, lambda: attacker.ask(message))
 
 
 # By name, with the number of addresses from which each comes.
@@ -216,6 +244,9 @@ ATTACKS: dict[str, tuple[Callable[[Attacker], Awaitable[None]], int]] = {
     "stopped_bodies": (stopped_bodies, 4),
     "unread": (unread, 4),
     "probes": (probes, 1),
+    "many_values": (many_values, 1),
+    "many_names": (many_names, 1),
+    "many_parts": (many_parts, 1),
 }
 
 

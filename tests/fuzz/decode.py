@@ -20,6 +20,7 @@ with atheris.instrument_imports(include=["handler", "PIL"]):
     from handler.images import pixels_of
     from handler.memory import limit_growth
     from handler.settings import Settings
+    from tests.errors import check_message
 
     Image.init()  # or Pillow imports its formats when it first needs them, and libFuzzer cannot see into them
 
@@ -39,13 +40,6 @@ def test_one_input(data: bytes) -> None:
         else:
             assert pixels.shape == (SPEC.crop, SPEC.crop, 3)
             assert pixels.dtype == np.uint8
-
-
-def check_message(message: str) -> None:
-    """One line of readable length that can be sent as JSON."""
-    assert ": send " in message
-    assert len(message) < 500, message
-    assert "\n" not in message, message
 
 
 def main() -> None:

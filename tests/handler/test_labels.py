@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from handler.answers import Prediction
 from handler.errors import ArchiveError
-from handler.labels import Labels, Prediction, softmax
+from handler.labels import Labels, softmax
 
 LABELS = Labels([("a", "crane"), ("b", "tench"), ("c", "crane")])
 

@@ -1,3 +1,5 @@
+"""The table of parameters: which values each takes, and which operation knows it."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,22 +9,21 @@ import pytest
 from handler.errors import BadRequest
 from handler.labels import Labels
 from handler.operations import Chosen, Explain, Predict
-from handler.parameters import EXPLANATION, PREDICTION, check_names, in_headers, shown
+from handler.parameters import EXPLANATION, PREDICTION, TABLE, check_names, in_headers, shown
 from handler.settings import Settings
 
-LABELS = Labels([("n0", "red"), ("n1", "green"), ("n2", "blue")])
+LABELS = Labels([(f"n{i}", f"class {i}") for i in range(1000)])
 EXPLAIN = Explain(LABELS, Settings(), None)
+DEEP: list[Any] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
 
 
-def test_only_parameters_are_taken_from_headers() -> None:
-    headers = {"Top-K": "5", "Host": "x", "min_probability": "0.5", "top_k": {"content-type": ""}}
-    assert in_headers(headers, PREDICTION) == {"Top-K": "5", "min_probability": "0.5"}
-
-
-def test_a_header_that_is_a_parameter_elsewhere_is_a_header_like_any_other() -> None:
+def test_only_parameters_of_the_operation_are_taken_from_headers() -> None:
     headers = {"Top-K": "5", "Class-Id": "n02124075", "Overlay": "1"}
-    assert in_headers(headers, PREDICTION) == {"Top-K": "5"}
-    assert in_headers(headers, EXPLANATION) == headers
+    others = {"Host": "x", "top_k": {"content-type": ""}}  # of a form's part of that name
+    assert in_headers(headers | others, PREDICTION) == {"Top-K": "5"}
+    assert in_headers(headers | others, EXPLANATION) == headers
 
 
 def test_a_header_holds_what_is_outside_ascii_percent_encoded() -> None:
@@ -31,46 +32,76 @@ def test_a_header_holds_what_is_outside_ascii_percent_encoded() -> None:
 
 
 def test_defaults_come_from_the_settings_and_fit_the_model() -> None:
-    assert Predict(LABELS, Settings(top_k=5, min_probability=0.1)).choose({}) == Chosen(3, 0.1)
+    few = Labels([("a", "cat"), ("b", "dog")])
+    assert Predict(few, Settings(top_k=5, min_probability=0.1)).choose({}) == Chosen(2, 0.1)
+    assert Predict(few, Settings()).choose({"top_k": b"10"}).top_k == 2
 
 
 def test_of_a_parameter_given_twice_the_last_counts() -> None:
     assert Predict(LABELS, Settings()).choose({"Top-K": "2", "top_k": 3}).top_k == 3
 
 
-def test_a_misspelt_parameter_is_refused() -> None:
+@pytest.mark.parametrize("name", ["topk", "Class-Id", "overlay", "x" * 10_000, "\ud800"])
+def test_a_parameter_that_the_operation_does_not_know_is_refused(name: str) -> None:
     check_names({"Top-K": 1, "MIN_PROBABILITY": 0}, PREDICTION)
-    with pytest.raises(BadRequest, match="Unknown parameter topk: predictions take top_k, min_probability; explan"):
-        check_names({"topk": 1, "top_k": 1}, PREDICTION)
+    with pytest.raises(
+        BadRequest, match=r"Unknown parameter .*: predictions take top_k, min_probability; expl"
+    ) as said:
+        check_names({name: 1, "top_k": 1}, PREDICTION)
+    assert len(str(said.value)) < 200
 
 
 @pytest.mark.parametrize(
-    ("name", "here", "there"),
+    ("name", "value", "expected"),
     [
-        ("Class-Id", PREDICTION, EXPLANATION),
-        ("overlay", PREDICTION, EXPLANATION),
+        *(("top_k", value, int(value)) for value in ("1", "1000", " 5 ", b"5", bytearray(b"5"), 1000)),
+        ("top_k", "1001", 1000),
+        *(("min_probability", value, float(value)) for value in ("0", "1", 0, 1, "1e-3", b".5", 0.5)),
+        *(("overlay", value, float(value)) for value in ("0", "1", b".5")),
+        *(("class_index", value, index) for value, index in (("n0", 0), (b"n2", 2), (bytearray(b"n1"), 1))),
     ],
 )
-def test_a_parameter_of_another_endpoint_is_refused(name: str, here: tuple[str, ...], there: tuple[str, ...]) -> None:
-    check_names({name: 1}, there)
-    with pytest.raises(
-        BadRequest, match=f"Unknown parameter {name}: .*explanations take top_k, min_probability, class_id, "
-    ):
-        check_names({name: 1}, here)
+def test_good_values(name: str, value: Any, expected: float) -> None:
+    given = {"Class-Id" if name == "class_index" else name: value}
+    assert getattr(EXPLAIN.choose(given), name) == expected
 
 
-def test_values_are_quoted_in_short() -> None:
-    assert len(shown("x" * 10_000)) <= 40
-    assert len(shown([[[[[10**4000] * 1000]]]])) <= 40
+# Of which none is a number, whatever the parameter.
+NOTHING = ("abc", "", "nan", "-0.1", "-1", True, None, [5], {"k": 5}, b"\xff", float("nan"), -(10**400), DEEP)
+TOO_MUCH = ("inf", "2", 2, 10**400)
 
 
-@pytest.mark.parametrize(("value", "index"), [("n0", 0), (b"n2", 2), (bytearray(b"n1"), 1), (None, None)])
-def test_a_class_is_chosen_by_its_id(value: Any, index: int | None) -> None:
-    given = {} if value is None else {"Class-Id": value}
-    assert EXPLAIN.choose(given).class_index == index
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("top_k", value) for value in (*NOTHING, "0", "1.5", 1.5, 5.0, "9" * 5000)),
+        *(("min_probability", value) for value in (*NOTHING, *TOO_MUCH)),
+        *(("overlay", value) for value in (*NOTHING, *TOO_MUCH)),
+    ],
+    ids=shown,
+)
+def test_bad_values_are_refused_in_a_sentence(name: str, value: Any) -> None:
+    expected = "a whole number of at least 1" if name == "top_k" else "a number from 0 to 1"
+    with pytest.raises(BadRequest) as said:
+        EXPLAIN.choose({name: value})
+    assert str(said.value).startswith(f"{name} must be {expected}; it is ")
+    assert len(str(said.value)) < 100
 
 
 @pytest.mark.parametrize("value", ["red", "0", "", 0, b"\xff", "x" * 10_000])
 def test_a_class_that_the_model_has_not_is_refused(value: Any) -> None:
     with pytest.raises(BadRequest, match=r"The model has no class .*: class_id is one such as n0"):
         EXPLAIN.choose({"class_id": value})
+
+
+@pytest.mark.parametrize("one", TABLE, ids=lambda one: one.name)
+def test_each_has_a_schema(one: Any) -> None:
+    schema = one.schema()
+    assert schema["description"].endswith(".")
+    assert schema["type"] == {int: "integer", float: "number", str: "string"}[one.type]
+    assert schema.get("maximum") == one.most
+
+
+def test_values_are_quoted_in_short() -> None:
+    assert len(shown("x" * 10_000)) <= 40
+    assert len(shown([[[[[10**4000] * 1000]]]])) <= 40

@@ -6,7 +6,6 @@ import gzip
 import ipaddress
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from densenet_serving.build.archives import file_name
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.options import MODEL, STAND_IN
 from densenet_serving.server.java import find_java
+from tests.documents import blocks
 from tests.e2e.support import Inference, as_version, listening_addresses, rewrite
 from tests.pictures import SAMPLE_NAME
 from tests.ports import free_port_range
@@ -34,12 +34,6 @@ PORTS = ("8080", "8081", "8082", "7070", "7071")
 LOG_KILOBYTES = 1
 REFUSALS = 75
 ONE_WORKER = "default_workers_per_model=1\n"  # the page asks for more
-
-
-def blocks() -> list[str]:
-    """The page's commands, heading by heading."""
-    text = (paths.ROOT / "docs" / "management.md").read_text()
-    return re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +95,8 @@ def walk(root: Path, port: int) -> Walk:
     }
     environment.pop("PYTHONPATH", None)
     start, tokens, wait, *rest, stop = [
-        on_ports(block, port).replace(f"MODEL={MODEL}", f"MODEL={STAND_IN}") for block in blocks()
+        on_ports(block, port).replace(f"MODEL={MODEL}", f"MODEL={STAND_IN}")
+        for block in blocks("docs/management.md", "bash")
     ]
     family: list[psutil.Process] = []
     with Shell(root, environment) as shell:

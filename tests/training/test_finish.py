@@ -93,11 +93,11 @@ def test_so_few_photos_that_none_is_held_out_fit_the_temperature_too(
 @pytest.mark.usefixtures("small")
 def test_a_checkpoint_becomes_a_file_of_float16_with_its_facts(folder: Path, cache: Path, tmp_path: Path) -> None:
     trainer = make_trainer(folder, cache)
-    checkpoints.save(tmp_path, *trainer.state(1.0))
+    checkpoints.save(tmp_path, *trainer.state())
     with pytest.raises(CommandError, match="still learn apart"):
         finish([folder], tmp_path)
     advance(trainer, RECIPE.views // RECIPE.batch)
-    checkpoints.save(tmp_path, *trainer.state(1.0))
+    checkpoints.save(tmp_path, *trainer.state())
     output = tmp_path / "densenet121-embedded.safetensors"
     finish([folder], tmp_path, data="noise")
     weights = load_file(output)

@@ -32,7 +32,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
 ) -> None:
     """Bit for bit, in the first stage, at the fold and at the end."""
     whole = advance(make_trainer(folder, cache), STEPS)
-    checkpoints.save(tmp_path, *advance(make_trainer(folder, cache), interrupted_at).state(7.5))
+    checkpoints.save(tmp_path, *advance(make_trainer(folder, cache), interrupted_at).state())
     second = make_trainer(folder, cache)
     torch.manual_seed(99)  # nothing depends on the global generator
     found = checkpoints.read(tmp_path)
@@ -56,7 +56,7 @@ def test_the_student_is_folded_where_the_free_stage_begins(folder: Path, cache: 
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_but_more_views_are_not(folder: Path, cache: Path) -> None:
-    state = advance(make_trainer(folder, cache), 1).state(0.0)
+    state = advance(make_trainer(folder, cache), 1).state()
     make_trainer(folder, cache, replace(RECIPE, views=1000)).restore(*state)
     for changed, name in (
         (replace(RECIPE, seed=5), "seed"),

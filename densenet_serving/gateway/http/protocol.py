@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -20,21 +22,22 @@ from uvicorn.server import ServerState
 
 from densenet_serving.gateway.http.connections import room_for
 from densenet_serving.gateway.http.refusals import Refusal
-from densenet_serving.gateway.http.throttle import Throttle
 from densenet_serving.gateway.limits.budget import BUSY, IDLE, WAITING, Budget
 from densenet_serving.gateway.limits.clients import network_of
 from densenet_serving.gateway.limits.pace import Pace
 from densenet_serving.gateway.limits.share import Share
+from densenet_serving.gateway.limits.turns import Turns
 from densenet_serving.gateway.settings import GatewaySettings
 
 MAX_HEAD_BYTES = 16_384  # Apache and nginx allow 8 to 32 kB
-MAX_PIPELINED = 16  # browsers do not pipeline at all
+MAX_PIPELINED = 4  # browsers do not pipeline at all
 HEAD_SECONDS = 10
 # If a request is answered before its body was read, the rest is read and dropped: closing at once would reset the
 # connection and destroy the answer. It is read for so long, and at one rate for all connections together, since it
 # takes time from the others.
 DISCARD_SECONDS = 10
 DISCARD_RATE = 50e6  # bytes a second
+EVERYBODY = ""
 CLOSE_SECONDS = 5  # for the client to read what was written
 READ_SECONDS = 10  # in which the client has to read its least rate of an answer that is longer than the buffers
 SEND_BUFFER_BYTES = 131_072
@@ -61,7 +64,8 @@ class LimitedProtocol(HttpToolsProtocol):
     table: Budget
     reserve: Budget
     requests: Share
-    discarding: Throttle
+    turns: Turns
+    discards: Share
     max_body_bytes: int
     min_read_rate: float
 
@@ -88,6 +92,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         self._over = False
         self._running: RequestResponseCycle | None = None  # the one being answered; self.cycle is the last one parsed
+        self._next: Callable[[], None] | None = None  # begins the next one once the answers before it are read
         self._piece = b""  # what is being parsed
         self._ignoring_upgrade = False
 
@@ -124,15 +129,31 @@ class LimitedProtocol(HttpToolsProtocol):
             budget.give_back(self)
         self._disarm()
         self._disconnect()
+        self._next = None
         self.resume_writing()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Parse it when it is this client's turn, and read no more until then: a large piece takes milliseconds."""
+        self.transport.pause_reading()
+        self.turns.add(self.owner, partial(self._parse, data))
+
+    def _parse(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self._take(data)
+        if self._discarded_bytes:
+            self.loop.call_later(self.discards.wait(EVERYBODY), self._read_on)
+        else:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing() and not self.flow.read_paused:
+            self.transport.resume_reading()
+
+    def _take(self, data: bytes) -> None:
         if self._over:
             self._discard(len(data))
-            return
-        if self.transport.is_closing():
             return
         self._pending_bytes += len(data)
         self._piece = data
@@ -202,12 +223,13 @@ class LimitedProtocol(HttpToolsProtocol):
             await app(scope, receive, send_unless_closed)
 
         self._running = cycle
+        start = partial(super()._start_asgi_task, cycle, unless_closed)
         wait = self.requests.wait(self.owner)
         self.requests.spend(self.owner, POST_COSTS if cycle.scope["method"] == "POST" else 1)
-        if wait:
-            self.loop.call_later(wait, super()._start_asgi_task, cycle, unless_closed)
+        if self.flow.write_paused:
+            self._next = start
         else:
-            super()._start_asgi_task(cycle, unless_closed)
+            self.loop.call_later(wait, self.turns.add, self.owner, start)
 
     def on_body(self, body: bytes) -> None:
         self._pending_bytes = 0
@@ -244,6 +266,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self._reading = None
         super().resume_writing()
+        if self._next is not None:
+            self.turns.add(self.owner, self._next)
+            self._next = None
 
     def _check_reader(self) -> None:
         """Close the connection if its client read less in READ_SECONDS than the least rate allows."""
@@ -305,15 +330,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _discard(self, size: int) -> None:
         self._discarded_bytes += size
+        self.discards.spend(EVERYBODY, size)
         if self._discarded_bytes > self.max_body_bytes:
             self._end()
-        elif not self.transport.is_closing():
-            self.transport.pause_reading()
-            self.loop.call_later(self.discarding.delay(size), self._read_on)
-
-    def _read_on(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
 
     def _end(self) -> None:
         """Close, after CLOSE_SECONDS even if the client has not read what was written."""
@@ -351,7 +370,8 @@ def limited_protocol(settings: GatewaySettings) -> type[LimitedProtocol]:
         table = Budget(room_for(settings.max_connections), settings.max_connections_per_address)
         reserve = Budget(RESERVE, RESERVE_OF_ONE)
         requests = Share(REQUEST_RATE, REQUEST_RATE)
-        discarding = Throttle(DISCARD_RATE)
+        turns = Turns()
+        discards = Share(DISCARD_RATE, 0)
         max_body_bytes = settings.max_body_bytes
         min_read_rate = settings.min_read_rate
 

@@ -86,11 +86,15 @@ class Budget:
 
     def _make_room(self, owners: Iterable[str], asking: Holder, amount: int) -> bool:
         """End an idle holder of the first owner that has one, or else the slowest of the first that has to."""
-        slowest = [found for owner in owners if (found := self._slowest(owner, asking))]
         wanted = self.used_by(asking.owner) + amount
-        idle = (one for one in slowest if one.pace == IDLE)
-        slow = (one for one in slowest if self.used_by(one.owner) > wanted or one.pace < SLOW)
-        ended = next(idle, None) or next(slow, None)
+        ended = None
+        for slowest in filter(None, (self._slowest(owner, asking) for owner in owners)):
+            pace = slowest.pace
+            if pace == IDLE:
+                ended = slowest
+                break
+            if ended is None and (pace < SLOW or self.used_by(slowest.owner) > wanted):
+                ended = slowest
         if ended is None:
             return False
         ended.make_room()

@@ -17,10 +17,11 @@ export const predict = async (photo, topK, signal) => ({ answer: await upload(`p
 /**
  * Classify a photo, and find where each candidate is on it. Throws as `predict`.
  * Resolves to { answer, seen, maps }: `seen` is the part of the photo that the model saw, a PNG in base64, and `maps`
- * has by class id rows of values from 0 to 1. An archive that is too old gives the answer alone.
+ * has by class id rows of values from 0 to 1. An older archive gives the answer alone.
  */
 export async function explain(photo, topK, signal) {
   const { overlay, maps, ...answer } = await upload(`explain?top_k=${topK}&overlay=0`, photo, signal);
+  if (overlay && !maps) return predict(photo, topK, signal); // an older archive lists no classes beside its overlay
   if (!answer.recognized) answer.class_id = answer.class_name = null; // an explanation always names a class
   return { answer, seen: overlay, maps };
 }

@@ -31,7 +31,7 @@ def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
         """Name what is on a photo, or on each of several, in the order sent."""
         upload = await uploads.read(request, settings)
         parameters = uploads.parameters_of(request, upload, PREDICTION)
-        answers = await asyncio.gather(*(answer_to(photo, upstream.predict, parameters) for photo in upload.photos))
+        answers = await asyncio.gather(*(ask_about(photo, upstream.predict, parameters) for photo in upload.photos))
         return respond([as_the_tutorial(answer, brief=not parameters) for answer in answers])
 
     @routes.post("/explain", **schemas.EXPLAIN)
@@ -43,12 +43,12 @@ def router(upstream: Upstream, settings: GatewaySettings) -> APIRouter:
             raise BadRequest(TWO_FILES)
         wanted = PNG if PNG in request.headers.get("accept", "") else JSON
         ask = partial(upstream.explain, media_type=wanted)
-        return respond([await answer_to(upload.photos[0], ask, parameters)])
+        return respond([await ask_about(upload.photos[0], ask, parameters)])
 
     return routes
 
 
-async def answer_to(
+async def ask_about(
     photo: bytes | RequestError, ask: Callable[[bytes, dict[str, Any]], Awaitable[Answer]], parameters: dict[str, Any]
 ) -> Answer:
     """Ask TorchServe about one photo, if there is one."""

@@ -41,6 +41,15 @@ def test_every_command_explains_itself_with_examples_that_it_takes(name: str) ->
         ALL[name].make_context(name, words[1 + len(verb) :])
 
 
+def test_the_unit_of_systemd_starts_a_command_that_there_is() -> None:
+    """With KillMode=mixed, since SIGTERM to Java cuts off requests."""
+    unit = (paths.ROOT / "deploy" / "densenet.service").read_text()
+    [line] = re.findall("^ExecStart=.*/densenet web (.*)$", unit, re.MULTILINE)
+    parsed = ALL["web"].make_context("web", shlex.split(line)).params
+    assert (parsed["foreground"], parsed["fixed_models"], str(parsed["run_dir"])) == (True, True, "/run/densenet")
+    assert "\nKillMode=mixed\n" in unit
+
+
 def test_help_lists_every_command() -> None:
     assert set(EXAMPLES) == set(ALL)
     listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout

@@ -15,8 +15,13 @@ from tests.densenet_serving.conftest import start_part
 
 
 def test_where_no_server_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that was never a server's keeps what it holds, as the tokens of torchserve --start."""
+    (tmp_path / "unpacked").mkdir()
+    for name in ("key_file.json", "config.properties"):
+        (tmp_path / name).touch()
     stop(tmp_path)
     assert capsys.readouterr().err == "No server is running.\n"
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_server_that_ended_by_itself_has_its_rest_removed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -242,18 +242,3 @@ def test_a_server_that_does_not_answer_is_asked_once(
     assert BASE in str(caught.value)
     assert fact in str(caught.value)
     assert len(torchserve.asked) == 1
-
-
-def test_an_answer_without_end_is_not_read(client: Client, torchserve: TorchServe) -> None:
-    read = 0
-
-    def endless() -> Iterator[bytes]:
-        nonlocal read
-        while True:
-            read += 1
-            yield bytes(1 << 20)
-
-    torchserve.replies = [httpx.Response(200, content=endless())]
-    with pytest.raises(CommandError, match="16,000,000 bytes"):
-        client.predict("m", b"")
-    assert read == 16

@@ -17,6 +17,7 @@ from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.app import create_app
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
+from tests import errors
 from tests.densenet_serving.conftest import write_keys
 
 MODEL = "densenet121"
@@ -107,14 +108,9 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
 
 
 def check_error(response: httpx.Response, code: int, fragment: str) -> None:
-    """One shape for every error, with a message that a person understands."""
     assert response.status_code == code
     assert response.headers["content-type"] == "application/json"
-    error = response.json()
-    assert set(error) == {"code", "type", "message"}
-    assert error["code"] == code
-    assert error["type"].endswith("Exception")
-    assert fragment in error["message"]
+    errors.check_error(response.json(), code, fragment)
 
 
 def files(*contents: bytes, name: str = "file") -> list[tuple[str, tuple[str, bytes]]]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import httpx
 import pytest
@@ -14,7 +14,7 @@ from densenet_serving.gateway.guards.retries import MOST_TOKENS, NO_RETRY
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
-from handler.answers import Answer, Explanation, columns
+from handler.answers import Answer, Explanation
 from handler.parameters import EXPLANATION, PARAMETERS, PREDICTION
 from tests.densenet_serving.gateway.conftest import CAT, TorchServe, check_error, client_of, loads
 
@@ -58,7 +58,7 @@ async def test_the_documentation_follows_the_handlers_records(
     assert set(answered) == types
     assert f"#/components/schemas/{record.__name__}" in json.dumps(answered)
     properties = openapi["components"]["schemas"][record.__name__]["properties"]
-    described = {column.name: column.description for column in columns(record)}
+    described = {one.name: one.metadata["description"] for one in fields(record)}
     assert {name: one["description"] for name, one in properties.items()} == described
     assert "422" not in found["responses"]
 

@@ -16,7 +16,8 @@ from handler.settings import Settings
 SETTINGS = Settings(max_images=3)
 LABELS = Labels([(f"n{i}", f"class {i}") for i in range(1000)])
 PREDICT = Predict(LABELS, SETTINGS)
-PROTOCOL = TorchServeProtocol(PREDICT, Explain(LABELS, SETTINGS, None))
+EXPLAIN = Explain(LABELS, SETTINGS, None)
+PROTOCOL = TorchServeProtocol(PREDICT, EXPLAIN)
 JSON_HEADERS = {"Content-Type": "application/json"}
 FORM_HEADERS = {"Content-Type": "multipart/form-data; boundary=x"}
 DEFAULTS = Chosen(top_k=1, min_probability=0.2)

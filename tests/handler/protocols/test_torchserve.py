@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
-from handler.protocols.torchserve import uncompressed
+from handler.operations import Chosen
+from handler.protocols.torchserve import parse, uncompressed
 from tests.handler.protocols.reading import (
     DEFAULTS,
     DOCUMENT,
+    EXPLAIN,
     FORM_HEADERS,
     JSON_HEADERS,
     READ,
@@ -199,3 +201,58 @@ def test_too_many_images() -> None:
 def test_every_error_is_one_the_client_can_be_told() -> None:
     with pytest.raises(RequestError):
         read({"body": b"photo"}, {"Top-K": "many"})
+
+
+SPELLINGS = [("top_k", "min_probability"), ("Top-K", "Min-Probability"), ("TOP_K", "MIN-PROBABILITY")]
+
+
+@pytest.mark.parametrize(("top_k", "least"), SPELLINGS)
+@pytest.mark.parametrize(
+    "place",
+    [lambda given: ({"file": b"x"} | given, {}), lambda given: ({"body": b"x"}, given)],
+    ids=["field", "header"],
+)
+def test_parameters_beside_a_photo(place: Any, top_k: str, least: str) -> None:
+    assert found(*place({top_k: "5", least: "0.5"})) == ((b"x",), Chosen(5, 0.5))
+
+
+@pytest.mark.parametrize(("top_k", "least"), SPELLINGS)
+def test_parameters_in_json(top_k: str, least: str) -> None:
+    assert found({"body": DOCUMENT | {"parameters": {top_k: 5, least: 0.5}}}) == READ
+
+
+@pytest.mark.parametrize("parameters", [None, {}])
+def test_json_parameters_may_be_empty(parameters: Any) -> None:
+    assert read({"body": DOCUMENT | {"parameters": parameters}}).chosen == DEFAULTS
+
+
+@pytest.mark.parametrize("parameters", [[1], "top_k=5", 5])
+def test_json_parameters_of_a_wrong_shape(parameters: Any) -> None:
+    assert "parameters are not an object" in message_of({"body": DOCUMENT | {"parameters": parameters}})
+
+
+@pytest.mark.parametrize("row", [{"body": b"photo", "top_k": b"5"}, {"body": DOCUMENT}])
+@pytest.mark.parametrize("header", ["top_k", "Top-K"])
+def test_the_body_wins_over_the_header(row: dict[str, Any], header: str) -> None:
+    assert read(row, {header: "7"}).chosen.top_k == 5
+
+
+EXPLAINED = {"Class-Id": "n285", "overlay": "1"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"body": DOCUMENT | {"parameters": EXPLAINED}},
+        {"file": b"photo"} | EXPLAINED,
+        {"file": b"photo", "Class-Id": b"a photo under this name?", "overlay": bytearray(b"1")},
+    ],
+)
+def test_parameters_of_explanations_are_named_where_they_do_nothing(row: dict[str, Any]) -> None:
+    assert "Unknown parameter Class-Id, overlay: predictions take" in message_of(row)
+
+
+def test_explanations_take_their_own_parameters_and_predictions_no_headers_of_that_name() -> None:
+    images, given = parse({"file": b"photo"} | EXPLAINED, {}, EXPLAIN)
+    assert (images, EXPLAIN.choose(given)) == ((b"photo",), Chosen(1, 0.2, class_index=285, overlay=1))
+    assert read({"body": b"photo"}, EXPLAINED).chosen == DEFAULTS

@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 
 import pytest
 
 from densenet_serving.gateway.http import protocol
 from densenet_serving.gateway.http.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
-from densenet_serving.gateway.http.throttle import Throttle
 from densenet_serving.gateway.limits.share import Share
+from densenet_serving.gateway.limits.turns import Turns
 from tests.densenet_serving.gateway.http.conftest import GET, MAX_BODY_BYTES, Server, rest
 
 pytestmark = pytest.mark.anyio
@@ -117,23 +118,29 @@ async def test_a_body_that_nobody_reads_is_swallowed_for_a_while(
     assert (await server.ask(head % 900)).endswith(b"\r\n\r\n/")
 
 
-async def test_what_is_swallowed_has_a_rate_of_all_connections_together(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+async def test_what_a_client_sends_waits_for_its_turn_and_no_more_is_read(
+    reading: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading at full speed what nobody wants takes the processor from those who wait for an answer."""
-    sizes: list[int] = []
+    class Waiting(Turns):
+        def __init__(self) -> None:
+            self.pieces: asyncio.Queue[tuple[str, Callable[[], None]]] = asyncio.Queue()
 
-    def count(_: Throttle, size: int) -> float:
-        sizes.append(size)
-        return 0
+        def add(self, client: str, work: Callable[[], None]) -> None:
+            self.pieces.put_nowait((client, work))
 
-    monkeypatch.setattr(Throttle, "delay", count)
-    async with server.connect() as (reader, writer):
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n/")
-        writer.write(b"x" * 50_000 + GET % 2)
-        assert (await reader.readuntil(b"/_2")).startswith(b"HTTP/1.1 200")
-    assert sum(sizes) == 50_000
+    turns = Waiting()
+    monkeypatch.setattr(reading.protocol, "turns", turns)
+    async with reading.connect("127.0.0.2") as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n" + bytes(2_000_000))
+        answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+        most = 0
+        while not answer.done():
+            client, work = await turns.pieces.get()
+            most = max(most, turns.pieces.qsize())
+            assert client == "127.0.0.2"
+            work()
+            await asyncio.wait([answer], timeout=0 if turns.pieces.qsize() else 0.01)
+    assert most <= 1  # a piece, and the start of the request
 
 
 UPGRADES = (b"h2c", b"websocket")
@@ -177,12 +184,21 @@ async def test_a_route_learns_that_its_client_is_gone_though_another_request_wai
     assert await waiting.asked.get() == "gone /_1"
 
 
+async def test_a_request_begins_when_the_answer_before_it_is_read(large: Server) -> None:
+    async with large.connect(limit=1024) as (reader, writer):
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" + GET % 2)
+        await reader.readuntil(b"\r\n\r\n")
+        received = b""
+        while not received.endswith(b"/_2"):
+            received = received[-200:] + await reader.read(2**20)
+
+
 async def test_a_flood_of_one_address_waits_and_others_do_not(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server.protocol, "requests", Share(0.001, 3))
+    monkeypatch.setattr(server.protocol, "requests", Share(0.001, 1))
     async with server.connect("127.0.0.2") as (reader, writer), server.connect() as (of_another, another):
-        writer.write(b"".join(GET % i for i in range(6)))
+        writer.write(b"".join(GET % i for i in range(MAX_PIPELINED)))
         another.write(GET % 9)
         await of_another.readuntil(b"/_9")
-        await reader.readuntil(b"/_3")
+        await reader.readuntil(b"/_1")
         assert len(server.protocol.requests._used) == 2
         assert server.protocol.requests.wait("127.0.0.2") > 100

@@ -5,14 +5,13 @@ import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import pytest
 
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.limits import clients
-from densenet_serving.gateway.torchserve.answer import JSON, PNG, Answer
+from densenet_serving.gateway.torchserve.answer import JSON, NOT_JSON, PNG, TOO_LARGE, Answer
 from densenet_serving.gateway.torchserve.crashes import FORGIVEN, QUIET_SECONDS, TOGETHER_SECONDS
 from densenet_serving.gateway.torchserve.upstream import (
     COUNT_SECONDS,
@@ -27,7 +26,7 @@ from densenet_serving.gateway.torchserve.upstream import (
     Workers,
 )
 from tests.densenet_serving.conftest import write_keys
-from tests.densenet_serving.gateway.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, TorchServe
+from tests.densenet_serving.gateway.conftest import CAT, MODEL, NO_IMAGE, REFUSED_KEY, WORKER_DIED, Reply, TorchServe
 
 pytestmark = pytest.mark.anyio
 
@@ -93,25 +92,40 @@ async def test_explanations_have_an_address_of_their_own(upstream: Upstream, tor
     assert second.headers["Accept"] == PNG
 
 
-@pytest.mark.parametrize("error", [NO_IMAGE, {"code": 500, "type": "InternalServerException", "message": "Other."}])
-async def test_an_error_of_torchserve_is_an_answer(
-    upstream: Upstream, torchserve: TorchServe, error: dict[str, Any]
+OTHER = {"code": 500, "type": "InternalServerException", "message": "Other."}
+
+
+@pytest.mark.parametrize(
+    ("replies", "status", "message"),
+    [
+        ([httpx.Response(415, json=NO_IMAGE)], 415, NO_IMAGE["message"]),
+        ([httpx.Response(500, json=OTHER)], 500, OTHER["message"]),
+        ([httpx.Response(413)], 413, TOO_LARGE),
+        ([httpx.Response(404, text="<html>")], 404, NOT_JSON),
+        ([httpx.Response(200, text="fine")], 502, NOT_JSON),
+        ([httpx.ConnectError("refused")], 503, NOT_RUNNING),
+        ([httpx.ConnectTimeout("slow")], 503, NOT_RUNNING),
+        ([httpx.ReadTimeout("slow")], 504, TOO_SLOW),
+        *(([broken] * 2, 503, NOT_RUNNING) for broken in BROKEN),
+    ],
+)
+async def test_every_failure_is_an_answer_and_only_a_broken_connection_is_tried_again(
+    upstream: Upstream, torchserve: TorchServe, replies: list[Reply], status: int, message: str
 ) -> None:
-    torchserve.replies = [httpx.Response(error["code"], json=error)]
+    torchserve.replies = replies.copy()
 
-    assert await upstream.predict(b"cat", {}) == answered(error["code"], error)
-    assert len(torchserve.asked) == 1
+    answer = await upstream.predict(b"cat", {})
+
+    assert (answer.status, answer.content["code"], answer.message) == (status, status, message)
+    assert len(torchserve.asked) == len(replies)
 
 
-@pytest.mark.parametrize(("breaks", "status"), [(1, 200), (2, 503)])
 @pytest.mark.parametrize("broken", BROKEN)
-async def test_a_connection_that_breaks_is_tried_again_but_once(
-    upstream: Upstream, torchserve: TorchServe, broken: Exception, breaks: int, status: int
+async def test_a_connection_that_broke_once_costs_no_photo(
+    upstream: Upstream, torchserve: TorchServe, broken: Exception
 ) -> None:
-    torchserve.replies = [broken] * breaks
-
-    assert (await upstream.predict(b"cat", {})).status == status
-    assert [asked.content for asked in torchserve.asked] == [b"cat"] * 2
+    torchserve.replies = [broken]
+    assert await upstream.predict(b"cat", {}) == answered(200, CAT)
 
 
 @pytest.mark.parametrize("death", DEATHS)
@@ -165,25 +179,6 @@ async def test_some_deaths_a_minute_cost_no_photo_and_the_next_does(
     assert await together(upstream, torchserve) == [200] * 3
 
 
-@pytest.mark.parametrize(
-    ("failure", "status", "message"),
-    [
-        (httpx.ConnectError("refused"), 503, NOT_RUNNING),
-        (httpx.ConnectTimeout("slow"), 503, NOT_RUNNING),
-        (httpx.ReadTimeout("slow"), 504, TOO_SLOW),
-    ],
-)
-async def test_a_server_that_does_not_answer(
-    upstream: Upstream, torchserve: TorchServe, failure: Exception, status: int, message: str
-) -> None:
-    torchserve.replies = [failure]
-
-    answer = await upstream.predict(b"cat", {})
-
-    assert (answer.status, answer.content["message"]) == (status, message)
-    assert len(torchserve.asked) == 1
-
-
 async def test_a_server_that_was_stopped_has_no_tokens(
     upstream: Upstream, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -210,25 +205,6 @@ async def test_a_token_refused_twice_is_no_fault_of_the_client(upstream: Upstrea
 
     assert (answer.status, answer.content["message"]) == (503, REFUSED)
     assert "InvalidKey" not in json.dumps(answer.content)
-
-
-@pytest.mark.parametrize(
-    ("reply", "status", "fragment"),
-    [
-        (httpx.Response(413), 413, "max_request_size"),
-        (httpx.Response(404, text="<html>"), 404, "not JSON"),
-        (httpx.Response(200, text="fine"), 502, "not JSON"),
-    ],
-)
-async def test_an_answer_without_json(
-    upstream: Upstream, torchserve: TorchServe, reply: httpx.Response, status: int, fragment: str
-) -> None:
-    torchserve.replies = [reply]
-
-    answer = await upstream.predict(b"cat", {})
-
-    assert (answer.status, answer.content["code"]) == (status, status)
-    assert fragment in answer.content["message"]
 
 
 async def test_so_many_images_are_in_flight_and_no_more(endpoint: Endpoint) -> None:
