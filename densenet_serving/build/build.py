@@ -38,7 +38,7 @@ OWN = "the architecture's"
 Channels = tuple[float, float, float]
 
 
-def option(help: str, default: bool | str = True, **limits: float) -> Any:  # noqa: A002 - as typer.Option has it
+def option(help: str, default: bool | str = True, **limits: Any) -> Any:  # noqa: A002 - as typer.Option has it
     """Describe an option; `default` says what None stands for."""
     return typer.Option(help=help, show_default=default, **limits)
 

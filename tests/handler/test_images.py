@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, _avif, _webp
 
+from handler import images
+from handler.errors import BadRequest
 from handler.images import decode
 from tests.handler.images import RED, RESIZE, SETTINGS, pixel
 from tests.pictures import encode, noise
@@ -108,3 +110,11 @@ def test_a_photo_with_damaged_exif_still_shows_its_picture(format_name: str, blo
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (2, 3)])
 def test_odd_sizes(size: tuple[int, int]) -> None:
     assert decode(encode(noise(*size), "PNG"), SETTINGS, RESIZE).size == size
+
+
+def test_a_header_that_does_not_end_is_read_no_further() -> None:
+    """Pillow reads the bytes between two markers one by one."""
+    junk = b"\xff\xd8\xff\xe0\x00\x04ab" + bytes(images.MAX_HEADER_READS)
+    with pytest.raises(BadRequest, match="header"):
+        images.sides(junk + encode(noise(8, 8)), SETTINGS)
+    assert images.sides(junk[:-1000] + encode(noise(8, 8)), SETTINGS) == (8, 8)
