@@ -15,7 +15,7 @@ from densenet_serving.gateway.errors import (
     ServiceUnavailable,
     refused,
 )
-from densenet_serving.gateway.limits.budget import Budget
+from densenet_serving.gateway.limits.budget import Budget, Pace
 from densenet_serving.gateway.limits.hold import Hold, current
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.encodings import Inflater, inflater_for
@@ -75,58 +75,36 @@ class Bodies:
             hold.answering()
             await send(message)
 
+        async def receive_counted() -> Message:
+            return await self._receive(receive, hold, inflater)
+
         within = current.set(hold)
         try:
-            body = Body(receive, hold, self._bytes, self._settings, inflater)
-            await self._app(scope, body.receive, send_held)
+            await self._app(scope, receive_counted, send_held)
         finally:
             current.reset(within)
             hold.give_back()
 
-
-class Body:
-    """The body of one request, without its Content-Encoding, which `inflater` undoes; `held` counts its bytes."""
-
-    def __init__(
-        self, receive: Receive, hold: Hold, held: Budget, settings: GatewaySettings, inflater: Inflater | None
-    ) -> None:
-        self._receive = receive
-        self._hold = hold
-        self._held = held
-        self._settings = settings
-        self._inflater = inflater
-
-    async def receive(self) -> Message:
+    async def _receive(self, receive: Receive, hold: Hold, inflater: Inflater | None) -> Message:
         """Return the next piece. Raises BadRequest, PayloadTooLarge, RequestTimeout or ServiceUnavailable."""
-        if self._hold.complete:
-            return await self._receive()  # returns when the client disconnects
+        if hold.complete:
+            return await receive()  # returns when the client disconnects
         try:
-            async with asyncio.timeout(self._seconds_left()):
-                message = await self._receive()
+            async with asyncio.timeout(self._seconds_left(hold.upload)):
+                message = await receive()
         except TimeoutError as error:
             raise self._too_slow() from error
-        upload = self._hold.upload
-        upload.size += len(message.get("body", b""))
-        self._hold.complete = not message.get("more_body", False)
-        if upload.size > self._settings.max_body_bytes:
+        hold.upload.size += len(message.get("body", b""))
+        hold.complete = not message.get("more_body", False)
+        if hold.upload.size > self._settings.max_body_bytes:
             raise too_large(self._settings)
-        if self._inflater is not None and message["type"] == "http.request":
-            message = {**message, "body": self._inflate(self._inflater, message.get("body", b""))}
-        self._held.take(self._hold, len(message.get("body", b"")))
+        if inflater is not None and message["type"] == "http.request":
+            message = {**message, "body": inflate(inflater, message.get("body", b""), hold.complete)}
+        self._bytes.take(hold, len(message.get("body", b"")))
         return message
 
-    def _inflate(self, inflater: Inflater, piece: bytes) -> bytes:
-        try:
-            inflated = inflater.write(piece)
-            if self._hold.complete:
-                inflater.finish()
-        except RequestError as error:
-            raise refused(error) from error
-        return inflated
-
-    def _seconds_left(self) -> float:
+    def _seconds_left(self, upload: Pace) -> float:
         """How long the next piece may take, from the rate so far and the time for the whole body."""
-        upload = self._hold.upload
         by_rate = upload.seconds_left(self._settings.min_upload_rate, GRACE_SECONDS)
         return min(by_rate, self._settings.upload_seconds - upload.age)
 
@@ -136,6 +114,17 @@ class Body:
             f"The upload took longer than {seconds:g} s or came at less than {rate / 1000:g} kB/s: "
             "send smaller photos or fewer at once."
         )
+
+
+def inflate(inflater: Inflater, piece: bytes, last: bool) -> bytes:
+    """Undo the compression of a piece. Raises the gateway's error for the handler's."""
+    try:
+        inflated = inflater.write(piece)
+        if last:
+            inflater.finish()
+    except RequestError as error:
+        raise refused(error) from error
+    return inflated
 
 
 def too_large(settings: GatewaySettings) -> PayloadTooLarge:

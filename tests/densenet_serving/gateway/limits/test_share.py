@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_clients_that_owe_nothing_are_forgotten(monkeypatch: pytest.MonkeyPatch)
 async def test_each_pass_does_one_piece_and_clients_take_turns() -> None:
     turns, done = Turns(), list[str]()
     for piece in ("a1", "a2", "a3", "b1", "b2", "c1"):
-        turns.add(piece[0], lambda piece=piece: done.append(piece))
+        turns.add(piece[0], partial(done.append, piece))
     assert done == ["a1"]  # who comes first does not wait
 
     seen = []
