@@ -39,6 +39,9 @@ PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from handler.decoder_program 
 
 NOT_STARTED = "The server could not start a process that decodes the image: send it again."
 TOO_BUSY = "The server is too busy to decode the image: send it again later."
+STRANGE = "Decoding the image ended in an answer that makes no sense: send the picture saved again."
+LONGEST_SENTENCE = 10_000  # bytes
+ENDING = 2.0  # s that a process may take to end once the kernel ends it
 STARTUP = 60.0  # s a process may take to start, on a busy machine
 # Times its CPU time that a file may take by the clock, on a machine that does other things.
 PATIENCE = 10
@@ -77,6 +80,7 @@ class Process:
                 cwd="/",
             )
         self.end = weakref.finalize(self, _end, self._process, self._socket)
+        self._sizes: dict[Task, int] = {b"sides": SIDES.size, b"pixel": spec.crop * spec.crop * 3}
         self._greeting = ""
 
     def greeting(self) -> str:
@@ -101,7 +105,13 @@ class Process:
             return self._ended(ServiceUnavailable(TOO_BUSY), seconds)
         except Gone:
             return self._ended(self._cause(), min(seconds, time.monotonic() - began))
-        return Answer(content if status == HTTPStatus.OK else ERRORS[status](content.decode()), taken)
+        # A file may have made the process do anything: what it answers is checked as a stranger's.
+        taken = min(seconds, max(0.0, taken))
+        if status == HTTPStatus.OK and len(content) == self._sizes[task]:
+            return Answer(content, taken)
+        if status in ERRORS:
+            return Answer(ERRORS[status](content.decode(errors="replace")), taken)
+        return self._ended(BadRequest(STRANGE), taken)
 
     @property
     def alive(self) -> bool:
@@ -112,8 +122,12 @@ class Process:
         return Answer(error, seconds)
 
     def _cause(self) -> RequestError:
-        """Say why the process ended by itself."""
-        code = self._process.wait()
+        """Say why the process ended by itself; one that goes on, but not as it should, is ended here."""
+        self._socket.close()
+        try:
+            code = self._process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            return BadRequest(STRANGE)
         if code == -signal.SIGPROF:
             return PayloadTooLarge(
                 f"The image takes more than {self._limit:g} s to decode: send a smaller picture, or save it again."
@@ -137,6 +151,8 @@ class Process:
             received += self._piece(until)
             if len(received) >= ANSWER.size:
                 status, seconds, size = ANSWER.unpack_from(received)
+                if size > max(LONGEST_SENTENCE, *self._sizes.values()):
+                    raise Gone
         return status, seconds, received[ANSWER.size :]
 
     def _piece(self, until: float) -> bytes:

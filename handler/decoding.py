@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -46,17 +46,17 @@ class Decoded(NamedTuple):
 
 @dataclass
 class _Image:
-    """One encoded image of a request on its way."""
+    """One image of a request on its way: an encoded file, until it has an outcome."""
 
-    data: bytes | bytearray
     request: int
-    outcome: Pixels | RequestError | None = None
-    sides: tuple[int, int] = (0, 0)
+    data: bytes | bytearray
+    outcome: Pixels | RequestError | None
+    pixels: int = 0
     seconds: float = 0.0
 
-    @property
-    def pixels(self) -> int:
-        return self.sides[0] * self.sides[1]
+    @classmethod
+    def of(cls, request: int, image: ImageInput) -> _Image:
+        return cls(request, image, None) if isinstance(image, bytes | bytearray) else cls(request, b"", image)
 
 
 class Decoder:
@@ -85,42 +85,40 @@ class Decoder:
             raise ArchiveError("The processes that decode images cannot be started: see the worker's log.") from error
         logger.info(greeting)
 
-    def decode(self, requests: Iterable[Sequence[ImageInput]]) -> Decoded:
+    def decode(self, requests: Sequence[Sequence[ImageInput]]) -> Decoded:
         """Decode the images of all requests of a batch; ready pixels and errors stay as they are."""
         deadline = self._clock() + BATCH_SECONDS
-        rows = [[self._image_of(image, i) for image in images] for i, images in enumerate(requests)]
-        waiting = [image for images in rows for image in images if isinstance(image, _Image)]
-        if len(waiting) > 1:  # one alone needs no order and no budget
-            list(self._threads.map(self._measure, waiting))
-            for images in rows:
-                self._keep_within_budget(image for image in images if isinstance(image, _Image))
+        images = [_Image.of(i, image) for i, request in enumerate(requests) for image in request]
+        waiting = [image for image in images if image.outcome is None]
+        begin = self._threads.map if len(waiting) > 1 else map  # one alone is spared the change of threads
+        if len(waiting) > 1:  # and needs no order and no budget
+            left = [self._settings.max_request_pixels] * len(requests)
+            for image, sides in zip(waiting, begin(self._sides, waiting), strict=True):
+                self._keep_within_budget(image, sides, left)
             waiting.sort(key=lambda image: image.pixels)
         spent = set[int]()
-        begin = self._threads.map if len(waiting) > 1 else map  # one alone is spared the change of threads
         list(begin(partial(self._decode, deadline, spent), waiting))
-        seconds = [sum(image.seconds for image in images if isinstance(image, _Image)) for images in rows]
-        return Decoded([_outcome(image) for images in rows for image in images], seconds)
-
-    def _image_of(self, image: ImageInput, request: int) -> _Image | Pixels | RequestError:
-        return _Image(image, request) if isinstance(image, bytes | bytearray) else image
-
-    def _measure(self, image: _Image) -> None:
-        content = self._ask(b"sides", image)
-        if content is not None:
-            image.sides = SIDES.unpack(content)
-
-    def _keep_within_budget(self, images: Iterable[_Image]) -> None:
-        """Refuse the images of one request for which `max_request_pixels` leaves no room."""
-        left = self._settings.max_request_pixels
+        seconds = [0.0] * len(requests)
         for image in images:
-            if image.pixels <= left:
-                left -= image.pixels
-                continue
-            width, height = image.sides
-            image.outcome = PayloadTooLarge(
-                f"The request has more than {self._settings.max_request_pixels:,} pixels with this image of "
-                f"{width:,} x {height:,}: send it in another request."
-            )
+            seconds[image.request] += image.seconds
+        return Decoded([image.outcome for image in images if image.outcome is not None], seconds)
+
+    def _sides(self, image: _Image) -> tuple[int, int]:
+        content = self._ask(b"sides", image)
+        width, height = (0, 0) if content is None else SIDES.unpack(content)
+        return width, height
+
+    def _keep_within_budget(self, image: _Image, sides: tuple[int, int], left: list[int]) -> None:
+        """Refuse an image for which `max_request_pixels` leaves no room; `left` is what each request has."""
+        width, height = sides
+        image.pixels = width * height
+        if image.pixels <= left[image.request]:
+            left[image.request] -= image.pixels
+            return
+        image.outcome = PayloadTooLarge(
+            f"The request has more than {self._settings.max_request_pixels:,} pixels with this image of "
+            f"{width:,} x {height:,}: send it in another request."
+        )
 
     def _decode(self, deadline: float, spent: set[int], image: _Image) -> None:
         if image.outcome is not None:
@@ -151,9 +149,3 @@ class Decoder:
             image.outcome = answer.outcome
             return None
         return answer.outcome
-
-
-def _outcome(image: _Image | Pixels | RequestError) -> Pixels | RequestError:
-    if not isinstance(image, _Image):
-        return image
-    return ServiceUnavailable(LATE) if image.outcome is None else image.outcome

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 Seen = TypeVar("Seen")
 
 

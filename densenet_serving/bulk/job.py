@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,12 +25,14 @@ from pyarrow import fs
 from pyarrow.compute import field
 from pyarrow.dataset import dataset
 
-from densenet_serving.build.archives import Archive
 from densenet_serving.bulk.filesystems import UNFINISHED, absolute, join, locate, retried, write_whole
 from densenet_serving.bulk.photos import Photo, find
 from densenet_serving.errors import CommandError, reason_of
 from densenet_serving.files import sha256_of
 from densenet_serving.photo_files import LeftOut, expected
+
+if TYPE_CHECKING:  # a worker imports no handler but its archive's
+    from densenet_serving.build.archives import Archive
 
 # Readers of Parquet folders pass over names that begin with an underscore.
 FOLDER = "_job"

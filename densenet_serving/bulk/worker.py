@@ -21,7 +21,6 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from densenet_serving.build.archives import MANIFEST
 from densenet_serving.bulk.job import Chunk, Job
 from densenet_serving.bulk.photos import Photo, Reader, Unreadable
 from densenet_serving.errors import CommandError
@@ -30,6 +29,7 @@ from densenet_serving.files import as_text
 # What one inference takes at once: in one thread more do not go faster (benchmarks/ceiling.py), and wait in memory.
 BATCH = 8
 BUSY = 503
+MANIFEST = "MAR-INF/MANIFEST.json"
 
 
 class Worker:

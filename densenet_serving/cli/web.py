@@ -28,7 +28,7 @@ from densenet_serving.server.run_folder import sole_command
 from densenet_serving.server.start import start_or_find
 from densenet_serving.server.torchserve import Server
 
-NEEDED = ("fastapi", "fastapi_offline", "httptools", "httpx", "limits", "python_multipart", "uvicorn", "uvloop")
+NEEDED = ("fastapi", "fastapi_offline", "httptools", "httpx", "python_multipart", "uvicorn", "uvloop")
 
 
 @takes(ServeOptions)
@@ -66,13 +66,13 @@ def web(
 ) -> None:
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
     check_installed()
-    from densenet_serving.gateway.guards.hosts import host_name
-    from densenet_serving.gateway.http.connections import check_room
+    from densenet_serving.gateway.guards.sites import host_name
+    from densenet_serving.gateway.http.connections import raise_file_limit
     from densenet_serving.gateway.limits.clients import network
-    from densenet_serving.gateway.limits.rate import parse_rate
+    from densenet_serving.gateway.limits.share import read_rate
 
-    parse_rate(rate)
-    check_room()
+    read_rate(rate)
+    raise_file_limit(GatewaySettings.max_connections)
     settings = GatewaySettings(
         options.run_dir.resolve(),
         model,

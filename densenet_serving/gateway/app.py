@@ -14,13 +14,9 @@ from starlette.types import ASGIApp
 from densenet_serving.gateway import errors
 from densenet_serving.gateway.guards.access import Access
 from densenet_serving.gateway.guards.bodies import Bodies
-from densenet_serving.gateway.guards.headers import SafeHeaders
-from densenet_serving.gateway.guards.hosts import KnownHosts, known_hosts
-from densenet_serving.gateway.guards.origins import OwnOrigin
-from densenet_serving.gateway.guards.retries import RetryThrottle
-from densenet_serving.gateway.guards.spelling import Spelling
+from densenet_serving.gateway.guards.messages import AnswerHeaders, Spelling
+from densenet_serving.gateway.guards.sites import KnownHosts, OwnOrigin, known_hosts
 from densenet_serving.gateway.keys import ApiKeys
-from densenet_serving.gateway.limits.rate import RateLimit
 from densenet_serving.gateway.routes import pages, photos, status
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
@@ -29,7 +25,7 @@ from densenet_serving.gateway.torchserve.upstream import Upstream
 class Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         # Outside Starlette's own, which answers a bug.
-        return Spelling(SafeHeaders(super().build_middleware_stack()))
+        return Spelling(AnswerHeaders(super().build_middleware_stack()))
 
 
 def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.Event | None = None) -> FastAPI:
@@ -56,7 +52,7 @@ def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.
     pages.install(app)
     # A request passes the last one added first. CORS comes before the key: a browser sends its question without one.
     app.add_middleware(Bodies, settings=settings)
-    app.add_middleware(Access, keys=keys, rate=RateLimit(settings.rate))
+    app.add_middleware(Access, keys=keys, rate=settings.rate)
     app.add_middleware(OwnOrigin, named=settings.cors_origins, hosts=settings.allowed_hosts)
     if settings.cors_origins:
         app.add_middleware(
@@ -66,5 +62,4 @@ def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.
             allow_headers=["Authorization"],
         )
     app.add_middleware(KnownHosts, names=known_hosts(settings))
-    app.add_middleware(RetryThrottle)
     return app

@@ -33,7 +33,7 @@ TORCHSERVE_TYPES = {
     HTTPStatus.NOT_FOUND: "ResourceNotFoundException",
     HTTPStatus.INTERNAL_SERVER_ERROR: "InternalServerException",
 }
-# Of a refusal because too much is asked at a time. guards/retries.py counts those that have it.
+# Of a refusal because too much is asked at a time. guards/messages.py counts those that have it.
 RETRY_SOON = {"Retry-After": "1"}
 UNEXPECTED = "The gateway failed on this request: its log holds the reason."
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +72,12 @@ def test_imports_of_the_gateway_go_one_way(path: Path) -> None:
 def test_what_commands_import_needs_no_fastapi(path: str) -> None:
     loaded = set(imports(Path(PACKAGE) / path, run=True))
     assert {name for name in loaded if name.startswith(("fastapi", "starlette"))} == set()
+
+
+def test_a_worker_of_bulk_imports_no_handler_before_that_of_its_archive() -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[bulk]'")
+    program = "import sys, densenet_serving.bulk.worker; sys.exit('handler' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=paths.ROOT).returncode == 0
 
 
 def test_the_command_line_has_every_command() -> None:

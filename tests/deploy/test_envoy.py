@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from densenet_serving.gateway.errors import RETRY_SOON
-from densenet_serving.gateway.guards.retries import NO_RETRY
+from densenet_serving.gateway.guards.messages import NO_RETRY
 from densenet_serving.gateway.http.protocol import MAX_HEAD_BYTES
 from densenet_serving.gateway.settings import GatewaySettings
 from tests import certificates
@@ -30,7 +30,7 @@ FULL = as_json({"message": "The queue is full."}, 503)
 def test_envoy_accepts_the_file(pair: certificates.Pair, tmp_path: Path) -> None:
     file = tmp_path / "envoy.yaml"
     file.write_text(yaml.safe_dump(settings(pair=pair)))
-    command = [program(), "--mode", "validate", "-c", file]
+    command: list[str | Path] = [program(), "--mode", "validate", "-c", file]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "[warning]" not in done.stderr

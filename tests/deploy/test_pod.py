@@ -10,7 +10,7 @@ from pathlib import Path
 
 from densenet_serving import paths
 from densenet_serving.cli.stop import stop
-from densenet_serving.gateway.http.protocol import HEAD_SECONDS
+from densenet_serving.gateway.http.connections import HEAD_SECONDS
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import READY_SECONDS
 from densenet_serving.server.processes import STOP_SECONDS

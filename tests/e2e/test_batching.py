@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,24 +31,22 @@ def without_numbers(answer: Any) -> Any:
     return [without_numbers(item) for item in answer] if isinstance(answer, list) else answer
 
 
-@pytest.fixture
-def counted(running: torchserve.Server) -> Callable[[], tuple[int, int]]:
-    """TorchServe's own count of batches and of requests, once its log has not grown for a moment."""
+def settled(logs: Path, least: int = 0) -> tuple[int, int]:
+    """Return TorchServe's own count of batches and of requests, once there are so many and its log grows no more."""
+    counts = [(-1, -1)]
 
-    def count() -> tuple[int, int]:
-        batches = (running.logs / "ts_log.log").read_text().count("Backend response time:")
-        return batches, (running.logs / "access_log.log").read_text().count('"P')  # POST, PUT
+    def is_settled() -> bool:
+        time.sleep(0.2)
+        batches = (logs / "ts_log.log").read_text().count("Backend response time:")
+        counts.append((batches, (logs / "access_log.log").read_text().count('"P')))  # POST, PUT
+        return counts[-1] == counts[-2] and counts[-1][1] >= least
 
-    def settled() -> tuple[int, int]:
-        counts = [(-1, -1)]
-        until(lambda: counts.append(count()) or counts[-1] == counts[-2])
-        return counts[-1]
-
-    return settled
+    until(is_settled)
+    return counts[-1]
 
 
 def test_requests_of_every_kind_share_batches(
-    inference: Inference, photos: dict[str, bytes], counted: Callable[[], tuple[int, int]]
+    inference: Inference, photos: dict[str, bytes], running: torchserve.Server
 ) -> None:
     encoded = base64.b64encode(photos["chelsea"]).decode()
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [encoded]}
@@ -63,7 +62,7 @@ def test_requests_of_every_kind_share_batches(
     ]
     alone = [inference(**kind) for kind in kinds]
     assert {answer.status_code for answer in alone} == {200, 400, 415}
-    batches, requests = counted()
+    batches, requests = settled(running.logs)
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         answers = list(pool.map(lambda kind: inference(**kind), kinds * TIMES))
@@ -73,6 +72,6 @@ def test_requests_of_every_kind_share_batches(
         assert without_numbers(answer.json()) == without_numbers(expected.json())
         if "predictions" in expected.json() and "probability" in expected.json():
             assert answer.json()["probability"] == pytest.approx(expected.json()["probability"], abs=1e-3)
-    batches_after, requests_after = counted()
+    batches_after, requests_after = settled(running.logs, requests + len(answers))
     assert requests_after - requests == len(answers)
     assert batches_after - batches < len(answers), "every request was a batch of its own: this test proved nothing"

@@ -114,7 +114,7 @@ def test_a_server_that_is_down(run_dir: Path, album: Path, tmp_path: Path) -> No
 
 def test_token_prints_one_that_the_server_accepts(run_dir: Path, photos: dict[str, bytes]) -> None:
     densenet = Path(sys.executable).with_name("densenet")
-    arguments = [densenet, "token", "--run-dir", run_dir]
+    arguments: list[str | Path] = [densenet, "token", "--run-dir", run_dir]
     token = succeed(subprocess.run(arguments, capture_output=True, text=True, timeout=30)).strip()
     url = f"{Endpoint.find(run_dir).inference}/predictions/{MODEL}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +170,12 @@ def test_what_torchserve_does_not_answer(triton: Triton) -> None:
     assert triton.client.is_server_ready(headers=headers) is False
     assert triton.client.is_server_live(headers=headers) is False
     assert triton.client.is_model_ready(STAND_IN, headers=headers) is False
-    for status, ask in (
-        ("404", lambda: triton.client.get_model_metadata(STAND_IN, headers=headers)),
-        ("404", lambda: triton(files([b"x"]), model_version="1.0")),
-        ("400", lambda: triton.client.infer(STAND_IN, [files([b"x"])])),  # without a token
-    ):
+    asked: dict[str, tuple[Callable[[], Any], str]] = {
+        "metadata": (lambda: triton.client.get_model_metadata(STAND_IN, headers=headers), "404"),
+        "a version": (lambda: triton(files([b"x"]), model_version="1.0"), "404"),
+        "without a token": (lambda: triton.client.infer(STAND_IN, [files([b"x"])]), "400"),
+    }
+    for ask, status in asked.values():
         with pytest.raises(InferenceServerException) as caught:
             ask()
         assert caught.value.status() == status

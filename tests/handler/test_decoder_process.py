@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from handler.card import Preprocessing
-from handler.decoder_process import SIDES, Process
+from handler.decoder_process import ANSWER, SIDES, Process
 from handler.decoding import Decoder
 from handler.errors import BadRequest, PayloadTooLarge, ServiceUnavailable, UnsupportedMediaType
 from handler.images import FORMATS, decode, pixels_of
@@ -111,6 +112,30 @@ def test_one_that_does_not_answer_is_ended() -> None:
     process._process.send_signal(signal.SIGSTOP)
     assert type(process.ask(b"pixel", GOOD, 1).outcome) is ServiceUnavailable
     assert not process.alive
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ANSWER.pack(200, 0, 5) + b"12345",
+        ANSWER.pack(999, 0, 1) + b"x",
+        ANSWER.pack(200, 0, 1 << 40),
+        ANSWER.pack(413, float("nan"), 2) + b"\xff\xff",
+    ],
+    ids=["size", "status", "huge", "text"],
+)
+def test_an_answer_that_makes_no_sense_is_the_error_of_its_image(answer: bytes) -> None:
+    """A codec in which a file runs code of its own can say anything."""
+    process = Process(Settings(decode_seconds=0.2), SPEC)
+    process.greeting()
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        process._socket = mine
+        theirs.sendall(answer)
+        found = process.ask(b"pixel", GOOD, 1)
+    process.end()
+    assert isinstance(found.outcome, BadRequest | PayloadTooLarge)
+    assert found.seconds <= 1
 
 
 def test_it_ends_with_its_worker() -> None:

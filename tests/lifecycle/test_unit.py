@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +25,7 @@ from densenet_serving.server.torchserve import Server
 from tests.e2e.support import command_here, one_worker
 from tests.faults.load import CUT_OFF, Answer, Target, closed_loop, statuses
 from tests.ports import free_port_range
+from tests.waiting import until
 
 SECONDS = 120
 DRAIN_DELAY = 2
@@ -66,11 +66,11 @@ class Unit:
         return requests.post(f"{self.url}/predict", files={"file": photo}, headers=headers, timeout=SECONDS).status_code
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + SECONDS
-        while not condition():
+        def is_met() -> bool:
             assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.05)
+            return condition()
+
+        until(is_met, SECONDS, self.said)
 
 
 @pytest.fixture
@@ -115,14 +115,13 @@ def test_a_unit_that_is_told_to_end_answers_all_that_it_accepted(unit: Unit, pho
 
 def wait_until_accepted(client: Client, asked: list[Future[Answer]]) -> None:
     """Wait until no request is on its way any more: each waits in the queue, is with a worker or has its answer."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
+
+    def have_arrived() -> bool:
         [described] = client.versions(STAND_IN)
-        queued = described["jobQueueStatus"]["pendingRequests"]
-        if queued + sum(future.done() for future in asked) >= len(asked) - WITH_WORKER:
-            return
-        time.sleep(0.01)
-    raise AssertionError("The requests did not arrive.")
+        queued: int = described["jobQueueStatus"]["pendingRequests"]
+        return queued + sum(future.done() for future in asked) >= len(asked) - WITH_WORKER
+
+    until(have_arrived, SECONDS)
 
 
 def check_refusals(later: list[Answer]) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from densenet_serving.errors import ServingError
-from densenet_serving.gateway.errors import GatewayError, ServiceUnavailable, Unauthorized
+from densenet_serving.gateway.errors import GatewayError, ServiceUnavailable, TooManyRequests, Unauthorized
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.limits import clients
-from densenet_serving.gateway.limits.rate import RateLimit
+from densenet_serving.gateway.limits.share import Share, read_rate
 
 OPEN_PATHS = ("/healthz", "/readyz", "/metrics")
 # These make TorchServe work. The rest are pages and their files.
@@ -26,17 +27,19 @@ CHALLENGES = ("Bearer", 'Basic realm="any name, the API key as password", charse
 class Access:
     """ASGI middleware around all routes, so that none can be left open by mistake."""
 
-    def __init__(self, app: ASGIApp, keys: ApiKeys, rate: RateLimit) -> None:
+    def __init__(self, app: ASGIApp, keys: ApiKeys, rate: str) -> None:
         self._app = app
         self._keys = keys
         self._rate = rate
+        requests, seconds = read_rate(rate)
+        self._requests = Share(requests / seconds, requests)  # of each key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         guarded = scope["type"] != "lifespan" and scope["path"] not in OPEN_PATHS
-        clients.current.set(clients.of_address(scope))
+        clients.current.set(clients.network_of(scope["client"][0]) if scope.get("client") else "")
         if guarded and self._keys.enforced:
             try:
-                clients.current.set(clients.with_key(await self._check(scope)))
+                clients.current.set(clients.with_key(self._check(scope)))
             except GatewayError as error:
                 response = error.response()
                 if isinstance(error, Unauthorized):
@@ -46,7 +49,7 @@ class Access:
                 return
         await self._app(scope, receive, send)
 
-    async def _check(self, scope: Scope) -> str:
+    def _check(self, scope: Scope) -> str:
         """Return the name of the request's key. Raises Unauthorized, TooManyRequests or ServiceUnavailable."""
         key = key_of(Headers(scope=scope).get("authorization", ""))
         if not key:
@@ -58,8 +61,16 @@ class Access:
         if name is None:
             raise Unauthorized(WRONG_KEY)
         if scope.get("method") in COUNTED_METHODS:
-            await self._rate.count(name)
+            self._count(name)
         return name
+
+    def _count(self, name: str) -> None:
+        """Count a request of a key. Raises TooManyRequests."""
+        if wait := math.ceil(self._requests.wait(name, 1)):
+            raise TooManyRequests(
+                f"The key {name} may make {self._rate} requests: wait {wait} s.", {"Retry-After": str(wait)}
+            )
+        self._requests.spend(name, 1)
 
 
 def key_of(authorization: str) -> str:

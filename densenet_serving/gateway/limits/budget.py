@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from densenet_serving.gateway.errors import RETRY_SOON, ServiceUnavailable
@@ -14,6 +15,31 @@ WAITING = 1e12  # of one whose client has done its part
 IN_USE = math.inf  # of one that TorchServe works for, which is not ended
 # A photo of 1 MB takes a minute at this rate. A slower one makes room also if its client holds no more than others.
 SLOW = 16_000.0  # bytes a second
+# A transfer counts as begun with so many bytes a second before, so that a new one is not called slow.
+START_BYTES = 65_536
+
+
+class Pace:
+    """How fast a client sends a body or reads an answer; `size` are the bytes since it began."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun = clock()
+        self.size = 0
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return self._clock() - self._begun
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second; of a transfer that has stopped they fall from START_BYTES towards 0."""
+        return (self.size + START_BYTES) / (self.age + 1)
+
+    def seconds_left(self, least_rate: float, grace: float) -> float:
+        """Return how long the next byte may take at `least_rate` bytes a second, which count after `grace` seconds."""
+        return grace + self.size / least_rate - self.age
 
 
 class Holder(Protocol):
@@ -88,13 +114,12 @@ class Budget:
         """End an idle holder of the first owner that has one, or else the slowest of the first that has to."""
         wanted = self.used_by(asking.owner) + amount
         ended = None
-        for slowest in filter(None, (self._slowest(owner, asking) for owner in owners)):
-            pace = slowest.pace
+        for holder in filter(None, (self._slowest(owner, asking) for owner in owners)):
+            pace = holder.pace
+            if pace == IDLE or (ended is None and (pace < SLOW or self.used_by(holder.owner) > wanted)):
+                ended = holder
             if pace == IDLE:
-                ended = slowest
                 break
-            if ended is None and (pace < SLOW or self.used_by(slowest.owner) > wanted):
-                ended = slowest
         if ended is None:
             return False
         ended.make_room()

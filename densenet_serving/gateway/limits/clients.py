@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 from contextvars import ContextVar
 
-from starlette.types import Scope
-
 from densenet_serving.errors import ServingError
 
 IPV6_NETWORK = 64  # the prefix that a provider gives one subscriber
@@ -16,13 +14,8 @@ current: ContextVar[str] = ContextVar("client", default="")
 
 
 def with_key(name: str) -> str:
+    """Name the client that has a key, unlike any address."""
     return f"key {name}"
-
-
-def of_address(scope: Scope) -> str:
-    """Name the client of a request without a key."""
-    client = scope.get("client")
-    return network_of(client[0]) if client else ""
 
 
 def network_of(address: str) -> str:

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from densenet_serving.gateway.limits import clients
-from densenet_serving.gateway.limits.budget import IN_USE, WAITING, Budget
-from densenet_serving.gateway.limits.pace import Pace
+from densenet_serving.gateway.limits.budget import IN_USE, WAITING, Budget, Pace
 
 current: ContextVar[Hold | None] = ContextVar("hold", default=None)
 
@@ -29,11 +28,11 @@ class Hold:
         self._until = until
         self._abort = abort
         self._answer: Pace | None = None
-        self._in_use = 0
+        self.photos = 0  # that are with TorchServe
 
     @property
     def pace(self) -> float:
-        if self._in_use:
+        if self.photos:
             return IN_USE
         if self._answer:
             return self._answer.rate
@@ -54,22 +53,15 @@ class Hold:
         """Note that the answer begins."""
         self._answer = self._answer or Pace()
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Keep the request while TorchServe has a photo of it: that work would be lost."""
-        self._in_use += 1
-        try:
-            yield
-        finally:
-            self._in_use -= 1
-
 
 @contextmanager
 def in_use() -> Iterator[None]:
-    """Keep the current request, if there is one."""
+    """Keep the current request while TorchServe has a photo of it: that work would be lost."""
     hold = current.get()
-    if hold is None:
+    if hold is not None:
+        hold.photos += 1
+    try:
         yield
-    else:
-        with hold.in_use():
-            yield
+    finally:
+        if hold is not None:
+            hold.photos -= 1

@@ -1,11 +1,18 @@
-"""How much of something each client may use over time: seconds of decoding, requests."""
+"""What each client may use of something that all share: units over time, and passes of the event loop."""
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
+from densenet_serving.errors import ServingError
+
 MOST_CLIENTS = 10_000  # if there are more, those that owe nothing are forgotten
+RATE = re.compile(r"(\d+) *(?:/|per) *(second|minute|hour|day)")
+SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
 class Share:
@@ -23,10 +30,46 @@ class Share:
         if len(self._used) > MOST_CLIENTS:
             self._used = {name: used for name, used in self._used.items() if self._owed(name)}
 
-    def wait(self, client: str) -> float:
-        """Return for how many seconds a client may use nothing more, 0 if it is within its share."""
-        return max(0.0, self._owed(client) - self._at_once) / self._rate
+    def wait(self, client: str, units: float = 0) -> float:
+        """Return in how many seconds a client may use so many units more, 0 if it may now."""
+        return max(0.0, self._owed(client) + units - self._at_once) / self._rate
 
     def _owed(self, client: str) -> float:
         units, counted = self._used.get(client, (0.0, 0.0))
         return max(0.0, units - (self._clock() - counted) * self._rate)
+
+
+class Turns:
+    """Does one piece of work in each pass of the event loop, for one client after the other.
+
+    A request needs some ten passes, so it waits ten times for whatever else is done in one.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str, deque[Callable[[], None]]] = OrderedDict()
+        self._taken = False  # in this pass
+
+    def add(self, client: str, work: Callable[[], None]) -> None:
+        """Do a piece of work: at once if it is the first of this pass, or else when it is this client's turn."""
+        self._waiting.setdefault(client, deque()).append(work)
+        if not self._taken:
+            self._do_next()
+
+    def _do_next(self) -> None:
+        self._taken = bool(self._waiting)
+        if not self._waiting:
+            return
+        asyncio.get_running_loop().call_soon(self._do_next)
+        client, pieces = self._waiting.popitem(last=False)
+        work = pieces.popleft()
+        if pieces:
+            self._waiting[client] = pieces
+        work()
+
+
+def read_rate(text: str) -> tuple[int, int]:
+    """Read a rate such as 600/minute. Returns a number and in how many seconds. Raises ServingError."""
+    found = RATE.fullmatch(text.strip())
+    if not found or not int(found[1]):
+        raise ServingError(f"--rate {text} is no rate: write it as 10/second or 600/minute.")
+    return int(found[1]), SECONDS[found[2]]

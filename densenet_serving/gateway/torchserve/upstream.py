@@ -130,7 +130,7 @@ class Upstream:
 
     async def _ask_management(self, params: Mapping[str, str] | None = None) -> Answer:
         asking = self._torchserve.ask("management", "GET", "models", self.model, params=params, timeout=READY_SECONDS)
-        return await answer_to(asking, too_slow=Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING))
+        return await answer_to(asking, HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
 
     async def _infer(self, verb: str, image: bytes, parameters: Mapping[str, Any], media_type: str) -> Answer:
         if await self._has_none_for_long():
@@ -143,7 +143,7 @@ class Upstream:
                 photo = {"content": image, "headers": image_headers(parameters) | {"Accept": media_type}}
                 retry = PhotoRetry(self._crashes, lambda: self._slots.taken)
                 asking = self._torchserve.ask("inference", "POST", verb, self.model, retry=retry, **photo)
-                answer = await answer_to(asking, too_slow=Answer.error(HTTPStatus.GATEWAY_TIMEOUT, TOO_SLOW))
+                answer = await answer_to(asking, HTTPStatus.GATEWAY_TIMEOUT, TOO_SLOW)
         # An image costs what its decoding takes: otherwise the most expensive ones are the cheapest attack.
         self._decoding.spend(client, answer.decode_seconds)
         return answer
@@ -161,13 +161,14 @@ class Upstream:
         return False
 
 
-async def answer_to(asking: Awaitable[httpx.Response], too_slow: Answer) -> Answer:
-    """Return what TorchServe answers, or why it does not."""
+async def answer_to(asking: Awaitable[httpx.Response], slow_status: HTTPStatus, slow: str) -> Answer:
+    """Return what TorchServe answers, or why it does not: `slow` if it takes too long."""
     try:
         response = await asking
     except httpx.TransportError as error:
-        slow = isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout)
-        return too_slow if slow else Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
+        if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+            return Answer.error(slow_status, slow)
+        return Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, NOT_RUNNING)
     except ServingError as error:
         # The reason names files and addresses of this machine, so it goes to the log and not to the client.
         logger.warning("No token for TorchServe: %s", error)

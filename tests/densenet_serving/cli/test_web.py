@@ -27,8 +27,8 @@ def test_the_model_that_answers(endpoint: Endpoint, local: LocalServer) -> None:
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda name: None if name in ("uvicorn", "limits") else object())
-    with pytest.raises(CommandError, match="limits, uvicorn"):
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name in ("uvicorn", "httptools") else object())
+    with pytest.raises(CommandError, match="httptools, uvicorn"):
         command.check_installed()
 
 

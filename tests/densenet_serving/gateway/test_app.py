@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from densenet_serving.gateway.app import create_app
-from densenet_serving.gateway.guards.retries import MOST_TOKENS, NO_RETRY
+from densenet_serving.gateway.guards.messages import MOST_TOKENS, NO_RETRY
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream

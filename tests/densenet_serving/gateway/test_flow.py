@@ -15,7 +15,7 @@ from tests.densenet_serving.gateway.conftest import TorchServe, files, loads
 
 pytestmark = pytest.mark.anyio
 
-OURS = (paths.ROOT / "densenet_serving", paths.ROOT / "handler")
+OURS = tuple(paths.ROOT / name for name in ("densenet_serving", "handler", "densenet_client.py"))
 MOST = 24
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from densenet_serving.server import java, processes, torchserve
 from densenet_serving.server.torchserve import Server
 from handler.cores import default_workers
 from tests.ports import free_port_range
+from tests.waiting import until
 
 # Programs in the place of Java.
 WAITS = 'import os, sys; print(*sys.argv[1:], os.environ.get("PYTHONPATH"), flush=True); import time; time.sleep(60)'
@@ -73,11 +73,8 @@ def test_a_start(start: Callable[[str], Server], tmp_path: Path) -> None:
 
 
 def wait_for_text(path: Path) -> str:
-    deadline = time.monotonic() + 20
-    while not (text := path.read_text()).endswith("\n"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return text
+    until(lambda: path.read_text().endswith("\n"))
+    return path.read_text()
 
 
 def test_a_java_that_ends_at_once_has_ended(start: Callable[[str], Server]) -> None:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec as real_find_spec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,6 +156,14 @@ def test_the_engine_chosen(
     monkeypatch.setattr(torch_engines, "TorchEngine", torch_engine)
     monkeypatch.setattr(torch_engines, "CudaEngine", cuda_engine)
     assert load_engine(Path(), Settings(engine=wanted), THREADS, gpu_id).description["engine"] == chosen
+
+
+def test_another_engine_is_one_file_and_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = ModuleType("handler.engines.json")  # named as a package that is installed
+    vars(other).update(suits=lambda _: True, load=lambda *_: SimpleNamespace(description={"engine": "json"}))
+    monkeypatch.setitem(sys.modules, other.__name__, other)
+    monkeypatch.setattr(engines, "ENGINES", ["json", *engines.ENGINES])
+    assert load_engine(Path(), Settings(), THREADS, None).description == {"engine": "json"}
 
 
 @pytest.mark.parametrize("exact", ENGINES, indirect=True)

@@ -94,7 +94,7 @@ async def test_a_key_has_its_rate(front: httpx.AsyncClient, keys: ApiKeys) -> No
         assert loads(await predict(front, headers=phone)) == LABEL
 
     refused = await predict(front, headers=phone)
-    check_error(refused, 429, "The key phone may make 3 per 1 hour")
+    check_error(refused, 429, "The key phone may make 3/hour")
     assert int(refused.headers["retry-after"]) > 0
     assert loads(await predict(front, headers=laptop)) == LABEL
     assert (await front.get("/docs", headers=phone)).status_code == 200  # looking costs nothing

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from densenet_serving.errors import ServingError
-from densenet_serving.gateway.http import protocol
-from densenet_serving.gateway.http.connections import check_room, room_for
+from densenet_serving.gateway.http import connections
+from densenet_serving.gateway.http.connections import raise_file_limit
 from tests.densenet_serving.gateway.http.conftest import GET, LARGE, Server, Streams, rest
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +70,7 @@ async def test_whoever_does_not_read_makes_room(large: Server) -> None:
 
 
 async def test_an_answer_that_is_not_read_ends(large: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.1)
     async with AsyncExitStack() as stack:
         [(reader, _)] = await do_not_read(large, stack, 1, "127.0.0.1")
         await asyncio.sleep(0.3)  # what is not read cannot be waited for
@@ -78,7 +78,7 @@ async def test_an_answer_that_is_not_read_ends(large: Server, monkeypatch: pytes
 
 
 async def test_an_answer_that_is_read_slowly_arrives(large: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.3)
     async with AsyncExitStack() as stack:
         [(reader, _)] = await do_not_read(large, stack, 1, "127.0.0.1")
         received = 0
@@ -103,24 +103,27 @@ async def test_if_nobody_makes_room_health_is_still_told(waiting: Server) -> Non
         assert refused.startswith(b"HTTP/1.1 503")
 
 
-def test_descriptors_for_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("soft", "hard", "connections", "raised"),
+    [
+        (1024, 4096, 1024, (1280, 4096)),
+        (1024, 1024, 768, (1024, 1024)),
+        (20000, 20000, 1024, None),
+        (64, 320, 64, (320, 320)),
+        (64, resource.RLIM_INFINITY, 1024, (1280, resource.RLIM_INFINITY)),
+    ],
+)
+def test_descriptors_for_the_connections(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, connections: int, raised: tuple[int, int] | None
+) -> None:
     set_to: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
-    assert room_for(1024) == 1024
-    assert set_to == [(1280, 4096)]
-
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
-    assert room_for(1024) == 1024 - 256
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (20000, 20000))
-    assert room_for(1024) == 1024
-    assert len(set_to) == 2
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    assert raise_file_limit(1024) == connections
+    assert set_to == ([raised] if raised else [])
 
 
 def test_a_limit_that_leaves_hardly_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
-    with pytest.raises(ServingError, match=r"needs 320 open files and may have 256: raise the hard limit"):
-        check_room()
-    for hard in (320, resource.RLIM_INFINITY):
-        monkeypatch.setattr(resource, "getrlimit", lambda _, hard=hard: (64, hard))
-        check_room()
+    with pytest.raises(ServingError, match=r"320 open files and may have 256"):
+        raise_file_limit(1024)

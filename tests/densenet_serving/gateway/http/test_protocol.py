@@ -9,8 +9,7 @@ import pytest
 
 from densenet_serving.gateway.http import protocol
 from densenet_serving.gateway.http.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
-from densenet_serving.gateway.limits.share import Share
-from densenet_serving.gateway.limits.turns import Turns
+from densenet_serving.gateway.limits.share import Share, Turns
 from tests.densenet_serving.gateway.http.conftest import GET, MAX_BODY_BYTES, Server, rest
 
 pytestmark = pytest.mark.anyio

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from densenet_serving.gateway.errors import ServiceUnavailable
-from densenet_serving.gateway.limits.budget import IDLE, IN_USE, SLOW, WAITING, Budget
+from densenet_serving.gateway.limits.budget import IDLE, IN_USE, SLOW, START_BYTES, WAITING, Budget, Pace
 
 FAST = 10 * SLOW
 
@@ -121,3 +121,23 @@ def test_a_holder_that_grows_does_not_end_itself() -> None:
     assert budget.try_take(large, 3)
     assert not budget.try_take(large, 2)
     assert not large.ended
+
+
+def test_a_new_transfer_is_fast_and_one_that_stops_becomes_slow() -> None:
+    now = 100.0
+    pace = Pace(lambda: now)
+    assert pace.rate == START_BYTES
+
+    now += 9
+    assert pace.rate == START_BYTES / 10
+    pace.size += START_BYTES
+    assert pace.rate == START_BYTES / 5
+    assert pace.age == 9
+
+
+def test_the_time_for_the_next_byte_follows_from_the_least_rate() -> None:
+    now = 100.0
+    pace = Pace(lambda: now)
+    assert pace.seconds_left(1000, grace=10) == 10
+    pace.size, now = 5000, 112.0
+    assert pace.seconds_left(1000, grace=10) == 3

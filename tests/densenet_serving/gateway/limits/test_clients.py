@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from densenet_serving.errors import ServingError
-from densenet_serving.gateway.limits.clients import network, network_of, of_address, with_key
+from densenet_serving.gateway.limits.clients import network, network_of, with_key
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,7 @@ def test_what_one_client_has(address: str, network: str) -> None:
 
 
 def test_a_key_named_like_an_address_is_another_client() -> None:
-    assert with_key("192.0.2.7") != of_address({"client": ("192.0.2.7", 1)})
-    assert of_address({"client": None}) == ""
+    assert with_key("192.0.2.7") != network_of("192.0.2.7")
 
 
 def test_the_addresses_of_proxies() -> None:

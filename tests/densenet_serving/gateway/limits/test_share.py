@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from densenet_serving.errors import ServingError
 from densenet_serving.gateway.limits import share
-from densenet_serving.gateway.limits.share import Share
+from densenet_serving.gateway.limits.share import Share, Turns, read_rate
 
 
 def test_a_client_over_its_share_waits_and_others_do_not() -> None:
@@ -38,3 +41,45 @@ def test_clients_that_owe_nothing_are_forgotten(monkeypatch: pytest.MonkeyPatch)
     now += 2
     requests.spend("new", 1)
     assert list(requests._used) == ["new"]
+
+
+@pytest.mark.anyio
+async def test_each_pass_does_one_piece_and_clients_take_turns() -> None:
+    turns, done = Turns(), list[str]()
+    for piece in ("a1", "a2", "a3", "b1", "b2", "c1"):
+        turns.add(piece[0], lambda piece=piece: done.append(piece))
+    assert done == ["a1"]  # who comes first does not wait
+
+    seen = []
+    while len(done) < 6:
+        await asyncio.sleep(0)
+        seen.append(len(done))
+    assert done == ["a1", "a2", "b1", "c1", "a3", "b2"]
+    assert seen == sorted(set(seen))  # never two in one pass
+
+
+@pytest.mark.anyio
+async def test_after_a_pass_without_work_the_next_piece_is_done_at_once() -> None:
+    turns, done = Turns(), list[str]()
+    turns.add("a", lambda: done.append("first"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    turns.add("a", lambda: done.append("second"))
+    assert done == ["first", "second"]
+
+
+@pytest.mark.anyio
+async def test_work_that_fails_ends_nobody_elses_turn() -> None:
+    turns, done = Turns(), list[str]()
+    with pytest.raises(ZeroDivisionError):
+        turns.add("a", lambda: [][1 // 0])
+    turns.add("b", lambda: done.append("b"))
+    await asyncio.sleep(0)
+    assert done == ["b"]
+
+
+def test_a_rate_is_a_number_in_so_many_seconds() -> None:
+    assert [read_rate(text) for text in ("600/minute", "10 / second", "3 per hour")] == [(600, 60), (10, 1), (3, 3600)]
+    for text in ("", "often", "10", "0/minute", "10/fortnight"):
+        with pytest.raises(ServingError, match="600/minute"):
+            read_rate(text)
