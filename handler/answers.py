@@ -1,7 +1,7 @@
 """What an image is answered: records, from which JSON, schemas, columns and tensors derive.
 
 To add a field, write it here and where it is computed (handler/operations.py). The gateway's OpenAPI is made from the
-records themselves; COLUMNS tells the rest what the fields are: the columns of CSV, the output tensors of v2.
+records themselves; from COLUMNS come the columns of CSV and Parquet and the output tensors of v2.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from densenet_serving.build.precision import PRECISIONS
 from densenet_serving.console import note, warn
 from densenet_serving.errors import CommandError, WeightsError
 from densenet_serving.files import atomic_write, digest_file, digest_line, sha256_of
-from handler.card import ModelCard, Preprocessing
+from handler.card import ModelCard, Preprocessing, Task
 from handler.images import pixels_of
 from handler.labels import LABELS_FILE
 
@@ -48,6 +48,39 @@ def stage(
     Raises CommandError.
     """
     from densenet_serving.build import graph
+
+    model, names, task = model_of(spec, architecture, checkpoint)
+    # As the worker imports it: the entry goes to the archive's root.
+    left_out = shutil.ignore_patterns("__pycache__", CONFIG_FILE, ENTRY)
+    shutil.copytree(paths.HANDLER, folder / "handler", ignore=left_out)
+    (folder / LABELS_FILE).write_text(class_names.render(names), encoding="utf-8")
+    status.update(f"Exporting {architecture.title} for PyTorch and OpenVINO (about 20 s)")
+    graph.export(model, architecture.preprocessing.crop, folder)
+    quantization = None
+    if step := PRECISIONS[spec.precision].step if spec.precision else None:
+        status.update("Measuring int8 beside f32 (minutes)")
+        quantization = precision.apply(step, folder, architecture.preprocessing, spec.calibrate, spec.min_agreement)
+    card = ModelCard(
+        name=spec.model,
+        version=spec.version,
+        architecture=architecture.title,
+        classes=len(names),
+        weights=checkpoint.card,
+        preprocessing=architecture.preprocessing,
+        built_with={package: installed(package) for package in PACKAGES} | {"python": platform.python_version()},
+        quantization=quantization,
+        heatmaps=not isinstance(model.head, graph.HiddenLayers),
+        task=task,
+    )
+    card.write(folder)
+    return card
+
+
+def model_of(
+    spec: ModelSpec, architecture: Architecture, checkpoint: Checkpoint
+) -> tuple[ServingModel, class_names.ClassNames, Task]:
+    """Build the graph from a checkpoint, and find the names of its classes and its task. Raises CommandError."""
+    from densenet_serving.build import graph
     from densenet_serving.build.checkpoint import Content
 
     content = Content.read(checkpoint.path)
@@ -59,13 +92,11 @@ def stage(
         )
     backbone, head = parameters.build(architecture)
     task = spec.task or parameters.task(architecture, head.out_features)
-    step = PRECISIONS[spec.precision].step if spec.precision else None
-    if step and task == "multi-label":
+    if task == "multi-label" and spec.precision and PRECISIONS[spec.precision].step:
         raise CommandError(
             "int8 is judged by each photo's first class, and a multi-label model may give several: build it with "
             "--precision f32, or leave out --precision."
         )
-    heatmaps = not isinstance(head, graph.HiddenLayers)
     if isinstance(head, graph.HiddenLayers):
         head.activation = spec.activation or head.activation
         warn(
@@ -78,30 +109,7 @@ def stage(
         head = graph.as_two(head, task)
     model = graph.ServingModel(backbone, head, architecture.preprocessing)
     check_finite(model, architecture.preprocessing, checkpoint.path)
-    # As the worker imports it: the entry goes to the archive's root.
-    left_out = shutil.ignore_patterns("__pycache__", CONFIG_FILE, ENTRY)
-    shutil.copytree(paths.HANDLER, folder / "handler", ignore=left_out)
-    (folder / LABELS_FILE).write_text(class_names.render(names), encoding="utf-8")
-    status.update(f"Exporting {architecture.title} for PyTorch and OpenVINO (about 20 s)")
-    graph.export(model, architecture.preprocessing.crop, folder)
-    quantization = None
-    if step:
-        status.update("Measuring int8 beside f32 (minutes)")
-        quantization = precision.apply(step, folder, architecture.preprocessing, spec.calibrate, spec.min_agreement)
-    card = ModelCard(
-        name=spec.model,
-        version=spec.version,
-        architecture=architecture.title,
-        classes=len(names),
-        weights=checkpoint.card,
-        preprocessing=architecture.preprocessing,
-        built_with={package: installed(package) for package in PACKAGES} | {"python": platform.python_version()},
-        quantization=quantization,
-        heatmaps=heatmaps,
-        task=task,
-    )
-    card.write(folder)
-    return card
+    return model, names, task
 
 
 def check_finite(model: ServingModel, spec: Preprocessing, checkpoint: Path) -> None:

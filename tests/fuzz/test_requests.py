@@ -110,6 +110,7 @@ def check_items(items: list[Any]) -> None:
             assert all(isinstance(item.pop(name), kind) for name, kind in FIELDS.items())
             if "overlay" in item:
                 check_picture(base64.b64decode(item.pop("overlay"), validate=True))
+                assert all(0 <= value <= 1 for rows in item.pop("maps").values() for row in rows for value in row)
             assert set(item) <= {"predictions"}
 
 
