@@ -26,6 +26,7 @@ class RequestError(HandlerError):
     """Why an image or a request is not answered, with the HTTP status that says so."""
 
     status: ClassVar[HTTPStatus]
+    retry_after: int | None = None  # seconds
 
     def forget_where(self) -> None:
         """Drop the frames in which it was raised; it is an answer from here on.

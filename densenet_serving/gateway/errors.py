@@ -1,14 +1,12 @@
-"""Every refusal of the gateway, with its HTTP status.
+"""What the gateway refuses beside the handler's RequestErrors, and how every error is answered.
 
-    GatewayError
-    ├── BadRequest          400  no file, no form, a form that was cut short, a wrong parameter, another host
+    RequestError (handler/errors.py, which has 400, 413 and 415 too)
     ├── Unauthorized        401  no API key, or one that is not valid
     ├── Forbidden           403  a page of another origin
     ├── RequestTimeout      408  the upload took too long
-    ├── PayloadTooLarge     413  too many bytes or files
-    ├── UnsupportedMedia    415  a compression that the gateway cannot undo
     ├── TooManyRequests     429  more than the key's rate
-    └── ServiceUnavailable  503  busy, or TorchServe does not answer
+    └── ServiceUnavailable  503  a file or TorchServe does not answer
+        └── Busy                 too much is asked at a time
 
 Anything else that is raised is a bug: the client gets a 500 and the traceback goes to the log.
 """
@@ -18,13 +16,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from handler.errors import RequestError
+from handler.errors import BadRequest, RequestError, ServiceUnavailable
 
 # TorchServe names the type of an error after its Java class. These do not follow from the name that Python gives the
 # status; newer ones call 413 otherwise.
@@ -33,61 +31,38 @@ TORCHSERVE_TYPES = {
     HTTPStatus.NOT_FOUND: "ResourceNotFoundException",
     HTTPStatus.INTERNAL_SERVER_ERROR: "InternalServerException",
 }
-# Of a refusal because too much is asked at a time. guards/messages.py counts those that have it.
-RETRY_SOON = {"Retry-After": "1"}
 UNEXPECTED = "The gateway failed on this request: its log holds the reason."
 
 
-class GatewayError(Exception):
-    """Root of the tree. The text is one sentence for the person who meets it."""
-
-    status: ClassVar[HTTPStatus]
-
-    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.headers = headers
-
-    def response(self) -> Response:
-        return error_response(self.status, str(self), self.headers)
-
-
-class BadRequest(GatewayError):
-    status = HTTPStatus.BAD_REQUEST
-
-
-class Unauthorized(GatewayError):
+class Unauthorized(RequestError):
     status = HTTPStatus.UNAUTHORIZED
 
 
-class Forbidden(GatewayError):
+class Forbidden(RequestError):
     status = HTTPStatus.FORBIDDEN
 
 
-class RequestTimeout(GatewayError):
+class RequestTimeout(RequestError):
     status = HTTPStatus.REQUEST_TIMEOUT
 
 
-class PayloadTooLarge(GatewayError):
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-
-
-class UnsupportedMedia(GatewayError):
-    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-
-
-class TooManyRequests(GatewayError):
+class TooManyRequests(RequestError):
     status = HTTPStatus.TOO_MANY_REQUESTS
 
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
-class ServiceUnavailable(GatewayError):
-    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+class Busy(ServiceUnavailable):
+    """Too much is asked at a time. A client may send the request again soon."""
+
+    retry_after = 1
 
 
-def refused(error: RequestError) -> GatewayError:
-    """Return the gateway's own error for one of the handler's, whose code it shares."""
-    kinds = (PayloadTooLarge, UnsupportedMedia)
-    kind = next((kind for kind in kinds if kind.status == error.status), BadRequest)
-    return kind(str(error))
+def response_to(error: RequestError) -> Response:
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+    return error_response(error.status, str(error), headers)
 
 
 def error_content(status: int, message: str) -> dict[str, Any]:
@@ -108,13 +83,9 @@ def error_response(status: int, message: str, headers: Mapping[str, str] | None 
 def install(app: FastAPI) -> None:
     """Answer every error of the application, expected or not, with JSON of TorchServe's shape."""
 
-    @app.exception_handler(GatewayError)
-    async def refuse(_: Request, error: GatewayError) -> Response:
-        return error.response()
-
     @app.exception_handler(RequestError)
-    async def refuse_as_the_handler_does(_: Request, error: RequestError) -> Response:
-        return refused(error).response()
+    async def refuse(_: Request, error: RequestError) -> Response:
+        return response_to(error)
 
     @app.exception_handler(HTTPException)
     async def not_served(request: Request, error: HTTPException) -> Response:
@@ -123,7 +94,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return BadRequest("The upload was cut short: send it again.").response()  # for the log: the client is gone
+        return response_to(BadRequest("The upload was cut short: send it again."))  # for the log: the client is gone
 
     @app.exception_handler(Exception)
     async def failed(_: Request, __: Exception) -> Response:

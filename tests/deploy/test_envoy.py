@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from densenet_serving.gateway.errors import RETRY_SOON
+from densenet_serving.gateway.errors import Busy
 from densenet_serving.gateway.guards.messages import NO_RETRY
 from densenet_serving.gateway.http.protocol import MAX_HEAD_BYTES
 from densenet_serving.gateway.settings import GatewaySettings
@@ -118,7 +118,7 @@ def test_without_a_host_the_answer_is_503(proxy: Proxy) -> None:
         proxy.end(number)
     proxy.envoy.wait_for(0)
     answer = proxy.ask()
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, RETRY_SOON["Retry-After"])
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, str(Busy.retry_after))
 
 
 def pieces(size: int) -> Iterator[bytes]:

@@ -10,10 +10,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from densenet_serving.errors import ServingError
-from densenet_serving.gateway.errors import GatewayError, ServiceUnavailable, TooManyRequests, Unauthorized
+from densenet_serving.gateway.errors import TooManyRequests, Unauthorized, response_to
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.limits import clients
 from densenet_serving.gateway.limits.share import Share, read_rate
+from handler.errors import RequestError, ServiceUnavailable
 
 OPEN_PATHS = ("/healthz", "/readyz", "/metrics")
 # These make TorchServe work. The rest are pages and their files.
@@ -40,8 +41,8 @@ class Access:
         if guarded and self._keys.enforced:
             try:
                 clients.current.set(clients.with_key(self._check(scope)))
-            except GatewayError as error:
-                response = error.response()
+            except RequestError as error:
+                response = response_to(error)
                 if isinstance(error, Unauthorized):
                     for challenge in CHALLENGES:
                         response.headers.append("WWW-Authenticate", challenge)
@@ -67,9 +68,7 @@ class Access:
     def _count(self, name: str) -> None:
         """Count a request of a key. Raises TooManyRequests."""
         if wait := math.ceil(self._requests.wait(name, 1)):
-            raise TooManyRequests(
-                f"The key {name} may make {self._rate} requests: wait {wait} s.", {"Retry-After": str(wait)}
-            )
+            raise TooManyRequests(f"The key {name} may make {self._rate} requests: wait {wait} s.", wait)
         self._requests.spend(name, 1)
 
 

@@ -7,19 +7,12 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from densenet_serving.gateway.errors import (
-    RETRY_SOON,
-    GatewayError,
-    PayloadTooLarge,
-    RequestTimeout,
-    ServiceUnavailable,
-    refused,
-)
+from densenet_serving.gateway.errors import Busy, RequestTimeout, response_to
 from densenet_serving.gateway.limits.budget import Budget, Pace
 from densenet_serving.gateway.limits.hold import Hold, current
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.encodings import Inflater, inflater_for
-from handler.errors import RequestError
+from handler.errors import PayloadTooLarge, RequestError
 
 COUNTED_METHODS = ("POST",)  # spelling.py makes PUT one of them; no route reads the body of another
 MADE_ROOM = "The gateway is full, and this was the slowest request of the client with the most: send it again."
@@ -29,7 +22,7 @@ GRACE_SECONDS = 10  # before the rate counts, since a phone's connection may sta
 class Bodies:
     """ASGI middleware that counts requests and their bytes, as a route reads them, until the answer is sent.
 
-    Reading raises a GatewayError if the body is too large or too slow, or if too many bytes are held; the rest of the
+    Reading raises a RequestError if the body is too large or too slow, or if too many bytes are held; the rest of the
     body is not read. Before a route reads, uvicorn holds at most 64 KiB of a body.
     """
 
@@ -47,22 +40,19 @@ class Bodies:
             inflater = self._check(Headers(scope=scope))
             async with asyncio.timeout(None) as until:
                 await self._pass_on(scope, receive, send, inflater, until)
-        except GatewayError as error:
-            await error.response()(scope, receive, send)
+        except RequestError as error:
+            await response_to(error)(scope, receive, send)
         except TimeoutError:
             if not until.expired():
                 raise
-            await ServiceUnavailable(MADE_ROOM, RETRY_SOON).response()(scope, receive, send)
+            await response_to(Busy(MADE_ROOM))(scope, receive, send)
 
     def _check(self, headers: Headers) -> Inflater | None:
-        """Return what undoes the body's compression. Raises GatewayError if the headers say that it is no use."""
+        """Return what undoes the body's compression. Raises RequestError if the headers say that it is no use."""
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._settings.max_body_bytes:
             raise too_large(self._settings)
-        try:
-            return inflater_for(headers.get("content-encoding", ""), self._settings.max_body_bytes)
-        except RequestError as error:
-            raise refused(error) from error
+        return inflater_for(headers.get("content-encoding", ""), self._settings.max_body_bytes)
 
     async def _pass_on(
         self, scope: Scope, receive: Receive, send: Send, inflater: Inflater | None, until: asyncio.Timeout
@@ -108,7 +98,7 @@ class Bodies:
         by_rate = upload.seconds_left(self._settings.min_upload_rate, GRACE_SECONDS)
         return min(by_rate, self._settings.upload_seconds - upload.age)
 
-    def _too_slow(self) -> GatewayError:
+    def _too_slow(self) -> RequestError:
         seconds, rate = self._settings.upload_seconds, self._settings.min_upload_rate
         return RequestTimeout(
             f"The upload took longer than {seconds:g} s or came at less than {rate / 1000:g} kB/s: "
@@ -117,13 +107,10 @@ class Bodies:
 
 
 def inflate(inflater: Inflater, piece: bytes, last: bool) -> bytes:
-    """Undo the compression of a piece. Raises the gateway's error for the handler's."""
-    try:
-        inflated = inflater.write(piece)
-        if last:
-            inflater.finish()
-    except RequestError as error:
-        raise refused(error) from error
+    """Undo the compression of a piece. Raises RequestError."""
+    inflated = inflater.write(piece)
+    if last:
+        inflater.finish()
     return inflated
 
 

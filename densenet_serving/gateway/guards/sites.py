@@ -18,8 +18,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from densenet_serving.errors import ServingError
-from densenet_serving.gateway.errors import BadRequest, Forbidden, GatewayError
+from densenet_serving.gateway.errors import Forbidden, response_to
 from densenet_serving.gateway.settings import GatewaySettings
+from handler.errors import BadRequest, RequestError
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
@@ -39,7 +40,7 @@ class KnownHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = "" if scope["type"] == "lifespan" else Headers(scope=scope).get("host", "")
         known = scope["type"] == "lifespan" or self._knows(host)
-        await (self._app if known else unknown(host).response())(scope, receive, send)
+        await (self._app if known else response_to(unknown(host)))(scope, receive, send)
 
     def _knows(self, host: str) -> bool:
         found = HOST_HEADER.fullmatch(host.lower())
@@ -67,7 +68,7 @@ class OwnOrigin:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         allowed = scope["type"] != "http" or scope["method"] in READING or self._is_allowed(headers)
-        await (self._app if allowed else foreign(headers).response())(scope, receive, send)
+        await (self._app if allowed else response_to(foreign(headers)))(scope, receive, send)
 
     def _is_allowed(self, headers: Headers) -> bool:
         origin = headers.get("origin")
@@ -111,13 +112,13 @@ def host_of(origin: str) -> str | None:
     return host and (f"[{host}]" if ":" in host else host)
 
 
-def unknown(host: str) -> GatewayError:
+def unknown(host: str) -> RequestError:
     return BadRequest(
         f"The gateway does not answer under the name {host[:SHOWN]!r}: densenet web --allowed-host NAME adds one."
     )
 
 
-def foreign(headers: Headers) -> GatewayError:
+def foreign(headers: Headers) -> RequestError:
     origin, host = headers.get("origin", "")[:SHOWN], headers.get("host", "")[:SHOWN]
     return Forbidden(
         f"A page of the origin {origin!r} sent this to the host {host!r}: if a proxy changed the host, give densenet "

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from densenet_serving.gateway.errors import RETRY_SOON, ServiceUnavailable
+from densenet_serving.gateway.errors import Busy
 
 BUSY = "The gateway is busy: try again in a second."
 IDLE = 0.0  # the pace of a holder that loses nothing if it ends
@@ -72,7 +72,7 @@ class Budget:
     def take(self, holder: Holder, amount: int = 1) -> None:
         """Give a holder more. Raises ServiceUnavailable if nobody makes room."""
         if not self.try_take(holder, amount):
-            raise ServiceUnavailable(BUSY, RETRY_SOON)
+            raise Busy(BUSY)
 
     def try_take(self, holder: Holder, amount: int = 1) -> bool:
         """Give a holder more, if there is so much left or others make room."""

@@ -11,12 +11,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from densenet_serving.gateway.errors import BadRequest
 from densenet_serving.gateway.routes import schemas, uploads
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.answer import JSON, PNG, Answer
 from densenet_serving.gateway.torchserve.upstream import Upstream
-from handler.errors import RequestError
+from handler.errors import BadRequest, RequestError
 from handler.parameters import EXPLANATION, PREDICTION
 
 EMPTY = "The file is empty: send the photo's bytes."

@@ -18,10 +18,9 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from densenet_serving.gateway.errors import BadRequest, PayloadTooLarge
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.encodings import JSON_FORM, begins_json, file_in, holds_image, read_instances
-from handler.errors import RequestError
+from handler.errors import BadRequest, PayloadTooLarge, RequestError
 from handler.parameters import in_headers, parameter_name, read_all
 
 NO_PHOTO = (

@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx
 
 from densenet_client import json_in
-from densenet_serving.gateway.errors import RETRY_SOON, error_body
+from densenet_serving.gateway.errors import Busy, error_body
 
 JSON, PNG = "application/json", "image/png"
 DECODE_SECONDS = "X-Decode-Seconds"  # of the handler's answer
@@ -88,7 +88,7 @@ class Answer:
         if self.retry_after:
             return {"Retry-After": str(self.retry_after)}
         full = self.status == HTTPStatus.SERVICE_UNAVAILABLE and NO_WORKER in self.message
-        return RETRY_SOON if full else None
+        return {"Retry-After": str(Busy.retry_after)} if full else None
 
 
 def worker_died(response: httpx.Response) -> bool:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from densenet_serving.gateway.errors import GatewayError, PayloadTooLarge, RequestTimeout, ServiceUnavailable
+from densenet_serving.gateway.errors import Busy, RequestTimeout
 from densenet_serving.gateway.guards import bodies
 from densenet_serving.gateway.guards.bodies import Bodies
 from densenet_serving.gateway.limits import clients, hold
 from densenet_serving.gateway.settings import GatewaySettings
+from handler.errors import PayloadTooLarge, RequestError
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +23,7 @@ class Route:
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
-        self.errors: list[GatewayError] = []
+        self.errors: list[RequestError] = []
         self.go = asyncio.Event()
         self.go.set()
 
@@ -35,7 +36,7 @@ class Route:
                 more = message["more_body"]
             self.sizes.append(size)
             await self.go.wait()
-        except GatewayError as error:
+        except RequestError as error:
             self.errors.append(error)
 
 
@@ -137,8 +138,8 @@ async def test_so_many_bytes_of_one_client_are_held_until_they_are_answered(rout
     route.go.clear()
     first = await begin(Sender([b"x" * 900]), hold_bytes, "a")
     await (await begin(Sender([b"x" * 100, b"y"]), hold_bytes, "a"))
-    assert [type(error) for error in route.errors] == [ServiceUnavailable]
-    assert route.errors[0].headers == {"Retry-After": "1"}
+    assert [type(error) for error in route.errors] == [Busy]
+    assert route.errors[0].retry_after == 1
 
     route.go.set()
     await first

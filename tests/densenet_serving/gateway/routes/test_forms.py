@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from densenet_serving.gateway.errors import BadRequest, GatewayError, PayloadTooLarge
 from densenet_serving.gateway.routes import uploads
 from densenet_serving.gateway.routes.uploads import MAX_FIELDS, Upload
 from densenet_serving.gateway.settings import GatewaySettings
+from handler.errors import BadRequest, PayloadTooLarge, RequestError
 
 pytestmark = pytest.mark.anyio
 
@@ -175,7 +175,7 @@ CUT_SHORT, MALFORMED = "ends in the middle", "malformed"
     ],
 )
 async def test_what_is_refused(
-    settings: GatewaySettings, body: bytes, error: type[GatewayError], fragment: str
+    settings: GatewaySettings, body: bytes, error: type[RequestError], fragment: str
 ) -> None:
     with pytest.raises(error, match=fragment):
         await read(Sender([body]), settings)

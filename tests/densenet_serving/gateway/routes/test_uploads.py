@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 
-from densenet_serving.gateway.errors import PayloadTooLarge
 from densenet_serving.gateway.routes import uploads
+from handler.errors import PayloadTooLarge
 from tests.densenet_serving.gateway.conftest import CAT, DOG, TorchServe, check_error, files, loads
 
 pytestmark = pytest.mark.anyio
