@@ -1,4 +1,4 @@
-"""uvicorn with the gateway's protocol on a real socket. The application answers every request with its path."""
+"""uvicorn with the gateway's protocol on a real socket."""
 
 from __future__ import annotations
 
@@ -18,35 +18,28 @@ MAX_BODY_BYTES = 100_000
 LARGE, PIECES = 2**25, 512
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 GET = b"GET /_%d HTTP/1.1\r\nHost: x\r\n\r\n"
+LARGE_ANSWER = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-async def echo(scope: Scope, _: Receive, send: Send) -> None:
-    body = scope["path"].encode()
-    headers = [(b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the path, /read with its body too, and /large with more than all buffers hold."""
+    path = scope["path"].encode()
+    body = path + b" " + await whole_body(receive) if path.startswith(b"/read") else path
+    pieces = [bytes(LARGE // PIECES)] * PIECES if path == b"/large" else [body]
+    length = b"%d" % sum(map(len, pieces))
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body"})
 
 
-async def read(scope: Scope, receive: Receive, send: Send) -> None:
-    """Read the whole body, and answer with it."""
-    body, more = scope["path"].encode() + b" ", True
+async def whole_body(receive: Receive) -> bytes:
+    body, more = b"", True
     while more:
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def much(scope: Scope, _: Receive, send: Send) -> None:
-    """Answer /large with more than all buffers hold, and other paths as `echo` does."""
-    if scope["path"] != "/large":
-        await echo(scope, _, send)
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LARGE)]})
-    for _i in range(PIECES):
-        await send({"type": "http.response.body", "body": bytes(LARGE // PIECES), "more_body": True})
-    await send({"type": "http.response.body"})
+    return body
 
 
 class Server:
@@ -86,19 +79,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
 
 @pytest.fixture
 async def server(settings: GatewaySettings) -> AsyncIterator[Server]:
-    async with running(echo, settings) as started:
-        yield started
-
-
-@pytest.fixture
-async def reading(settings: GatewaySettings) -> AsyncIterator[Server]:
-    async with running(read, settings) as started:
-        yield started
-
-
-@pytest.fixture
-async def large(settings: GatewaySettings) -> AsyncIterator[Server]:
-    async with running(much, settings) as started:
+    async with running(application, settings) as started:
         yield started
 
 
@@ -109,7 +90,7 @@ async def waiting(settings: GatewaySettings) -> AsyncIterator[Server]:
 
     async def wait(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/healthz":
-            await echo(scope, receive, send)
+            await application(scope, receive, send)
             return
         asked.put_nowait(scope["path"])
         await receive()
@@ -126,13 +107,7 @@ async def running(application: ASGIApp, settings: GatewaySettings) -> AsyncItera
     limits = replace(settings, max_connections=8, max_connections_per_address=4, max_body_bytes=MAX_BODY_BYTES)
     protocol = limited_protocol(limits)
     config = uvicorn.Config(
-        application,
-        port=0,
-        http=protocol,
-        ws="none",
-        lifespan="off",
-        log_level="error",
-        timeout_keep_alive=60,
+        application, port=0, http=protocol, ws="none", lifespan="off", log_level="error", timeout_keep_alive=60
     )
     started = uvicorn.Server(config)
     task = asyncio.create_task(started.serve())

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from densenet_serving.gateway.http import protocol
+from densenet_serving.gateway.http import connections, protocol
 from densenet_serving.gateway.http.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from densenet_serving.gateway.limits.share import Share, Turns
-from tests.densenet_serving.gateway.http.conftest import GET, MAX_BODY_BYTES, Server, rest
+from tests.densenet_serving.gateway.http.conftest import GET, LARGE_ANSWER, MAX_BODY_BYTES, Server, rest
 
 pytestmark = pytest.mark.anyio
 
@@ -23,15 +23,11 @@ def check_refusal(received: bytes, status: int, fragment: str) -> None:
     assert fragment in error["message"]
 
 
-async def test_requests_on_one_connection_are_answered(server: Server) -> None:
+async def test_requests_on_one_connection_are_answered_in_order_pipelined_or_not(server: Server) -> None:
     async with server.connect() as (reader, writer):
         for i in range(3):
             writer.write(GET % i)
             assert (await reader.readuntil(b"/_%d" % i)).startswith(b"HTTP/1.1 200")
-
-
-async def test_a_few_pipelined_requests_are_answered_in_order(server: Server) -> None:
-    async with server.connect() as (reader, writer):
         writer.write(b"".join(GET % i for i in range(MAX_PIPELINED)))
         for i in range(MAX_PIPELINED):
             await asyncio.wait_for(reader.readuntil(b"\r\n\r\n/_%d" % i), 20)
@@ -82,12 +78,14 @@ async def test_a_route_whose_connection_was_refused_writes_nothing_more(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_what_is_no_request(server: Server) -> None:
-    check_refusal(await server.ask(b"\x16\x03\x01 hello\r\n\r\n"), 400, "no HTTP request that the gateway understands")
+@pytest.mark.parametrize("message", [b"\x16\x03\x01 hello\r\n\r\n", b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n"])
+async def test_what_is_no_request(server: Server, message: bytes) -> None:
+    check_refusal(await server.ask(message), 400, "no HTTP request")
 
 
 async def test_a_head_that_is_too_slow(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
+    for module in (connections, protocol):
+        monkeypatch.setattr(module, "HEAD_SECONDS", 0.05)
 
     check_refusal(await server.ask(b"GET / HTTP/1.1\r\nX"), 408, "headers took longer than")
     assert await server.ask(b"") == b""  # a silent connection is closed without a word
@@ -118,7 +116,7 @@ async def test_a_body_that_nobody_reads_is_swallowed_for_a_while(
 
 
 async def test_what_a_client_sends_waits_for_its_turn_and_no_more_is_read(
-    reading: Server, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Waiting(Turns):
         def __init__(self) -> None:
@@ -128,9 +126,9 @@ async def test_what_a_client_sends_waits_for_its_turn_and_no_more_is_read(
             self.pieces.put_nowait((client, work))
 
     turns = Waiting()
-    monkeypatch.setattr(reading.protocol, "turns", turns)
-    async with reading.connect("127.0.0.2") as (reader, writer):
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n" + bytes(2_000_000))
+    monkeypatch.setattr(server.protocol, "turns", turns)
+    async with server.connect("127.0.0.2") as (reader, writer):
+        writer.write(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n" + bytes(2_000_000))
         answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
         most = 0
         while not answer.done():
@@ -151,29 +149,23 @@ UPGRADE = b"Connection: Upgrade, HTTP2-Settings%s\r\nHTTP2-Settings: AAMAAABk\r\
 @pytest.mark.parametrize(
     "body", [b"Content-Length: 5\r\n\r\nphoto", b"Transfer-Encoding: chunked\r\n\r\n5\r\nphoto\r\n0\r\n\r\n"]
 )
-async def test_a_wish_for_another_protocol_is_ignored(
-    reading: Server, upgrade: bytes, pieces: int, body: bytes
-) -> None:
+async def test_a_wish_for_another_protocol_is_ignored(server: Server, upgrade: bytes, pieces: int, body: bytes) -> None:
     """Java's HttpClient asks for HTTP/2 in its first request, and curl --http2 does."""
-    head = b"POST /p HTTP/1.1\r\nHost: x\r\n"
+    head = b"POST /read HTTP/1.1\r\nHost: x\r\n"
     last = head + UPGRADE % (b", close", upgrade) + body
-    received = await reading.ask(head + UPGRADE % (b"", upgrade) + body + GET % 2 + last, pieces=pieces)
+    received = await server.ask(head + UPGRADE % (b"", upgrade) + body + GET % 2 + last, pieces=pieces)
 
     answers = received.split(b"HTTP/1.1 200")[1:]
-    assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == [b"/p photo", b"/_2 ", b"/p photo"]
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == [b"/read photo", b"/_2", b"/read photo"]
     assert b"upgrade" not in received
 
 
-async def test_a_tunnel_is_not_served(server: Server) -> None:
-    check_refusal(await server.ask(b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n"), 400, "no HTTP request")
-
-
-async def test_a_client_that_waits_for_100_is_told_to_go_on(reading: Server) -> None:
-    async with reading.connect() as (reader, writer):
-        writer.write(b"POST /p HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+async def test_a_client_that_waits_for_100_is_told_to_go_on(server: Server) -> None:
+    async with server.connect() as (reader, writer):
+        writer.write(b"POST /read HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
         writer.write(b"photo")
-        assert (await reader.readuntil(b"/p photo")).startswith(b"HTTP/1.1 200")
+        assert (await reader.readuntil(b"/read photo")).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_route_learns_that_its_client_is_gone_though_another_request_waits(waiting: Server) -> None:
@@ -183,9 +175,9 @@ async def test_a_route_learns_that_its_client_is_gone_though_another_request_wai
     assert await waiting.asked.get() == "gone /_1"
 
 
-async def test_a_request_begins_when_the_answer_before_it_is_read(large: Server) -> None:
-    async with large.connect(limit=1024) as (reader, writer):
-        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" + GET % 2)
+async def test_a_request_begins_when_the_answer_before_it_is_read(server: Server) -> None:
+    async with server.connect(limit=1024) as (reader, writer):
+        writer.write(LARGE_ANSWER + GET % 2)
         await reader.readuntil(b"\r\n\r\n")
         received = b""
         while not received.endswith(b"/_2"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 
 import httpx
 import pytest
@@ -32,6 +33,7 @@ async def test_the_tutorials_request_gets_the_tutorials_answer(front: httpx.Asyn
         ("/predict", b'["tabby"]'),
         ("/explain", b'{"overlay": "aGVhdA==" }'),
         ("/explain?top_k=5", b"3"),
+        ("/explain", json.dumps(EXPLAINED).encode()),
     ],
 )
 async def test_torchserves_bytes_are_the_answer(
@@ -65,7 +67,6 @@ async def test_an_answer_that_has_no_short_form_is_answered_in_full(
 async def test_text_of_another_projects_handler_is_an_answer(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
     """TorchServe gives it no content type."""
     torchserve.replies = [httpx.Response(200, content=b"tabby"), httpx.Response(200, html="<p>another server</p>")]
-
     assert loads(await front.post("/predict", files=files(b"cat"))) == "tabby"
     check_error(await front.post("/predict", files=files(b"cat")), 502, "not JSON")
 
@@ -99,7 +100,6 @@ async def test_a_bad_file_among_good_ones_has_its_error_in_its_place(front: http
 
 async def test_where_no_file_is_good_the_status_is_the_first_errors(front: httpx.AsyncClient) -> None:
     response = await front.post("/predict", files=files(b"text", b""))
-
     assert response.status_code == 400
     assert [item["error"]["code"] for item in response.json()] == [400, 400]
 
@@ -160,32 +160,13 @@ async def test_what_is_refused(
     assert [asked for asked in torchserve.asked if asked.content != b"text"] == []
 
 
-async def test_an_explanation_is_torchserves(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
-    torchserve.replies = [httpx.Response(200, json=EXPLAINED)]
-    assert loads(await front.post("/explain", files=files(b"cat"))) == EXPLAINED
-
-    (asked,) = torchserve.asked
-    assert (asked.url.path, asked.content) == ("/explanations/densenet121", b"cat")
-
-
 async def test_accept_png_gives_torchserves_picture(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
     """An archive that cannot explain gives none, and its answer passes through."""
     picture = httpx.Response(200, content=b"png", headers={"Content-Type": "image/png"})
     torchserve.replies = [picture, httpx.Response(200, json=CAT)]
-    png, json = [await front.post("/explain", files=files(b"cat"), headers={"Accept": "image/png"}) for _ in range(2)]
+    png, old = [await front.post("/explain", files=files(b"cat"), headers={"Accept": "image/png"}) for _ in range(2)]
 
     assert (png.headers["content-type"], png.content) == ("image/png", b"png")
-    assert loads(json) == CAT
-    assert {asked.headers["accept"] for asked in torchserve.asked} == {"image/png"}
-
-
-async def test_a_client_over_its_share_of_decoding_is_told_when_to_come_back(
-    front: httpx.AsyncClient, torchserve: TorchServe
-) -> None:
-    torchserve.replies = [httpx.Response(200, json=CAT, headers={"X-Decode-Seconds": "90"})]
-    assert loads(await front.post("/predict", files=files(b"cat")))
-    for path in ("/predict", "/explain"):
-        refused = await front.post(path, files=files(b"cat"))
-        check_error(refused, 429, "wait 30 s")
-        assert refused.headers["Retry-After"] == "30"
-    assert len(torchserve.asked) == 1
+    assert loads(old) == CAT
+    asked = {(one.url.path, one.headers["accept"]) for one in torchserve.asked}
+    assert asked == {("/explanations/densenet121", "image/png")}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -45,6 +44,9 @@ BROKEN: list[Exception] = [
 class Clock:
     now: float = 0.0
 
+    def __call__(self) -> float:
+        return self.now
+
 
 @pytest.fixture
 def clock() -> Clock:
@@ -54,9 +56,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def upstream(endpoint: Endpoint, torchserve: TorchServe, clock: Clock) -> AsyncIterator[Upstream]:
     """Of one client's images a second, the workers may decode a quarter."""
-    made = Upstream(
-        endpoint, MODEL, decode_share=0.25, transport=httpx.MockTransport(torchserve), clock=lambda: clock.now
-    )
+    made = Upstream(endpoint, MODEL, decode_share=0.25, transport=httpx.MockTransport(torchserve), clock=clock)
     yield made
     await made.aclose()
 
@@ -72,12 +72,7 @@ async def test_an_image_goes_up_and_an_answer_comes_down(upstream: Upstream, tor
     assert (asked.method, str(asked.url)) == ("POST", f"http://inference/predictions/{MODEL}")
     assert asked.content == b"cat"
     sent = {name: asked.headers[name] for name in ("Authorization", "Content-Type", "Top-K", "Min-Probability")}
-    assert sent == {
-        "Authorization": "Bearer inf",
-        "Content-Type": "application/octet-stream",
-        "Top-K": "3",
-        "Min-Probability": "0.5",
-    }
+    assert list(sent.values()) == ["Bearer inf", "application/octet-stream", "3", "0.5"]
 
 
 async def test_explanations_have_an_address_of_their_own(upstream: Upstream, torchserve: TorchServe) -> None:
@@ -107,9 +102,12 @@ OTHER = {"code": 500, "type": "InternalServerException", "message": "Other."}
         ([httpx.ConnectTimeout("slow")], 503, NOT_RUNNING),
         ([httpx.ReadTimeout("slow")], 504, TOO_SLOW),
         *(([broken] * 2, 503, NOT_RUNNING) for broken in BROKEN),
+        # A photo that killed a worker by itself would kill the next one.
+        *(([death], death.status_code, WORKER_DIED["message"]) for death in DEATHS),
+        ([httpx.Response(400, json=REFUSED_KEY)] * 2, 503, REFUSED),  # no fault of the client
     ],
 )
-async def test_every_failure_is_an_answer_and_only_a_broken_connection_is_tried_again(
+async def test_every_failure_is_an_answer_and_only_a_broken_connection_or_refused_token_is_tried_again(
     upstream: Upstream, torchserve: TorchServe, replies: list[Reply], status: int, message: str
 ) -> None:
     torchserve.replies = replies.copy()
@@ -126,16 +124,6 @@ async def test_a_connection_that_broke_once_costs_no_photo(
 ) -> None:
     torchserve.replies = [broken]
     assert await upstream.predict(b"cat", {}) == answered(200, CAT)
-
-
-@pytest.mark.parametrize("death", DEATHS)
-async def test_a_photo_that_killed_a_worker_by_itself_is_not_tried_again(
-    upstream: Upstream, torchserve: TorchServe, death: httpx.Response
-) -> None:
-    torchserve.replies = [death]
-
-    assert (await upstream.predict(b"cat", {})).status == death.status_code
-    assert len(torchserve.asked) == 1
 
 
 async def together(
@@ -198,15 +186,6 @@ async def test_a_refused_token_is_read_anew(upstream: Upstream, torchserve: Torc
     assert [asked.headers["Authorization"] for asked in torchserve.asked] == ["Bearer inf"] * 2 + ["Bearer new"]
 
 
-async def test_a_token_refused_twice_is_no_fault_of_the_client(upstream: Upstream, torchserve: TorchServe) -> None:
-    torchserve.replies = [httpx.Response(400, json=REFUSED_KEY)] * 2
-
-    answer = await upstream.predict(b"cat", {})
-
-    assert (answer.status, answer.content["message"]) == (503, REFUSED)
-    assert "InvalidKey" not in json.dumps(answer.content)
-
-
 async def test_so_many_images_are_in_flight_and_no_more(endpoint: Endpoint) -> None:
     now, most = 0, 0
 
@@ -249,9 +228,8 @@ async def test_workers_that_are_ready_and_alive(
 
 
 @pytest.mark.parametrize("reply", [httpx.Response(404, json={}), httpx.ReadTimeout("slow"), httpx.ConnectError("no")])
-async def test_not_ready(upstream: Upstream, torchserve: TorchServe, reply: httpx.Response | Exception) -> None:
+async def test_not_ready(upstream: Upstream, torchserve: TorchServe, reply: Reply) -> None:
     torchserve.replies = [reply]
-
     assert not (await upstream.workers()).ready
 
 
