@@ -14,13 +14,18 @@ ORIGIN = "https://shop.example"
 def test_settings_travel_as_json(settings: GatewaySettings) -> None:
     sent = replace(settings, cors_origins=(ORIGIN,), allowed_hosts=("photos.example",), port=9000)
     sent = replace(sent, keys=Path("/etc/keys.json"), foreground=True)
-
     assert GatewaySettings.from_json(sent.to_json()) == sent
-    assert sent.url == "http://127.0.0.1:9000"
-    assert replace(sent, host="::1").url == "http://[::1]:9000"
 
 
-@pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:8000"), ("::", "http://[::1]:8000")])  # noqa: S104
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104
+        ("::", "http://[::1]:8000"),
+    ],
+)
 def test_a_gateway_on_every_address_is_asked_at_one_it_knows(settings: GatewaySettings, host: str, url: str) -> None:
     assert replace(settings, host=host).url == url
 

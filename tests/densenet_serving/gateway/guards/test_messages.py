@@ -17,7 +17,7 @@ from densenet_serving.gateway.guards.messages import (
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.routes import pages
 from densenet_serving.gateway.settings import GatewaySettings
-from tests.densenet_serving.gateway.conftest import CAT, TorchServe, loads
+from tests.densenet_serving.gateway.conftest import CAT, TorchServe, check_error, loads
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +53,7 @@ async def test_every_answer_has_its_headers(front: httpx.AsyncClient, method: st
 async def test_so_have_a_bug_and_every_refusal(
     front: httpx.AsyncClient, torchserve: TorchServe, settings: GatewaySettings
 ) -> None:
-    torchserve.replies = [ZeroDivisionError()]
+    torchserve.replies = [ZeroDivisionError("a secret")]
     answers = [
         await front.post("/predict", files={"file": b"cat"}),
         await front.get("/healthz", headers={"Host": "stranger.example"}),
@@ -65,6 +65,8 @@ async def test_so_have_a_bug_and_every_refusal(
     assert [answer.status_code for answer in answers] == [500, 400, 403, 401]
     for answer in answers:
         assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+    check_error(answers[0], 500, "log")
+    assert "secret" not in answers[0].text
 
 
 def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline() -> None:
@@ -84,9 +86,12 @@ async def test_head_is_answered_as_get_without_a_body(front: httpx.AsyncClient, 
     assert head.headers["content-type"] == got.headers["content-type"]
 
 
-async def test_head_asks_for_no_prediction(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
+async def test_head_asks_for_no_prediction_and_put_is_post(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
+    """curl -T sends PUT."""
     assert (await front.head("/predict")).status_code == 405
     assert torchserve.asked == []
+    assert loads(await front.put("/predict", content=b"cat")) == LABEL
+    assert (await front.put("/healthz", content=b"cat")).status_code == 405
 
 
 @pytest.mark.parametrize("path", ["/predict/", "/predict//", "///predict"])
@@ -98,45 +103,16 @@ async def test_a_slash_too_many_changes_nothing(front: httpx.AsyncClient, path: 
     assert (await front.get("/docs/")).content == (await front.get("/docs")).content
 
 
-async def test_put_is_post(front: httpx.AsyncClient) -> None:
-    """curl -T sends it."""
-    assert loads(await front.put("/predict", content=b"cat")) == LABEL
-    assert (await front.put("/healthz", content=b"cat")).status_code == 405
+async def test_refusals_that_may_be_tried_elsewhere_are_a_few_and_a_part_of_the_answers() -> None:
+    """A host that is broken, and not full, may always be replaced."""
+    few, answers = int(MOST_TOKENS), round(1 / TOKENS_OF_AN_ANSWER) + 1  # one more: tenths do not add up exactly
+    sent = [*[FULL] * 2 * few, *[ANSWERED] * answers, *[FULL] * 2, *[BROKEN] * 20]
+    left = iter(sent)
 
+    async def host(scope: Scope, receive: Receive, send: Send) -> None:
+        await next(left)(scope, receive, send)
 
-class Host:
-    """What the guard stands before: it gives the next answer of a list."""
-
-    def __init__(self) -> None:
-        self.answers: list[Response] = []
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.answers.pop(0)(scope, receive, send)
-
-    async def marked(self, throttle: AnswerHeaders, *answers: Response) -> list[bool]:
-        self.answers = list(answers)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(throttle), base_url="http://host") as client:
-            return [NO_RETRY in (await client.get("/")).headers for _ in answers]
-
-
-async def test_the_first_refusals_may_be_tried_elsewhere_and_no_more() -> None:
-    host = Host()
-    throttle = AnswerHeaders(host)
-    few = int(MOST_TOKENS)
-    assert await host.marked(throttle, *[FULL] * 3 * few) == [False] * few + [True] * 2 * few
-
-
-async def test_answers_allow_a_part_of_the_refusals() -> None:
-    host = Host()
-    throttle = AnswerHeaders(host)
-    await host.marked(throttle, *[FULL] * int(MOST_TOKENS))
-    answers = round(1 / TOKENS_OF_AN_ANSWER) + 1  # one more, since tenths do not add up exactly
-
-    assert await host.marked(throttle, *[ANSWERED] * answers, FULL, FULL) == [False] * answers + [False, True]
-
-
-async def test_a_host_that_is_not_full_may_always_be_replaced() -> None:
-    host = Host()
-    throttle = AnswerHeaders(host)
-    await host.marked(throttle, *[FULL] * int(MOST_TOKENS))
-    assert await host.marked(throttle, *[BROKEN] * 20) == [False] * 20
+    transport = httpx.ASGITransport(AnswerHeaders(host))
+    async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
+        marked = [NO_RETRY in (await client.get("/")).headers for _ in sent]
+    assert marked == [False] * few + [True] * few + [False] * (answers + 1) + [True] + [False] * 20

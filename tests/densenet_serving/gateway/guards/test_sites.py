@@ -1,3 +1,5 @@
+"""The hosts under which the gateway answers, and the origins whose pages may send to it."""
+
 from __future__ import annotations
 
 import socket
@@ -12,11 +14,13 @@ from densenet_serving.gateway.app import create_app
 from densenet_serving.gateway.guards.sites import host_name, known_hosts
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
-from tests.densenet_serving.gateway.conftest import GATEWAY, TorchServe, check_error, client_of, loads
+from tests.densenet_serving.gateway.conftest import GATEWAY, TorchServe, check_error, client_of
 
 pytestmark = pytest.mark.anyio
 
 STRANGER = "https://stranger.example"
+NAMED = "photos.example"
+PROXIED = "127.0.0.1:8000"  # what nginx's proxy_pass makes of the Host header
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/", "/predict", "/openapi.json"])
@@ -24,20 +28,6 @@ STRANGER = "https://stranger.example"
 async def test_another_host_is_refused(front: httpx.AsyncClient, path: str, host: str) -> None:
     """DNS rebinding: a page of stranger.example, whose name now points here, would read the answer."""
     check_error(await front.get(path, headers={"Host": host}), 400, "--allowed-host NAME adds one")
-
-
-@pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "[::1]:8000", "photos.example", "a.b.example:80", "10.0.0.7"]
-)
-async def test_its_own_hosts_are_known(upstream: Upstream, settings: GatewaySettings, host: str) -> None:
-    settings = replace(settings, host="10.0.0.7", allowed_hosts=("photos.example", "*.b.example"))
-    async with client_of(create_app(upstream, settings)) as front:
-        assert (await front.get("/healthz", headers={"Host": host})).status_code == 200
-
-
-async def test_with_a_star_every_host_is_known(upstream: Upstream, settings: GatewaySettings) -> None:
-    async with client_of(create_app(upstream, replace(settings, allowed_hosts=("*",)))) as front:
-        assert (await front.get("/healthz", headers={"Host": "anything.example"})).status_code == 200
 
 
 def test_where_it_listens_on_every_address_those_of_this_machine_are_known(tmp_path: Path) -> None:
@@ -57,7 +47,7 @@ def test_hosts_are_put_as_browsers_put_them(text: str, name: str) -> None:
 
 @pytest.mark.parametrize("text", ["https://photos.example", "photos.example:8000", "a.*.example", "", "a b"])
 def test_what_is_no_host(text: str) -> None:
-    with pytest.raises(ServingError, match=r"is no host: write it as photos\.example\.org"):
+    with pytest.raises(ServingError, match=r"photos\.example\.org"):
         host_name(text)
 
 
@@ -70,56 +60,55 @@ async def test_pages_of_other_origins_may_not_post(
 ) -> None:
     refused = await front.post(path, files={"file": b"cat"}, headers={"Origin": origin})
 
-    check_error(refused, 403, f"A page of the origin {origin!r} sent this to the host '127.0.0.1:8000'")
+    check_error(refused, 403, f"origin {origin!r}")
+    assert "'127.0.0.1:8000'" in refused.json()["message"]
     assert torchserve.asked == []
 
 
-@pytest.mark.parametrize("headers", [{}, {"Origin": GATEWAY}, {"Origin": GATEWAY.replace("http", "https")}])
-async def test_its_own_page_and_other_programs_may(front: httpx.AsyncClient, headers: dict[str, str]) -> None:
-    """Behind a proxy that ends TLS the browser's origin is https."""
-    loads(await front.post("/predict", files={"file": b"cat"}, headers=headers))
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        *((host, None, 200) for host in ("localhost", "LOCALHOST:8000", "127.0.0.1", "[::1]:8000", "10.0.0.8")),
+        *((host, None, 200) for host in (NAMED, "a.b.example:80")),
+        # Its own page, behind a proxy that ends TLS too.
+        (PROXIED, GATEWAY, 200),
+        (PROXIED, GATEWAY.replace("http", "https"), 200),
+        # The names that the gateway was given are its own, behind a proxy too.
+        (PROXIED, f"https://{NAMED}", 200),
+        (PROXIED, f"http://{NAMED}", 200),
+        (NAMED, f"https://{NAMED}:8443", 200),
+        (f"{NAMED}:8000", f"https://{NAMED.upper()}", 200),
+        ("a.b.example", "https://a.b.example", 200),
+        (PROXIED, "http://10.0.0.7", 200),
+        (PROXIED, "http://[fe80::1]:8080", 200),
+        (PROXIED, f"https://{NAMED}.stranger.example", 403),
+        (PROXIED, f"https://{NAMED}@stranger.example", 403),
+        (PROXIED, f"https://stranger.{NAMED}", 403),
+        (PROXIED, "https://a.b.example", 403),  # a name with a * may be another's
+        (PROXIED, "null", 403),
+    ],
+)
+async def test_its_own_names_may_post(
+    upstream: Upstream, settings: GatewaySettings, host: str, origin: str | None, status: int
+) -> None:
+    settings = replace(settings, host="10.0.0.8", allowed_hosts=(NAMED, "*.b.example", "10.0.0.7", "[fe80::1]"))
+    headers = {"Host": host} | ({"Origin": origin} if origin else {})
+    async with client_of(create_app(upstream, settings)) as front:
+        assert (await front.post("/predict", files={"file": b"cat"}, headers=headers)).status_code == status
 
 
 @pytest.mark.parametrize("named", [STRANGER, "*"])
 async def test_so_may_pages_of_named_origins(upstream: Upstream, settings: GatewaySettings, named: str) -> None:
     async with client_of(create_app(upstream, replace(settings, cors_origins=(named,)))) as front:
-        loads(await front.post("/predict", files={"file": b"cat"}, headers={"Origin": STRANGER}))
+        answer = await front.post("/predict", files={"file": b"cat"}, headers={"Origin": STRANGER})
+    assert answer.status_code == 200
 
 
-NAMED = "photos.example"
-PROXIED = "127.0.0.1:8000"  # what nginx's proxy_pass makes of the Host header
-
-
-@pytest.mark.parametrize(
-    ("origin", "host", "status"),
-    [
-        (f"https://{NAMED}", PROXIED, 200),
-        (f"http://{NAMED}", PROXIED, 200),
-        (f"https://{NAMED}:8443", NAMED, 200),
-        (f"https://{NAMED.upper()}", f"{NAMED}:8000", 200),
-        (f"https://{NAMED}.stranger.example", PROXIED, 403),
-        (f"https://{NAMED}@stranger.example", PROXIED, 403),
-        (f"https://stranger.{NAMED}", PROXIED, 403),
-        ("https://a.b.example", PROXIED, 403),  # a name with a * may be another's
-        ("https://a.b.example", "a.b.example", 200),
-        ("http://10.0.0.7", PROXIED, 200),
-        ("http://[fe80::1]:8080", PROXIED, 200),
-        ("null", PROXIED, 403),
-    ],
-)
-async def test_the_names_that_the_gateway_was_given_are_its_own_behind_a_proxy(
-    upstream: Upstream, settings: GatewaySettings, origin: str, host: str, status: int
+async def test_with_a_star_every_host_is_known_and_other_origins_are_still_foreign(
+    upstream: Upstream, settings: GatewaySettings
 ) -> None:
-    settings = replace(settings, allowed_hosts=(NAMED, "*.b.example", "10.0.0.7", "[fe80::1]"))
-    async with client_of(create_app(upstream, settings)) as front:
-        answer = await front.post("/predict", files={"file": b"cat"}, headers={"Origin": origin, "Host": host})
-    assert answer.status_code == status
-
-
-async def test_with_a_star_other_origins_are_still_foreign(upstream: Upstream, settings: GatewaySettings) -> None:
     async with client_of(create_app(upstream, replace(settings, allowed_hosts=("*",)))) as front:
-        check_error(
-            await front.post("/predict", files={"file": b"cat"}, headers={"Origin": STRANGER}),
-            403,
-            "give densenet web --allowed-host stranger.example, and for a page of another site --cors-origin",
-        )
+        assert (await front.get("/healthz", headers={"Host": "anything.example"})).status_code == 200
+        refused = await front.post("/predict", files={"file": b"cat"}, headers={"Origin": STRANGER})
+    check_error(refused, 403, "--allowed-host stranger.example")
+    assert "--cors-origin" in refused.json()["message"]

@@ -16,7 +16,7 @@ from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.routes import status
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
-from tests.densenet_serving.gateway.conftest import GATEWAY, MODEL, TorchServe, check_error, client_of, files, loads
+from tests.densenet_serving.gateway.conftest import MODEL, TorchServe, check_error, client_of, files, loads
 
 pytestmark = pytest.mark.anyio
 
@@ -143,6 +143,5 @@ async def test_prometheus_on_this_machine_counts_the_workers(front: httpx.AsyncC
 @pytest.mark.parametrize(("address", "headers"), [("192.0.2.1", {}), ("127.0.0.1", {"X-Forwarded-For": "192.0.2.1"})])
 async def test_metrics_are_not_for_others(app: FastAPI, address: str, headers: dict[str, str]) -> None:
     """Neither for another machine, nor for whom a proxy on this one asks."""
-    transport = httpx.ASGITransport(app, client=(address, 5))
-    async with httpx.AsyncClient(transport=transport, base_url=GATEWAY) as stranger:
+    async with client_of(app, address) as stranger:
         check_error(await stranger.get("/metrics", headers=headers), 403, "this machine alone")
