@@ -17,8 +17,7 @@ from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.app import create_app
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
-from tests.browser.devices import DESKTOP
-from tests.browser.support import LOOPBACK, Served, Visit
+from tests.browser.support import DESKTOP, LOOPBACK, Served, Visit
 from tests.browser.torchserve import FakeTorchServe
 from tests.chromium import open_browser
 from tests.densenet_serving.conftest import write_keys

@@ -1,4 +1,4 @@
-"""A server for the page, and a visit to it that notes all it asked for and complained of."""
+"""A server for the page, devices, and a visit that notes all that the page asked for and complained of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -22,6 +22,16 @@ API = ("/predict", "/explain", "/model")
 ICON = "/page/icon.svg"
 STARTED_SECONDS = 30
 ANSWER_MILLISECONDS = 10_000
+
+# The devices on which the page is tried, as Playwright describes them.
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
+PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+WIDER_PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+DARK: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"}
+DARK_PHONE: dict[str, Any] = WIDER_PHONE | {"color_scheme": "dark"}
+# A person who types a wrong key into the browser's own prompt and then closes it.
+MISTAKEN: dict[str, Any] = DESKTOP | {"http_credentials": {"username": "anybody", "password": "wrong"}}
+CLIPBOARD: dict[str, Any] = DESKTOP | {"permissions": ["clipboard-read", "clipboard-write"]}
 
 
 class Served:

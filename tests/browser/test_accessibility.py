@@ -9,8 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.actions import CAT, CLOCK, choose, expect_cat, heading
-from tests.browser.devices import DARK, DARK_PHONE, DESKTOP, PHONE, WIDER_PHONE
-from tests.browser.support import Visit
+from tests.browser.support import DARK, DARK_PHONE, DESKTOP, PHONE, WIDER_PHONE, Visit
 
 
 @pytest.mark.parametrize("visit", [PHONE, WIDER_PHONE, DARK_PHONE], indirect=True, ids=["360", "390", "390-dark"])

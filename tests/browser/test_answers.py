@@ -1,14 +1,16 @@
-"""The answer: bars, names, the model that gave it."""
+"""The answer: bars, names, the model that gave it, and what is refused in words."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from playwright.sync_api import Page, Route, expect
 
+from densenet_serving.gateway.torchserve.upstream import NOT_RUNNING
 from tests.browser.actions import BARS, CAT, choose, expect_cat, heading
 from tests.browser.support import Visit
-from tests.browser.torchserve import CARD
+from tests.browser.torchserve import CARD, NOT_AN_IMAGE, FakeTorchServe
 
 
 def test_an_uploaded_photo_is_answered_with_bars_and_a_heatmap(visit: Visit) -> None:
@@ -69,3 +71,25 @@ def test_the_models_card_is_shown(visit: Visit) -> None:
     expect(card).to_contain_text("74.4% top-1, 92.0% top-5 on ImageNet")
     expect(card).to_contain_text("OpenVINO, bf16, CPU")
     assert str(CARD["preprocessing"]) not in card.inner_text()
+
+
+def test_a_text_file_is_refused_in_words(visit: Visit, notes: Path) -> None:
+    choose(visit.page, notes)
+
+    expect(visit.page.get_by_role("alert")).to_have_text(NOT_AN_IMAGE)
+    expect(visit.page.locator("#bars")).to_be_hidden()
+
+
+def test_a_stopped_torchserve_is_said_and_the_page_recovers(visit: Visit, torchserve: FakeTorchServe) -> None:
+    choose(visit.page, CAT)
+    expect_cat(visit.page)
+
+    torchserve.running = False
+    visit.page.get_by_role("button", name="A cup of coffee").click()
+    expect(visit.page.get_by_role("alert")).to_have_text(NOT_RUNNING)
+    visit.screenshot("message")
+
+    torchserve.running = True
+    visit.page.get_by_role("button", name="A cat").click()
+    expect_cat(visit.page)
+    expect(visit.page.get_by_role("alert")).to_have_count(0)

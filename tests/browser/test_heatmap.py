@@ -7,26 +7,13 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from handler.explanations import paint
 from tests.browser.actions import BARS, CAT, choose, downloaded, expect_cat, heading
 from tests.browser.support import Visit
 from tests.browser.torchserve import CARD, IDS, MAPS, FakeTorchServe
 from tests.densenet_serving.gateway.conftest import MODEL
-
-
-def overlay_opacity(page: Page) -> float:
-    return float(page.locator("#heatmap .colors").evaluate("image => getComputedStyle(image).opacity"))
-
-
-def test_the_slider_fades_the_heatmap(visit: Visit) -> None:
-    choose(visit.page, CAT)
-    expect_cat(visit.page)
-    assert overlay_opacity(visit.page) == 0.5
-
-    visit.page.get_by_role("slider").fill("80")
-    expect(visit.page.locator("#heatmap .colors")).to_have_css("opacity", "0.8")
 
 
 def test_a_bar_shows_the_heatmap_of_its_class_and_asks_for_nothing(visit: Visit, torchserve: FakeTorchServe) -> None:
@@ -63,23 +50,23 @@ def test_the_heatmap_can_be_kept_as_it_is_seen_and_as_the_server_paints_it(visit
     np.testing.assert_allclose(np.asarray(kept, np.float32), np.asarray(expected), atol=2)
 
 
-@pytest.mark.parametrize("missing", ["explains", "maps"])
-def test_an_older_archive_answers_without_a_heatmap(visit: Visit, torchserve: FakeTorchServe, missing: str) -> None:
-    setattr(torchserve, missing, False)
+@pytest.mark.parametrize(
+    ("missing", "asked"),
+    [("explains", ["explanations"]), ("maps", ["explanations", "predictions"]), ("", ["predictions"])],
+)
+def test_without_heatmaps_the_answer_alone_is_shown(
+    visit: Visit, torchserve: FakeTorchServe, missing: str, asked: list[str]
+) -> None:
+    """Those of an older archive, which says nothing, and of a model that says so, which is not asked for them."""
+    if missing:
+        setattr(torchserve, missing, False)
+    else:
+        visit.page.route("**/model", lambda route: route.fulfill(json=CARD | {"heatmaps": False, "api_key": False}))
+        visit.page.reload()
     choose(visit.page, CAT)
 
     expect(heading(visit.page)).to_have_text("Egyptian cat")
     expect(visit.page.locator("#bars button")).to_have_count(5)
     expect(visit.page.locator("#why")).to_be_hidden()
     expect(visit.page.get_by_role("alert")).to_have_count(0)
-
-
-def test_a_model_that_gives_no_heatmaps_is_asked_for_the_answer_alone(visit: Visit, torchserve: FakeTorchServe) -> None:
-    visit.page.route("**/model", lambda route: route.fulfill(json=CARD | {"heatmaps": False, "api_key": False}))
-    visit.page.reload()
-    choose(visit.page, CAT)
-
-    expect(heading(visit.page)).to_have_text("Egyptian cat")
-    expect(visit.page.locator("#bars button")).to_have_count(5)
-    expect(visit.page.locator("#why")).to_be_hidden()
-    assert torchserve.asked == [f"/predictions/{MODEL}"]
+    assert torchserve.asked == [f"/{verb}/{MODEL}" for verb in asked]

@@ -10,8 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from densenet_serving.gateway.keys import ApiKeys
 from tests.browser.actions import CAT, choose, expect_cat
-from tests.browser.devices import DESKTOP, MISTAKEN
-from tests.browser.support import Visit
+from tests.browser.support import DESKTOP, MISTAKEN, Visit
 
 
 @pytest.fixture

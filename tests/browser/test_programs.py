@@ -11,8 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.actions import CAT, choose, expect_cat
-from tests.browser.devices import CLIPBOARD
-from tests.browser.support import Visit
+from tests.browser.support import CLIPBOARD, Visit
 from tests.browser.torchserve import IDS
 
 

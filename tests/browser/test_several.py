@@ -10,10 +10,16 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from tests.browser.actions import CAT, CLOCK, choose, downloaded, expect_cat, heading
-from tests.browser.devices import DESKTOP, WIDER_PHONE
-from tests.browser.support import Visit
+from tests.browser.support import DESKTOP, WIDER_PHONE, Visit
 from tests.browser.torchserve import CARD, NOT_AN_IMAGE, FakeTorchServe
 from tests.densenet_serving.gateway.conftest import MODEL
+
+
+def downloaded_table(visit: Visit) -> list[dict[str, str]]:
+    with visit.page.expect_download() as waiting:
+        visit.page.get_by_role("button", name="Download CSV").click()
+    assert waiting.value.suggested_filename == "photos.csv"
+    return list(csv.DictReader(io.StringIO(downloaded(waiting.value).decode())))
 
 
 def test_several_photos_get_a_label_each_and_a_table(visit: Visit, torchserve: FakeTorchServe, notes: Path) -> None:
@@ -24,10 +30,7 @@ def test_several_photos_get_a_label_each_and_a_table(visit: Visit, torchserve: F
     expect(visit.page.get_by_role("alert")).to_have_text(f"notes.txt: {NOT_AN_IMAGE}")
     visit.screenshot("gallery")
 
-    with visit.page.expect_download() as waiting:
-        visit.page.get_by_role("button", name="Download CSV").click()
-    assert waiting.value.suggested_filename == "photos.csv"
-    table = list(csv.DictReader(io.StringIO(downloaded(waiting.value).decode())))
+    table = downloaded_table(visit)
     assert [row["file"] for row in table] == ["cat.jpg", "clock.jpg", "notes.txt"]
     assert [row["class_name"] for row in table] == ["Egyptian_cat", "", ""]
     assert [row["recognized"] for row in table] == ["true", "false", ""]
@@ -50,14 +53,9 @@ def test_a_multi_label_model_names_every_class(visit: Visit, torchserve: FakeTor
     expect(visit.page.locator("#gallery .caption")).to_have_text(
         ["Egyptian cat, 61%; crane, 22%", "None of its classes"]
     )
-    with visit.page.expect_download() as waiting:
-        visit.page.get_by_role("button", name="Download CSV").click()
-    table = list(csv.DictReader(io.StringIO(downloaded(waiting.value).decode())))
-    assert [(row["file"], row["class_name"]) for row in table] == [
-        ("cat.jpg", "Egyptian_cat"),
-        ("cat.jpg", "crane"),
-        ("clock.jpg", ""),
-    ]
+    table = downloaded_table(visit)
+    named = [("cat.jpg", "Egyptian_cat"), ("cat.jpg", "crane"), ("clock.jpg", "")]
+    assert [(row["file"], row["class_name"]) for row in table] == named
     choose(visit.page, CAT)
     expect(heading(visit.page)).to_have_text("Egyptian cat, crane")
     choose(visit.page, CLOCK)
@@ -68,27 +66,26 @@ def test_a_table_holds_no_formula(visit: Visit, tmp_path: Path) -> None:
     for name in ('=cmd|"a".jpg', "@b,c.jpg"):
         (tmp_path / name).write_bytes(CAT.read_bytes())
     choose(visit.page, *sorted(tmp_path.iterdir()))
-    with visit.page.expect_download() as waiting:
-        visit.page.get_by_role("button", name="Download CSV").click()
-
-    table = list(csv.DictReader(io.StringIO(downloaded(waiting.value).decode())))
-    assert [row["file"] for row in table] == ['\'=cmd|"a".jpg', "'@b,c.jpg"]
-
-
-@pytest.fixture
-def cats(tmp_path: Path) -> list[Path]:
-    """More photos than the gallery shows without scrolling."""
-    paths = [tmp_path / f"{i:02}.jpg" for i in range(20)]
-    for path in paths:
-        path.write_bytes(CAT.read_bytes())
-    return paths
+    assert [row["file"] for row in downloaded_table(visit)] == ['\'=cmd|"a".jpg', "'@b,c.jpg"]
 
 
 @pytest.mark.parametrize("visit", [DESKTOP, WIDER_PHONE], indirect=True, ids=["desktop", "phone"])
-def test_every_tile_shows_its_whole_photo_and_label(visit: Visit, cats: list[Path]) -> None:
+def test_progress_is_told_and_every_tile_shows_its_whole_photo_and_label(visit: Visit, tmp_path: Path) -> None:
+    cats = [tmp_path / f"{i:02}.jpg" for i in range(20)]  # more than the gallery shows without scrolling
+    for path in cats:
+        path.write_bytes(CAT.read_bytes())
+    visit.page.evaluate(
+        """window.told = [];
+        new MutationObserver(() => told.push(document.querySelector("#several-title").textContent))
+          .observe(document.querySelector("#several-title"), { childList: true })"""
+    )
     choose(visit.page, *cats)
-    expect(visit.page.locator("#several h2")).to_have_text("20 photos")
 
+    expect(visit.page.locator("#gallery .caption")).to_have_text(["Egyptian cat, 61%"] * 20)
+    expect(visit.page.locator("#several h2")).to_have_text("20 photos")
+    assert visit.page.evaluate("told") == [f"{done} of 20 photos" for done in range(20)] + ["20 photos"]
+    expect(visit.page.locator("#progress")).to_be_hidden()
+    expect(visit.page.get_by_role("status")).to_have_text("All 20 photos are answered.")
     width = visit.page.viewport_size["width"]  # type: ignore[index]
     for left, right, bottom, photo_shape, caption_bottom in visit.page.evaluate(TILES):
         assert left >= 0
@@ -127,19 +124,3 @@ def test_removing_one_of_several_photos_leaves_none_chosen(visit: Visit) -> None
 
     expect(visit.page.locator("#gallery [aria-pressed=true]")).to_have_count(0)
     expect(visit.page.locator("#answer")).to_have_text("Choose one of the photos to see its bars and heatmap.")
-
-
-def test_progress_is_told_while_photos_are_answered(visit: Visit, cats: list[Path]) -> None:
-    visit.page.evaluate(
-        """window.told = [];
-        new MutationObserver(() => told.push(document.querySelector("#several-title").textContent))
-          .observe(document.querySelector("#several-title"), { childList: true })"""
-    )
-    choose(visit.page, *cats)
-
-    expect(visit.page.locator("#gallery .caption")).to_have_text(["Egyptian cat, 61%"] * 20)
-    expect(visit.page.locator("#several h2")).to_have_text("20 photos")
-    told = visit.page.evaluate("told")
-    assert told == [f"{done} of 20 photos" for done in range(20)] + ["20 photos"]
-    expect(visit.page.locator("#progress")).to_be_hidden()
-    expect(visit.page.get_by_role("status")).to_have_text("All 20 photos are answered.")

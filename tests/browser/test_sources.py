@@ -64,28 +64,22 @@ def test_an_example_is_answered(visit: Visit) -> None:
     expect_cat(visit.page)
 
 
-def test_taking_the_photo_away_takes_the_answer_away(visit: Visit) -> None:
+def test_taking_the_photo_away_takes_the_answer_away_also_before_it_came(visit: Visit) -> None:
+    def remove() -> None:
+        visit.page.get_by_role("button", name="Remove").click()
+        expect(visit.page.locator("#answer")).to_contain_text("appears here")
+        for part in ("#bars", "#why", "#preview"):
+            expect(visit.page.locator(part)).to_be_hidden()
+        expect(visit.page.locator("[aria-busy=true]")).to_have_count(0)
+
     choose(visit.page, CAT)
     expect_cat(visit.page)
-
-    visit.page.get_by_role("button", name="Remove").click()
-
-    expect(visit.page.locator("#answer")).to_contain_text("appears here")
-    expect(visit.page.locator("#bars")).to_be_hidden()
-    expect(visit.page.locator("#why")).to_be_hidden()
-    expect(visit.page.locator("#preview")).to_be_hidden()
-
-
-def test_a_photo_removed_before_its_answer_leaves_nothing_waiting(visit: Visit) -> None:
+    remove()
     held: list[Route] = []
     visit.page.route("**/explain*", lambda route: held.append(route))
     choose(visit.page, CAT)
     expect(visit.page.locator("#answer")).to_have_attribute("aria-busy", "true")
-
-    visit.page.get_by_role("button", name="Remove").click()
-
-    expect(visit.page.locator("#answer")).to_contain_text("appears here")
-    expect(visit.page.locator("[aria-busy=true]")).to_have_count(0)
+    remove()
 
 
 def test_a_format_that_no_browser_shows_is_answered_all_the_same(visit: Visit, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import httpx
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from densenet_serving.gateway.torchserve.upstream import NOT_RUNNING
 from tests import pictures
 from tests.densenet_serving.gateway.conftest import MODEL
 
@@ -21,7 +20,6 @@ NAMES = ("Egyptian_cat", "crane", "crane", "lynx", "<img src=x onerror=alert(1)>
 IDS = ("n02124075", "n02012849", "n03126707", "Lüchse-猫", "n02123394")
 PROBABILITIES = (0.61, 0.22, 0.1, 0.03, 0.001)
 NOT_AN_IMAGE = "This is not an image of an accepted format: send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."
-STOPPED = NOT_RUNNING
 ACCURACY = {"top1": 0.7443, "top5": 0.9197, "evaluated_on": "ImageNet"}
 CARD = {
     "name": MODEL,

@@ -27,8 +27,7 @@ from densenet_serving.gateway.limits.slots import RECENT_SECONDS
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve
 from densenet_serving.server.gateway import Gateway
-from tests.browser.devices import DESKTOP
-from tests.browser.support import Visit
+from tests.browser.support import DESKTOP, Visit
 from tests.e2e.support import TIMEOUT_SECONDS, command, command_here, content_of, listening_addresses, worker_pids
 from tests.errors import check_error
 from tests.pictures import FITTING, SAMPLE_NAME, encode

@@ -9,12 +9,14 @@ import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import requests
 
 from densenet_serving.client.endpoint import Endpoint
@@ -80,6 +82,30 @@ class Target:
         headers = self.headers | {"Host": "localhost", "Content-Length": str(len(photo) if length is None else length)}
         lines = [f"POST {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         return "\r\n".join([*lines, "", ""]).encode() + photo
+
+
+@contextmanager
+def repeatedly(act: Callable[[], None], seconds: float = 0.02) -> Iterator[None]:
+    """Do something every so many seconds meanwhile."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(seconds):
+            act()
+
+    with ThreadPoolExecutor(1) as pool:
+        acting = pool.submit(run)
+        try:
+            yield
+        finally:
+            stop.set()
+        acting.result()
+
+
+def memory_of(pid: int) -> dict[int, int]:
+    """Return the resident bytes of a process and of each of its children."""
+    parent = psutil.Process(pid)
+    return {process.pid: process.memory_info().rss for process in (parent, *parent.children())}
 
 
 def closed_loop(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import socket
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import pytest
 
 from densenet_serving.client.http import Client
 from tests.faults.conftest import workers
-from tests.faults.load import Target, closed_loop, seconds_of, statuses
+from tests.faults.load import Target, closed_loop, repeatedly, seconds_of, statuses
 
 MANY = 40
 REQUESTS = 24
@@ -41,43 +41,33 @@ def read_status_lines(connection: socket.socket, count: int = 1) -> list[bytes]:
 @contextmanager
 def a_byte_a_second(target: Target, photo: bytes) -> Iterator[None]:
     """Send the headers and then a byte a second, on many connections, as long as the others are measured."""
-    stop = threading.Event()
+    message = target.message(photo)
+    positions = itertools.count(MANY * 10)
     with ExitStack() as stack:
         slow = [stack.enter_context(connect(target)) for _ in range(MANY)]
-        message = target.message(photo)
         for i, connection in enumerate(slow):
             connection.sendall(message[: i * 10])  # some have not even finished their first line
 
         def drip() -> None:
-            position = MANY * 10
-            while not stop.wait(1):
-                for connection in slow:
-                    connection.sendall(message[position : position + 1])
-                position += 1
+            position = next(positions)
+            for connection in slow:
+                connection.sendall(message[position : position + 1])
 
-        thread = threading.Thread(target=drip)
-        thread.start()
-        try:
+        with repeatedly(drip, seconds=1):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
 
-@contextmanager
-def hang_ups(target: Target, photo: bytes) -> Iterator[None]:
+def hang_ups(target: Target, photo: bytes) -> AbstractContextManager[None]:
     """Announce a photo, send half of it and go, over and over."""
     half = target.message(photo)[: -len(photo) // 2]
-    with repeatedly(lambda: _send_and_go(target, half)):
-        yield
+    return repeatedly(lambda: send_and_go(target, half))
 
 
-@contextmanager
-def lost_interest(target: Target, photo: bytes) -> Iterator[None]:
+def lost_interest(target: Target, photo: bytes) -> AbstractContextManager[None]:
     """Send a whole request and go without waiting for its answer, ten times."""
     for _ in range(10):
-        _send_and_go(target, target.message(photo))
-    yield
+        send_and_go(target, target.message(photo))
+    return nullcontext()
 
 
 @contextmanager
@@ -89,31 +79,12 @@ def too_long_a_length(target: Target, photo: bytes) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def too_short_a_length(target: Target, photo: bytes) -> Iterator[None]:
+def too_short_a_length(target: Target, photo: bytes) -> AbstractContextManager[None]:
     """Announce fewer bytes than come: the rest looks like another request, and like nonsense."""
-    with repeatedly(lambda: _send_and_go(target, target.message(photo, 100))):
-        yield
+    return repeatedly(lambda: send_and_go(target, target.message(photo, 100)))
 
 
-@contextmanager
-def repeatedly(act: Callable[[], None]) -> Iterator[None]:
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.wait(0.02):
-            act()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _send_and_go(target: Target, message: bytes) -> None:
+def send_and_go(target: Target, message: bytes) -> None:
     with connect(target) as connection:
         connection.sendall(message)
 
@@ -144,22 +115,24 @@ def test_others_are_not_slowed(
     assert workers(client) == pids
 
 
-def test_a_slow_client_is_answered_in_the_end(target: Target, photo: bytes) -> None:
-    message = target.message(photo)
+def in_pieces(message: bytes) -> list[bytes]:
+    return [message[:30], message[30:-100], message[-100:-1], message[-1:]]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "length", "statuses"),
+    [
+        (in_pieces, None, [200]),
+        (lambda message: [message * 3], None, [200] * 3),
+        (lambda message: [message], 100, [400]),
+    ],
+    ids=["in pieces", "pipelined", "cut by its length"],
+)
+def test_what_is_sent_unusually_is_answered(
+    target: Target, photo: bytes, pieces: Callable[[bytes], list[bytes]], length: int | None, statuses: list[int]
+) -> None:
     with connect(target) as connection:
-        for part in (message[:30], message[30:-100], message[-100:-1], message[-1:]):
-            connection.sendall(part)
+        for piece in pieces(target.message(photo, length)):
+            connection.sendall(piece)
             time.sleep(0.2)
-        assert read_status_lines(connection) == [b"HTTP/1.1 200"]
-
-
-def test_pipelined_requests_are_all_answered(target: Target, photo: bytes) -> None:
-    with connect(target) as connection:
-        connection.sendall(target.message(photo) * 3)
-        assert read_status_lines(connection, 3) == [b"HTTP/1.1 200"] * 3
-
-
-def test_a_photo_cut_by_its_length_is_refused(target: Target, photo: bytes) -> None:
-    with connect(target) as connection:
-        connection.sendall(target.message(photo, 100))
-        assert read_status_lines(connection) == [b"HTTP/1.1 400"]
+        assert read_status_lines(connection, len(statuses)) == [STATUS_LINE + b"%d" % status for status in statuses]

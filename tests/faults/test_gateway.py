@@ -6,7 +6,6 @@ import asyncio
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from densenet_serving.server.gateway import Gateway
 from densenet_serving.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
 from tests.faults.exhaustion import ATTACKS, MEGABYTE, Attacker
-from tests.faults.load import TIMEOUT_SECONDS, Answer, Target, closed_loop, percentile, seconds_of, statuses
+from tests.faults.load import TIMEOUT_SECONDS, Answer, Target, closed_loop, percentile, repeatedly, seconds_of, statuses
 from tests.ports import free_port_range
 
 MEMORY_LIMIT = 3_000_000_000  # were the gateway unbounded, it ends here and not the machine
@@ -62,21 +61,8 @@ class Peak:
         self._process = psutil.Process(pid)
         self.before = self.most = self._process.memory_info().rss
 
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        stop = threading.Event()
-
-        def run() -> None:
-            while not stop.wait(0.02):
-                self.most = max(self.most, self._process.memory_info().rss)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+    def look(self) -> None:
+        self.most = max(self.most, self._process.memory_info().rss)
 
     @property
     def growth(self) -> int:
@@ -137,10 +123,10 @@ def test_strangers_take_neither_the_memory_nor_the_answers(
     record_property: Any,
     name: str,
 ) -> None:
-    pids, port, addresses = workers(client), int(front.url.rpartition(":")[2]), ATTACKS[name][1]
+    pids, port, addresses = workers(client), int(front.url.rpartition(":")[2]), ATTACKS[name][0]
     memory = Peak(front.pid)
 
-    with memory.watch(), attack(name, port, sizes.attack_seconds, record_property):
+    with repeatedly(memory.look), attack(name, port, sizes.attack_seconds, record_property):
         healthy = [ok(front, path) for path in ("/healthz", "/readyz") for _ in range(5)]
         beside = times_of_a_good_client(front, photo, sizes.attack_requests)
 
@@ -167,9 +153,9 @@ def test_large_bodies_do_not_fill_the_jvm(
 
     async def send_many() -> None:
         attacker = Attacker(target.address[1], sizes.attack_seconds, 1)
-        await asyncio.gather(*(attacker.send(head, bytes(MEGABYTE), 31) for _ in range(LARGE_BODIES)))
+        await attacker.sends(LARGE_BODIES, head, bytes(MEGABYTE), 31)
 
-    with memory.watch(), ThreadPoolExecutor(1) as pool:
+    with repeatedly(memory.look), ThreadPoolExecutor(1) as pool:
         sending = pool.submit(asyncio.run, send_many())
         time.sleep(0.5)
         answers = closed_loop(lambda: target.ask(photo), 2, count=sizes.attack_requests)

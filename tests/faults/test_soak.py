@@ -5,20 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import psutil
-
 from densenet_serving.client.http import Client
 from densenet_serving.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
-from tests.faults.load import Answer, Target, closed_loop, statuses
+from tests.faults.load import Answer, Target, closed_loop, memory_of, statuses
 
 CLIENTS = 8
 BAD = {400: (b"", b"\xff\xd8\xff\xe0 no more"), 415: (b"GIF is not what this is", b"<html></html>")}
-
-
-def resident(running: Server) -> dict[int, int]:
-    java = psutil.Process(running.pid)
-    return {process.pid: process.memory_info().rss for process in (java, *java.children())}
 
 
 def test_memory_after_a_soak(
@@ -32,9 +25,9 @@ def test_memory_after_a_soak(
 
     pids = workers(client)
     answers = closed_loop(ask, CLIENTS, count=sizes.soak_settled)
-    settled = resident(running)
+    settled = memory_of(running.pid)
     answers += closed_loop(ask, CLIENTS, count=sizes.soak_requests - sizes.soak_settled)
-    ended = resident(running)
+    ended = memory_of(running.pid)
 
     record_property("settled, ended", (settled, ended))
     assert all(answer.is_clean() for answer in answers)
