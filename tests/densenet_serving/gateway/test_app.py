@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from dataclasses import fields, replace
 
 import httpx
@@ -20,19 +19,6 @@ from tests.densenet_serving.gateway.conftest import CAT, MODEL, TorchServe, chec
 pytestmark = pytest.mark.anyio
 
 ORIGIN = "https://shop.example"
-
-
-async def test_the_documentation_loads_nothing_from_elsewhere(front: httpx.AsyncClient) -> None:
-    page = (await front.get("/docs")).text
-    links = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
-
-    assert len(links) >= 3
-    assert [link for link in links if not link.startswith("page/")] == []
-    for link in links:
-        answer = await front.get(f"/{link}")
-        assert answer.status_code == 200, link
-        assert len(answer.content) > 100
-    assert "://" not in page
 
 
 @pytest.mark.parametrize(
@@ -63,18 +49,10 @@ async def test_the_documentation_follows_the_handlers_records(
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "kind"),
-    [
-        ("GET", "/nothing", 404, "ResourceNotFoundException"),
-        ("GET", "/predict", 405, "MethodNotAllowedException"),
-        ("POST", "/healthz", 405, "MethodNotAllowedException"),
-    ],
+    ("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/predict", 405), ("POST", "/healthz", 405)]
 )
-async def test_what_is_not_served(front: httpx.AsyncClient, method: str, path: str, status: int, kind: str) -> None:
-    answer = await front.request(method, path)
-
-    check_error(answer, status, f"{method} {path}")
-    assert answer.json()["type"] == kind
+async def test_what_is_not_served(front: httpx.AsyncClient, method: str, path: str, status: int) -> None:
+    check_error(await front.request(method, path), status, f"{method} {path}")
 
 
 async def test_one_request_too_many_is_refused_and_the_others_are_answered(

@@ -7,35 +7,30 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 import uvicorn
-from starlette.types import Message, Receive, Scope, Send
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from densenet_serving.gateway.__main__ import log_config, options
 from densenet_serving.gateway.settings import GatewaySettings
+from tests.densenet_serving.gateway.conftest import GATEWAY
 
 pytestmark = pytest.mark.anyio
 
 
 async def client_seen(settings: GatewaySettings, address: str, forwarded: str) -> str:
     """Return the client's address as the application sees it."""
-    seen: list[str] = []
 
-    async def application(scope: Scope, _: Receive, __: Send) -> None:
-        seen.append(scope["client"][0])
-
-    async def receive() -> Message:
-        raise NotImplementedError
-
-    async def send(_: Message) -> None:
-        raise NotImplementedError
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(scope["client"][0])(scope, receive, send)
 
     config = uvicorn.Config(application, **options(settings))
     config.load()
-    headers = [(b"x-forwarded-for", forwarded.encode())]
-    scope: Scope = {"type": "http", "client": (address, 5), "headers": headers}
-    await config.loaded_app(scope, receive, send)
-    return seen[0]
+    transport = httpx.ASGITransport(config.loaded_app, client=(address, 5))
+    async with httpx.AsyncClient(transport=transport, base_url=GATEWAY) as client:
+        return (await client.get("/", headers={"X-Forwarded-For": forwarded})).text
 
 
 @pytest.mark.parametrize(

@@ -45,12 +45,7 @@ async def test_it_is_kept_for_a_while() -> None:
     assert await kept.get() == 2
 
 
-async def test_what_is_not_good_is_not_kept() -> None:
-    kept = Kept(Source(), 1, good=lambda answer: answer > 1)
-    assert [await kept.get(), await kept.get(), await kept.get()] == [1, 2, 2]
-
-
-async def test_after_a_failure_it_is_asked_again() -> None:
+async def test_neither_what_is_not_good_nor_a_failure_is_kept() -> None:
     source = Source()
 
     async def fail_once() -> int:
@@ -58,7 +53,7 @@ async def test_after_a_failure_it_is_asked_again() -> None:
             raise ZeroDivisionError
         return source.asked
 
-    kept = Kept(fail_once, 1)
+    kept = Kept(fail_once, 1, good=lambda answer: answer > 2)
     with pytest.raises(ZeroDivisionError):
         await kept.get()
-    assert await kept.get() == 2
+    assert [await kept.get(), await kept.get(), await kept.get()] == [2, 3, 3]
