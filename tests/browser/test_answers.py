@@ -10,7 +10,8 @@ from playwright.sync_api import Page, Route, expect
 from densenet_serving.gateway.torchserve.upstream import NOT_RUNNING
 from tests.browser.actions import BARS, CAT, choose, expect_cat, heading
 from tests.browser.support import Visit
-from tests.browser.torchserve import CARD, NOT_AN_IMAGE, FakeTorchServe
+from tests.browser.torchserve import NOT_AN_IMAGE, FakeTorchServe
+from tests.densenet_serving.gateway.conftest import CARD
 
 
 def test_an_uploaded_photo_is_answered_with_bars_and_a_heatmap(visit: Visit) -> None:
@@ -66,7 +67,7 @@ def ask_past_the_page(page: Page) -> None:
 def test_the_models_card_is_shown(visit: Visit) -> None:
     card = visit.page.locator("#model")
 
-    expect(card).to_contain_text("densenet121 1.0")
+    expect(card).to_contain_text("densenet121 2.0")
     expect(card).to_contain_text("file cats.pth")
     expect(card).to_contain_text("74.4% top-1, 92.0% top-5 on ImageNet")
     expect(card).to_contain_text("OpenVINO, bf16, CPU")

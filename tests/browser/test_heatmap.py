@@ -12,8 +12,8 @@ from playwright.sync_api import expect
 from handler.explanations import paint
 from tests.browser.actions import BARS, CAT, choose, downloaded, expect_cat, heading
 from tests.browser.support import Visit
-from tests.browser.torchserve import CARD, IDS, MAPS, FakeTorchServe
-from tests.densenet_serving.gateway.conftest import MODEL
+from tests.browser.torchserve import IDS, MAPS, FakeTorchServe
+from tests.densenet_serving.gateway.conftest import CARD, MODEL
 
 
 def test_a_bar_shows_the_heatmap_of_its_class_and_asks_for_nothing(visit: Visit, torchserve: FakeTorchServe) -> None:

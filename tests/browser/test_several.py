@@ -11,8 +11,8 @@ from playwright.sync_api import Route, expect
 
 from tests.browser.actions import CAT, CLOCK, choose, downloaded, expect_cat, heading
 from tests.browser.support import DESKTOP, WIDER_PHONE, Visit
-from tests.browser.torchserve import CARD, NOT_AN_IMAGE, FakeTorchServe
-from tests.densenet_serving.gateway.conftest import MODEL
+from tests.browser.torchserve import NOT_AN_IMAGE, FakeTorchServe
+from tests.densenet_serving.gateway.conftest import CARD, MODEL
 
 
 def downloaded_table(visit: Visit) -> list[dict[str, str]]:

@@ -13,24 +13,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tests import pictures
-from tests.densenet_serving.gateway.conftest import MODEL
+from tests.densenet_serving.gateway.conftest import CARD, MODEL
 
 SIDE = 224
 NAMES = ("Egyptian_cat", "crane", "crane", "lynx", "<img src=x onerror=alert(1)>")
 IDS = ("n02124075", "n02012849", "n03126707", "Lüchse-猫", "n02123394")
 PROBABILITIES = (0.61, 0.22, 0.1, 0.03, 0.001)
 NOT_AN_IMAGE = "This is not an image of an accepted format: send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."
-ACCURACY = {"top1": 0.7443, "top5": 0.9197, "evaluated_on": "ImageNet"}
-CARD = {
-    "name": MODEL,
-    "version": "1.0",
-    "architecture": "DenseNet-121",
-    "classes": 1000,
-    "weights": {"source": "file cats.pth", "sha256": "ab" * 32, "license": "BSD-3-Clause", "accuracy": ACCURACY},
-    "preprocessing": {"resize": 255},
-    "running": {"engine": "openvino", "precision": "bf16", "device": "cpu", "threads": 1},
-}
-READY = [{"modelName": MODEL, "modelVersion": "1.0", "workers": [{"status": "READY"}], "customizedMetadata": CARD}]
+READY = [{"modelName": MODEL, "modelVersion": "2.0", "workers": [{"status": "READY"}], "customizedMetadata": CARD}]
 
 
 @dataclass

@@ -23,27 +23,19 @@ from tests.ports import free_port_range
 
 @dataclass(frozen=True)
 class Sizes:
-    overload_requests: int  # at ten times the peak; the queue and the workers take about a hundred of them
+    """How hard the server is tried: in seconds, or with --full in minutes."""
+
+    overload_requests: int = 500  # at ten times the peak; the queue and the workers take about a hundred of them
     # The share by which memory may grow while it lasts: a JVM that gets little processor time holds more bodies.
-    overload_growth: float
-    soak_requests: int
-    soak_settled: int  # requests after which memory is measured for the first time
-    soak_growth: float  # the share by which it may grow from then on
-    album: int  # photos that `densenet classify` sends while a worker is killed
-    attack_seconds: float
-    attack_requests: int  # of a good client meanwhile
+    overload_growth: float = 0.3
+    soak_requests: int = 400
+    soak_settled: int = 200  # requests after which memory is measured for the first time
+    soak_growth: float = 0.15  # the share by which it may grow from then on
+    album: int = 120  # photos that `densenet classify` sends while a worker is killed
+    attack_seconds: float = 1.5
+    attack_requests: int = 30  # of a good client meanwhile
 
 
-SHORT = Sizes(
-    overload_requests=500,
-    overload_growth=0.3,
-    soak_requests=400,
-    soak_settled=200,
-    soak_growth=0.15,
-    album=120,
-    attack_seconds=1.5,
-    attack_requests=30,
-)
 FULL = Sizes(
     overload_requests=30_000,
     overload_growth=0.15,
@@ -58,7 +50,7 @@ FULL = Sizes(
 
 @pytest.fixture(scope="session")
 def sizes(pytestconfig: pytest.Config) -> Sizes:
-    return FULL if pytestconfig.getoption("full") else SHORT
+    return FULL if pytestconfig.getoption("full") else Sizes()
 
 
 @pytest.fixture(scope="package")

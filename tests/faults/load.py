@@ -59,6 +59,15 @@ def percentile(values: list[float], share: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[share - 1]
 
 
+def post(url: str, **options: Any) -> Answer:
+    begun = time.monotonic()
+    try:
+        response = requests.post(url, timeout=TIMEOUT_SECONDS, **options)
+    except requests.ConnectionError as error:
+        return Answer(CUT_OFF, str(error).encode(), begun, time.monotonic() - begun)
+    return Answer(response.status_code, response.content, begun, time.monotonic() - begun)
+
+
 class Target:
     """The inference API of one server, as the raw bytes of a request and as a function that sends one and waits."""
 
@@ -70,12 +79,7 @@ class Target:
         self.path = parts.path
 
     def ask(self, photo: bytes) -> Answer:
-        begun = time.monotonic()
-        try:
-            response = requests.post(self.url, data=photo, headers=self.headers, timeout=TIMEOUT_SECONDS)
-        except requests.ConnectionError as error:
-            return Answer(CUT_OFF, str(error).encode(), begun, time.monotonic() - begun)
-        return Answer(response.status_code, response.content, begun, time.monotonic() - begun)
+        return post(self.url, data=photo, headers=self.headers)
 
     def message(self, photo: bytes, length: int | None = None) -> bytes:
         """Lay a request out as it goes over the wire, with a Content-Length that may be wrong."""

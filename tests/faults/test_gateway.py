@@ -25,7 +25,7 @@ from densenet_serving.server.gateway import Gateway
 from densenet_serving.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
 from tests.faults.exhaustion import ATTACKS, MEGABYTE, Attacker
-from tests.faults.load import TIMEOUT_SECONDS, Answer, Target, closed_loop, percentile, repeatedly, seconds_of, statuses
+from tests.faults.load import TIMEOUT_SECONDS, Target, closed_loop, percentile, post, repeatedly, seconds_of, statuses
 from tests.ports import free_port_range
 
 MEMORY_LIMIT = 3_000_000_000  # were the gateway unbounded, it ends here and not the machine
@@ -84,15 +84,6 @@ def attack(name: str, port: int, seconds: float, record_property: Any) -> Iterat
             process.kill()
 
 
-def ask(front: Gateway, photo: bytes) -> Answer:
-    begun = time.monotonic()
-    try:
-        answer = requests.post(f"{front.url}/predict", files={"file": photo}, timeout=TIMEOUT_SECONDS)
-    except requests.ConnectionError as error:
-        return Answer(0, str(error).encode(), begun, time.monotonic() - begun)
-    return Answer(answer.status_code, answer.content, begun, time.monotonic() - begun)
-
-
 def ok(front: Gateway, path: str) -> bool:
     """Ask as a supervisor does, on a connection of its own."""
     return requests.get(f"{front.url}{path}", timeout=PROBE_SECONDS).ok
@@ -100,7 +91,7 @@ def ok(front: Gateway, path: str) -> bool:
 
 def times_of_a_good_client(front: Gateway, photo: bytes, count: int) -> list[float]:
     """Ask as an ordinary client does; every answer must be a good one."""
-    answers = closed_loop(lambda: ask(front, photo), 1, count=count)
+    answers = closed_loop(lambda: post(f"{front.url}/predict", files={"file": photo}), 1, count=count)
     assert statuses(answers) == {200: count}
     return seconds_of(answers)
 

@@ -30,6 +30,28 @@ REFUSED_KEY = {"code": 400, "type": "InvalidKeyException", "message": "Token Aut
 WORKER_DIED = {"code": 500, "type": "InternalServerException", "message": "Worker died."}
 READY = [{"modelName": MODEL, "workers": [{"status": "LOADING"}, {"status": "READY"}]}]
 
+# The card of an archive, and the part that /model answers.
+WEIGHTS = {
+    "source": "file cats.pth",
+    "sha256": "ab" * 32,
+    "license": "MIT",
+    "training": None,
+    "accuracy": {"top1": 0.7443, "top5": 0.9197, "evaluated_on": "ImageNet"},
+    "temperature": 1.3,
+}
+ENGINE = {"engine": "openvino", "precision": "bf16", "device": "cpu", "threads": 1}
+PUBLIC = {
+    "name": MODEL,
+    "version": "2.0",
+    "architecture": "DenseNet-121",
+    "classes": 1000,
+    "task": "single-label",
+    "heatmaps": True,
+    "weights": WEIGHTS,
+    "preprocessing": {"resize": 255},
+}
+CARD = PUBLIC | {"built_with": {"torch": "2.13.0"}, "running": ENGINE}
+
 ANSWERS: dict[bytes, tuple[int, Any]] = {
     b"cat": (200, CAT),
     b"dog": (200, DOG),

@@ -10,19 +10,6 @@ from densenet_serving.gateway.limits import share
 from densenet_serving.gateway.limits.share import Share, Turns, read_rate
 
 
-def test_a_client_over_its_share_waits_and_others_do_not() -> None:
-    now = 100.0
-    decoding = Share(0.25, 15, lambda: now)
-    decoding.spend("a", 15)
-    assert decoding.wait("a") == 0
-
-    decoding.spend("a", 1.5)
-    assert decoding.wait("a") == 6
-    assert decoding.wait("b") == 0
-    now += 6
-    assert decoding.wait("a") == 0
-
-
 @pytest.mark.parametrize(("seconds", "images"), [(1.5, 11), (0.03, 501)])
 def test_an_expensive_image_is_no_cheaper_attack_than_many_small_ones(seconds: float, images: int) -> None:
     decoding = Share(0.25, 15, lambda: 100.0)

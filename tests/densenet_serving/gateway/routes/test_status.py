@@ -16,30 +16,20 @@ from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.routes import status
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
-from tests.densenet_serving.gateway.conftest import MODEL, TorchServe, check_error, client_of, files, loads
+from tests.densenet_serving.gateway.conftest import (
+    CARD,
+    ENGINE,
+    MODEL,
+    PUBLIC,
+    WEIGHTS,
+    TorchServe,
+    check_error,
+    client_of,
+    files,
+    loads,
+)
 
 pytestmark = pytest.mark.anyio
-
-WEIGHTS = {
-    "source": "file cats.pth",
-    "sha256": "ab" * 32,
-    "license": "MIT",
-    "training": None,
-    "accuracy": {"top1": 0.7, "top5": 0.9, "evaluated_on": "cats"},
-    "temperature": 1.3,
-}
-ENGINE = {"engine": "openvino", "precision": "bf16", "device": "cpu", "threads": 1}
-PUBLIC = {
-    "name": MODEL,
-    "version": "2.0",
-    "architecture": "DenseNet-121",
-    "classes": 1000,
-    "task": "single-label",
-    "heatmaps": True,
-    "weights": WEIGHTS,
-    "preprocessing": {"resize": 255},
-}
-CARD = PUBLIC | {"built_with": {"torch": "2.13.0"}, "running": ENGINE}
 
 
 def described(card: object) -> list[Mapping[str, Any]]:

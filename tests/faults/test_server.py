@@ -1,7 +1,8 @@
-"""A worker dies of SIGKILL while requests and `densenet classify` are under way."""
+"""The server under ordinary load: many requests, of which a tenth are bad; a full disk; a worker that dies."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -13,16 +14,76 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from densenet_serving import paths
 from densenet_serving.client.http import Client
 from densenet_serving.options import STAND_IN
 from densenet_serving.server.torchserve import Server
 from tests.faults.conftest import Sizes, workers
-from tests.faults.load import TIMEOUT_SECONDS, Target, closed_loop, statuses
+from tests.faults.load import TIMEOUT_SECONDS, Answer, Target, closed_loop, memory_of, statuses
 
 CLIENTS = 16
 PAUSE_SECONDS = 0.3  # of each client after an answer: while a worker starts, more requests only take its processor time
 BACK_SECONDS = 15
+SOAK_CLIENTS = 8
+BAD = {400: (b"", b"\xff\xd8\xff\xe0 no more"), 415: (b"GIF is not what this is", b"<html></html>")}
+
+
+def test_memory_after_a_soak(
+    running: Server, target: Target, client: Client, photo: bytes, sizes: Sizes, record_property: Any
+) -> None:
+    bad = itertools.cycle([body for bodies in BAD.values() for body in bodies])
+    numbers = itertools.count()
+
+    def ask() -> Answer:
+        return target.ask(next(bad) if next(numbers) % 10 == 9 else photo)
+
+    pids = workers(client)
+    answers = closed_loop(ask, SOAK_CLIENTS, count=sizes.soak_settled)
+    settled = memory_of(running.pid)
+    answers += closed_loop(ask, SOAK_CLIENTS, count=sizes.soak_requests - sizes.soak_settled)
+    ended = memory_of(running.pid)
+
+    record_property("settled, ended", (settled, ended))
+    assert all(answer.is_clean() for answer in answers)
+    count = statuses(answers)
+    assert count[200] == sizes.soak_requests * 9 // 10
+    assert count[400] + count[415] == sizes.soak_requests // 10
+    assert workers(client) == pids
+    assert settled.keys() == ended.keys()
+    for pid, before in settled.items():
+        assert ended[pid] < (1 + sizes.soak_growth) * before
+
+
+def test_a_server_that_cannot_log_still_answers(
+    running: Server, server_disk: tuple[Path, bool], target: Target, client: Client, photo: bytes
+) -> None:
+    folder, is_small = server_disk
+    if not is_small:
+        pytest.skip("only root may mount a small file system")
+    pids = workers(client)
+    ballast = folder / "ballast"
+    try:
+        fill(ballast)
+        answers = closed_loop(lambda: target.ask(photo), 4, count=40)
+    finally:
+        ballast.unlink()
+
+    assert statuses(answers) == {200: 40}
+    assert workers(client) == pids
+    assert statuses([target.ask(photo)]) == {200: 1}
+
+
+def fill(path: Path) -> None:
+    """Write until the file system has no room for another byte."""
+    with path.open("wb", buffering=0) as file:
+        for size in (100_000, 1_000, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
 
 
 def test_a_workers_death(running: Server, photo: bytes, sizes: Sizes, tmp_path: Path, record_property: Any) -> None:
