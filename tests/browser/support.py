@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +14,7 @@ from fastapi import FastAPI
 from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from densenet_serving import paths
+from tests.waiting import until
 
 SCREENSHOTS = paths.ROOT / "build" / "screenshots"
 LOOPBACK = {"127.0.0.1", "localhost"}
@@ -42,11 +42,7 @@ class Served:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        deadline = time.monotonic() + STARTED_SECONDS
-        while not self._server.started:
-            assert self._thread.is_alive(), "the server ended before it listened"
-            assert time.monotonic() < deadline, f"the server did not listen within {STARTED_SECONDS} s"
-            time.sleep(0.05)
+        until(lambda: self._server.started or not self._thread.is_alive(), STARTED_SECONDS)
         self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}/"
 
     def stop(self) -> None:

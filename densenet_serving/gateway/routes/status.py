@@ -22,10 +22,10 @@ KEPT_SECONDS = 5
 PROMETHEUS = "text/plain; version=0.0.4"
 
 
-def router(upstream: Upstream, keys: ApiKeys, ending: threading.Event, kept_seconds: float = KEPT_SECONDS) -> APIRouter:
+def router(upstream: Upstream, keys: ApiKeys, ending: threading.Event) -> APIRouter:
     routes = APIRouter()
     # A worker has to answer for its card.
-    described = Kept(upstream.describe, kept_seconds, good=lambda answer: answer.ok)
+    described = Kept(upstream.describe, KEPT_SECONDS, good=lambda answer: answer.ok)
 
     @routes.get("/model", **schemas.MODEL)
     async def model() -> Any:

@@ -10,7 +10,6 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
-from densenet_serving import paths
 from densenet_serving.gateway.routes import pages
 from tests import pictures
 from tests.densenet_serving.gateway.conftest import TorchServe, check_error
@@ -58,12 +57,4 @@ async def test_every_file_is_given_and_asked_after(front: httpx.AsyncClient, add
     assert (again.status_code, again.content) == (304, b"")
     if address.endswith(".js"):
         assert given.headers["content-type"].startswith("text/javascript")
-
-
-async def test_the_page_asks_for_nothing_that_is_not_there(front: httpx.AsyncClient) -> None:
-    page = (await front.get("/")).text
-
-    assert "//" not in page.replace("</", "")
-    assert {"/", "/docs", "/page/main.js", "/page/examples/coffee.jpg"} <= set(pages.files())
-    assert paths.SAMPLE_PHOTO in pages.files().values()
-    assert all(path.stat().st_size < 80_000 for path in pages.EXAMPLES)
+    assert not address.startswith("/page/examples/") or len(given.content) < 80_000

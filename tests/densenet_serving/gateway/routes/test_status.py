@@ -13,7 +13,6 @@ from fastapi import FastAPI
 
 from densenet_serving.gateway.app import create_app
 from densenet_serving.gateway.keys import ApiKeys
-from densenet_serving.gateway.routes import status
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
 from tests.densenet_serving.gateway.conftest import (
@@ -38,7 +37,9 @@ def described(card: object) -> list[Mapping[str, Any]]:
     return [ours | {"modelUrl": "secret.mar", "workers": [{"status": "READY", "pid": 4321}]}]
 
 
-async def test_the_card_and_the_engine(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
+async def test_the_card_the_engine_and_whether_a_key_is_asked_for(
+    front: httpx.AsyncClient, torchserve: TorchServe, settings: GatewaySettings
+) -> None:
     torchserve.described = described(CARD)
 
     answer = await front.get("/model")
@@ -46,6 +47,8 @@ async def test_the_card_and_the_engine(front: httpx.AsyncClient, torchserve: Tor
     assert loads(answer) == PUBLIC | {"engine": ENGINE, "api_key": False}
     assert [word for word in ("secret", "4321", "2.13.0") if word in answer.text] == []
     assert str(torchserve.asked[0].url) == f"http://management/models/{MODEL}?customized=true"
+    key = ApiKeys(settings.run_dir).add("phone")
+    assert loads(await front.get("/model", headers={"Authorization": f"Bearer {key}"}))["api_key"] is True
 
 
 @pytest.mark.parametrize(
@@ -85,38 +88,16 @@ async def test_many_who_ask_at_a_time_cost_torchserve_one_answer(
         assert len(torchserve.asked) == 1
 
 
-async def test_a_newer_version_is_seen(upstream: Upstream, torchserve: TorchServe, settings: GatewaySettings) -> None:
-    app = FastAPI()
-    app.include_router(status.router(upstream, ApiKeys(settings.run_dir), threading.Event(), kept_seconds=0))
-    async with client_of(app) as front:
-        for version in ("2.0", "3.0"):
-            torchserve.described = described(CARD | {"version": version})
-            assert loads(await front.get("/model"))["version"] == version
-
-
-async def test_whether_a_key_is_asked_for(
-    front: httpx.AsyncClient, torchserve: TorchServe, settings: GatewaySettings
-) -> None:
-    torchserve.described = described(CARD)
-    key = ApiKeys(settings.run_dir).add("phone")
-    assert loads(await front.get("/model", headers={"Authorization": f"Bearer {key}"}))["api_key"] is True
-
-
-async def test_health(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
-    assert loads(await front.get("/healthz")) == {"status": "Healthy"}
-    assert loads(await front.get("/readyz")) == {"status": "Ready", "model": MODEL, "workers": 1, "wanted": 2}
-
-
-async def test_without_workers_it_is_not_ready(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
+async def test_without_workers_it_is_healthy_and_not_ready(front: httpx.AsyncClient, torchserve: TorchServe) -> None:
     torchserve.described = []
     check_error(await front.get("/readyz"), 503, MODEL)
-    assert loads(await front.get("/healthz"))
+    assert loads(await front.get("/healthz")) == {"status": "Healthy"}
 
 
 async def test_before_its_end_it_is_not_ready_and_still_answers(upstream: Upstream, settings: GatewaySettings) -> None:
     ending = threading.Event()
     async with client_of(create_app(upstream, settings, ending)) as front:
-        assert loads(await front.get("/readyz"))
+        assert loads(await front.get("/readyz")) == {"status": "Ready", "model": MODEL, "workers": 1, "wanted": 2}
         ending.set()
         check_error(await front.get("/readyz"), 503, "ends soon")
         assert loads(await front.get("/healthz"))
