@@ -24,6 +24,7 @@ MODEL = "densenet121"
 GATEWAY = "http://127.0.0.1:8000"
 CAT = {"class_id": "n02124075", "class_name": "Egyptian_cat", "probability": 0.9, "recognized": True}
 DOG = {"class_id": "n02110341", "class_name": "dalmatian", "probability": 0.8, "recognized": True}
+CAT_LABEL, DOG_LABEL = ({name: one[name] for name in ("class_id", "class_name")} for one in (CAT, DOG))
 UNSURE = {"class_id": None, "class_name": None, "probability": 0.1, "recognized": False}
 NO_IMAGE = {"code": 415, "type": "UnsupportedMediaTypeException", "message": "This is not an image: send JPEG."}
 REFUSED_KEY = {"code": 400, "type": "InvalidKeyException", "message": "Token Authorization failed."}

@@ -11,11 +11,9 @@ from densenet_serving.gateway.guards.access import key_of
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.settings import GatewaySettings
 from densenet_serving.gateway.torchserve.upstream import Upstream
-from tests.densenet_serving.gateway.conftest import TorchServe, check_error, client_of, loads
+from tests.densenet_serving.gateway.conftest import CAT_LABEL, TorchServe, check_error, client_of, loads
 
 pytestmark = pytest.mark.anyio
-
-LABEL = {"class_id": "n02124075", "class_name": "Egyptian_cat"}
 
 
 @pytest.fixture
@@ -34,7 +32,7 @@ async def predict(front: httpx.AsyncClient, **options: object) -> httpx.Response
 
 
 async def test_without_keys_everybody_may_ask_as_often_as_they_like(front: httpx.AsyncClient) -> None:
-    assert [loads(await predict(front)) for _ in range(5)] == [LABEL] * 5
+    assert [loads(await predict(front)) for _ in range(5)] == [CAT_LABEL] * 5
 
 
 async def test_once_there_is_a_key_it_is_asked_for_and_torchserve_never_sees_it(
@@ -49,8 +47,8 @@ async def test_once_there_is_a_key_it_is_asked_for_and_torchserve_never_sees_it(
     assert basic.startswith("Basic realm=")
     check_error(await predict(front, headers={"Authorization": "Bearer densenet_x"}), 401, "is not valid")
     assert torchserve.asked == []
-    assert loads(await predict(front, headers={"Authorization": f"Bearer {key}"})) == LABEL
-    assert loads(await predict(front, auth=("anybody", key))) == LABEL
+    assert loads(await predict(front, headers={"Authorization": f"Bearer {key}"})) == CAT_LABEL
+    assert loads(await predict(front, auth=("anybody", key))) == CAT_LABEL
     assert {asked.headers["Authorization"] for asked in torchserve.asked} == {"Bearer inf"}  # never the client's key
 
 
@@ -72,7 +70,7 @@ async def test_a_revoked_key_is_refused_at_once_and_a_damaged_file_lets_nobody_i
     front: httpx.AsyncClient, keys: ApiKeys
 ) -> None:
     headers = {"Authorization": f"Bearer {keys.add('phone')}"}
-    assert loads(await predict(front, headers=headers)) == LABEL
+    assert loads(await predict(front, headers=headers)) == CAT_LABEL
     keys.revoke("phone")
     check_error(await predict(front, headers=headers), 401, "is not valid")
     keys.path.write_text("{")
@@ -82,12 +80,12 @@ async def test_a_revoked_key_is_refused_at_once_and_a_damaged_file_lets_nobody_i
 async def test_a_key_has_its_rate(front: httpx.AsyncClient, keys: ApiKeys) -> None:
     phone, laptop = ({"Authorization": f"Bearer {keys.add(name)}"} for name in ("phone", "laptop"))
     for _ in range(3):
-        assert loads(await predict(front, headers=phone)) == LABEL
+        assert loads(await predict(front, headers=phone)) == CAT_LABEL
 
     refused = await predict(front, headers=phone)
     check_error(refused, 429, "The key phone may make 3/hour")
     assert int(refused.headers["retry-after"]) > 0
-    assert loads(await predict(front, headers=laptop)) == LABEL
+    assert loads(await predict(front, headers=laptop)) == CAT_LABEL
     assert (await front.get("/docs", headers=phone)).status_code == 200  # looking costs nothing
 
 

@@ -17,12 +17,11 @@ from densenet_serving.gateway.guards.messages import (
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.routes import pages
 from densenet_serving.gateway.settings import GatewaySettings
-from tests.densenet_serving.gateway.conftest import CAT, TorchServe, check_error, loads
+from tests.densenet_serving.gateway.conftest import CAT_LABEL, TorchServe, check_error, loads
 
 pytestmark = pytest.mark.anyio
 
 STRANGER = "https://stranger.example"
-LABEL = {name: CAT[name] for name in ("class_id", "class_name")}
 FULL = Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
 BROKEN = Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
 ANSWERED = Response()
@@ -90,7 +89,7 @@ async def test_head_asks_for_no_prediction_and_put_is_post(front: httpx.AsyncCli
     """curl -T sends PUT."""
     assert (await front.head("/predict")).status_code == 405
     assert torchserve.asked == []
-    assert loads(await front.put("/predict", content=b"cat")) == LABEL
+    assert loads(await front.put("/predict", content=b"cat")) == CAT_LABEL
     assert (await front.put("/healthz", content=b"cat")).status_code == 405
 
 
@@ -99,7 +98,7 @@ async def test_a_slash_too_many_changes_nothing(front: httpx.AsyncClient, path: 
     response = await front.post(f"http://127.0.0.1:8000{path}", files={"file": b"cat"})
 
     assert response.history == []
-    assert loads(response) == LABEL
+    assert loads(response) == CAT_LABEL
     assert (await front.get("/docs/")).content == (await front.get("/docs")).content
 
 

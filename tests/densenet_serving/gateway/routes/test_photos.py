@@ -9,11 +9,21 @@ import json
 import httpx
 import pytest
 
-from tests.densenet_serving.gateway.conftest import CAT, DOG, NO_IMAGE, UNSURE, TorchServe, check_error, files, loads
+from tests.densenet_serving.gateway.conftest import (
+    CAT,
+    CAT_LABEL,
+    DOG,
+    DOG_LABEL,
+    NO_IMAGE,
+    UNSURE,
+    TorchServe,
+    check_error,
+    files,
+    loads,
+)
 
 pytestmark = pytest.mark.anyio
 
-CAT_LABEL, DOG_LABEL = ({name: one[name] for name in ("class_id", "class_name")} for one in (CAT, DOG))
 SEVERAL = CAT | {"predictions": [CAT_LABEL | {"probability": 0.9}, DOG_LABEL | {"probability": 0.8}]}
 EXPLAINED = CAT | {"overlay": base64.b64encode(b"png").decode(), "maps": {"n02124075": [[0.5]]}}
 

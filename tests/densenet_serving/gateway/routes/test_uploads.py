@@ -14,13 +14,21 @@ import pytest
 
 from densenet_serving.gateway.routes import uploads
 from handler.errors import PayloadTooLarge
-from tests.densenet_serving.gateway.conftest import CAT, DOG, TorchServe, check_error, files, loads
+from tests.densenet_serving.gateway.conftest import (
+    CAT,
+    CAT_LABEL,
+    DOG,
+    DOG_LABEL,
+    TorchServe,
+    check_error,
+    files,
+    loads,
+)
 
 pytestmark = pytest.mark.anyio
 
 JPEG = b"\xff\xd8\xff\xe0 a cat"
 TEXT = base64.b64encode(JPEG * 20)
-LABEL, OTHER = ({name: one[name] for name in ("class_id", "class_name")} for one in (CAT, DOG))
 URLENCODED = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -45,7 +53,7 @@ async def test_a_photo_as_the_body(
 ) -> None:
     """curl calls any body urlencoded, unless it is told otherwise."""
     headers = {} if content_type is None else {"Content-Type": content_type}
-    assert loads(await front.post("/predict", content=content, headers=headers)) == LABEL
+    assert loads(await front.post("/predict", content=content, headers=headers)) == CAT_LABEL
     assert torchserve.asked[0].content == content
 
 
@@ -63,14 +71,17 @@ async def test_base64_in_an_urlencoded_form(front: httpx.AsyncClient, torchserve
 )
 async def test_json(front: httpx.AsyncClient, content_type: str) -> None:
     headers = {"Content-Type": content_type}
-    assert loads(await front.post("/predict", content=document(b"cat"), headers=headers)) == LABEL
-    assert loads(await front.post("/predict", content=document(b"cat", b"dog"), headers=headers)) == [LABEL, OTHER]
+    assert loads(await front.post("/predict", content=document(b"cat"), headers=headers)) == CAT_LABEL
+    assert loads(await front.post("/predict", content=document(b"cat", b"dog"), headers=headers)) == [
+        CAT_LABEL,
+        DOG_LABEL,
+    ]
 
 
 async def test_a_bad_instance_has_its_error_in_its_place(front: httpx.AsyncClient) -> None:
     body = {"instances": [{"b64": "!!"}, {"b64": "Y2F0"}, {"url": "x"}]}
     first, second, third = loads(await front.post("/predict", json=body))
-    assert second == LABEL
+    assert second == CAT_LABEL
     assert "instance 0" in first["error"]["message"]
     assert "Instance 2" in third["error"]["message"]
     check_error(await front.post("/explain", json={"instances": [{"b64": "!!"}]}), 400, "base64")
@@ -132,7 +143,7 @@ async def test_a_compressed_body(front: httpx.AsyncClient, size: int) -> None:
                 yield body[i : i + size]
 
         headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
-        assert loads(await front.post("/predict", content=stream(), headers=headers)) == LABEL
+        assert loads(await front.post("/predict", content=stream(), headers=headers)) == CAT_LABEL
 
 
 @pytest.mark.parametrize(
