@@ -11,10 +11,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from densenet_serving.gateway.routes import schemas, uploads
+from densenet_serving.gateway import schemas, uploads
+from densenet_serving.gateway.answer import JSON, PNG, Answer
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.answer import JSON, PNG, Answer
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.upstream import Upstream
 from handler.errors import BadRequest, RequestError
 from handler.parameters import EXPLANATION, PREDICTION
 

@@ -7,14 +7,13 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from densenet_serving.gateway.budget import Budget, Hold, Pace, current_hold
 from densenet_serving.gateway.errors import Busy, RequestTimeout, response_to
-from densenet_serving.gateway.limits.budget import Budget, Pace
-from densenet_serving.gateway.limits.hold import Hold, current
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.encodings import Inflater, inflater_for
 from handler.errors import PayloadTooLarge, RequestError
 
-COUNTED_METHODS = ("POST",)  # spelling.py makes PUT one of them; no route reads the body of another
+COUNTED_METHODS = ("POST",)  # messages.py makes PUT one of them; no route reads the body of another
 MADE_ROOM = "The gateway is full, and this was the slowest request of the client with the most: send it again."
 GRACE_SECONDS = 10  # before the rate counts, since a phone's connection may stall for a while
 
@@ -68,11 +67,11 @@ class Bodies:
         async def receive_counted() -> Message:
             return await self._receive(receive, hold, inflater)
 
-        within = current.set(hold)
+        within = current_hold.set(hold)
         try:
             await self._app(scope, receive_counted, send_held)
         finally:
-            current.reset(within)
+            current_hold.reset(within)
             hold.give_back()
 
     async def _receive(self, receive: Receive, hold: Hold, inflater: Inflater | None) -> Message:
