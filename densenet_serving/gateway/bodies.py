@@ -88,7 +88,9 @@ class Bodies:
         if hold.upload.size > self._settings.max_body_bytes:
             raise too_large(self._settings)
         if inflater is not None and message["type"] == "http.request":
-            message = {**message, "body": inflate(inflater, message.get("body", b""), hold.complete)}
+            message = {**message, "body": inflater.write(message.get("body", b""))}
+            if hold.complete:
+                inflater.finish()
         self._bytes.take(hold, len(message.get("body", b"")))
         return message
 
@@ -103,14 +105,6 @@ class Bodies:
             f"The upload took longer than {seconds:g} s or came at less than {rate / 1000:g} kB/s: "
             "send smaller photos or fewer at once."
         )
-
-
-def inflate(inflater: Inflater, piece: bytes, last: bool) -> bytes:
-    """Undo the compression of a piece. Raises RequestError."""
-    inflated = inflater.write(piece)
-    if last:
-        inflater.finish()
-    return inflated
 
 
 def too_large(settings: GatewaySettings) -> PayloadTooLarge:

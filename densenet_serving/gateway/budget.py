@@ -1,4 +1,4 @@
-"""How much of something clients may have at a time: connections, requests, bytes of bodies; and what a request holds."""
+"""How much clients may have at a time (connections, requests, bytes of bodies), and what one request has."""
 
 from __future__ import annotations
 

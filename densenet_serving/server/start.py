@@ -27,7 +27,15 @@ from densenet_serving.server.report import (
     warn_of_archives,
 )
 from densenet_serving.server.torchserve import Server
-from densenet_serving.server.upgrade import without_replaced
+from densenet_serving.server.upgrade import version_of, without_replaced
+
+READY_SECONDS = 110
+POLL_SECONDS = 0.2
+TRACEBACK_SECONDS = 0.5
+LAST_LINES = 15  # of a log, in an error
+# Lines of ts/model_service_worker.py (TorchServe 0.12).
+WORKER_DIED = "Backend worker process died."
+WORKER_STARTS = "s_name_part0="
 
 
 def start_or_find(options: ServeOptions, port: int | None = None) -> Server:
@@ -115,14 +123,6 @@ def archives_to_serve(model_store: Path, run_dir: Path) -> list[Path]:
     return kept
 
 
-READY_SECONDS = 110
-POLL_SECONDS = 0.2
-TRACEBACK_SECONDS = 0.5
-# Lines of ts/model_service_worker.py (TorchServe 0.12).
-WORKER_DIED = "Backend worker process died."
-WORKER_STARTS = "s_name_part0="
-
-
 def wait_until_ready(server: Server, archives: Iterable[Archive], progress: Callable[[str], None]) -> None:
     """Wait until every archive has all its workers ready. Raises CommandError if that will not happen:
 
@@ -152,10 +152,9 @@ def wait_until_ready(server: Server, archives: Iterable[Archive], progress: Call
 def is_ready(client: Client, name: str, version: str) -> bool:
     """Tell whether a model has as many READY workers as it wants; /ping says Healthy long before that."""
     try:
-        versions = client.versions(name)
+        model = version_of(client, name, version)
     except CommandError:
         return False  # the management API does not listen yet
-    model = next((model for model in versions if model["modelVersion"] == version), None)
     ready = sum(worker["status"] == "READY" for worker in model["workers"]) if model else 0
     return model is not None and ready >= max(1, model["minWorkers"])
 
@@ -180,5 +179,7 @@ def _message(line: str) -> str:
     return line.partition(" MODEL_LOG - ")[2]
 
 
-def _tail(log: Path, lines: int = 15) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else f"({log} is empty)"
+def _tail(log: Path) -> str:
+    return (
+        "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:]) if log.exists() else f"({log} is empty)"
+    )

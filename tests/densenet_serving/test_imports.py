@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,17 @@ def test_imports_of_the_gateway_go_one_way(path: Path) -> None:
     prefix = f"{PACKAGE}.gateway."
     assert {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)} <= below
     assert path.stem == "__init__" or path.stem in below, "it has no row"
+
+
+def test_no_import_goes_round_in_a_circle() -> None:
+    """prepare() raises CycleError, which names the circle."""
+    modules = {".".join(path.with_suffix("").parts): path for path in files(PACKAGE)}
+    graph = {
+        module: {name if name in modules else name.rpartition(".")[0] for name in imports(path)} & modules.keys()
+        for module, path in modules.items()
+    }
+    assert sum(map(len, graph.values())) > len(modules)
+    TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize("path", WITHOUT_FASTAPI)
