@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.app import create_app
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.upstream import Upstream
 from tests.browser.support import DESKTOP, LOOPBACK, Served, Visit
 from tests.browser.torchserve import FakeTorchServe
 from tests.chromium import open_browser

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, Route, expect
 
-from densenet_serving.gateway.torchserve.upstream import NOT_RUNNING
+from densenet_serving.gateway.upstream import NOT_RUNNING
 from tests.browser.actions import BARS, CAT, choose, expect_cat, heading
 from tests.browser.support import Visit
 from tests.browser.torchserve import NOT_AN_IMAGE, FakeTorchServe

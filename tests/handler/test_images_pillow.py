@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from handler.images import File, decode
+from handler.encodings import File
+from handler.images import decode
 from tests.fuzz.corpus import FORMATS, in_mode
 from tests.handler.images import RESIZE, SETTINGS
 from tests.pictures import FITTING, encode, photo, png_chunk

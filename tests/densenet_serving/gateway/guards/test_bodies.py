@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from densenet_serving.gateway import bodies, clients
+from densenet_serving.gateway.bodies import Bodies
 from densenet_serving.gateway.errors import Busy, RequestTimeout
-from densenet_serving.gateway.guards import bodies
-from densenet_serving.gateway.guards.bodies import Bodies
-from densenet_serving.gateway.limits import clients
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.errors import PayloadTooLarge, RequestError
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
-from densenet_serving.gateway.routes import pages
+from densenet_serving.gateway import pages
 from tests import pictures
 from tests.densenet_serving.gateway.conftest import TorchServe, check_error
 

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from densenet_serving.gateway.app import create_app
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.upstream import Upstream
 from tests.densenet_serving.gateway.conftest import (
     CARD,
     ENGINE,
