@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def structures() -> Iterator[tuple[str, bytes]]:
     yield "sub-blocks", hostile.gif_with(b"!\xfe" + b"\1c" * 50 + b"\0")
     yield "runs", hostile.bmp(20, 10, 1, hostile.RLE_DELTA + b"\1\7\0\0" * 20)
     yield "strips", hostile.tiff_of_rows(30)
-    yield "tiles", hostile.tiff_of_a_tile(32)
+    yield "tiles", hostile.tiff_of_tiles((16, 16), (32, 32), 1, zlib.compress(bytes(1_024)))
     yield "directories", hostile.tiff_of_directories(10)
     yield "grid", hostile.grid("AVIF", 3, 2)
     yield "frames", hostile.frames("AVIF", 4)

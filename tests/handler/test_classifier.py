@@ -22,7 +22,7 @@ from handler.metrics import BATCH, DECODE, IMAGES, INFERENCE, Metrics
 from handler.protocols import torchserve
 from handler.settings import Settings
 from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, picture
-from tests.handler.hostile import png_of_rows
+from tests.handler.hostile import png_of_zeros
 from tests.pictures import FITTING, encode, noise, photo
 from tests.worker import FakeContext, FakeMetrics, Headers, settings_in
 
@@ -262,7 +262,7 @@ def test_noise_is_not_recognized(stand_in: ImageClassifier, stand_in_folder: Pat
 
 def test_the_images_of_a_request_share_a_budget_of_pixels(ask: Ask) -> None:
     """32 PNGs of 50 megapixels are less than a MB: two of them are decoded, and those of others beside them."""
-    large = png_of_rows(8_000, 6_250, bits=1, color=0, row=1_001)
+    large = png_of_zeros(8_000, 6_250)
     answers, context = ask([instances(*[large] * 32), instances(RED, BAD, large), {"body": BLUE}])
     black = answers[0][0]["class_name"]
     assert names(answers) == [[black] * 2 + [413] * 30, ["red", 400, black], "blue"]
