@@ -67,7 +67,7 @@ def test_over_the_limit_of_pixels(side: int) -> None:
     """At 30,000 Pillow's own limit comes first."""
     data = png_of_zeros(side, side)
     assert len(data) < 200_000
-    assert "limit of 50,000,000 in all" in refusal(data, PayloadTooLarge).replace("limit is", "limit of")
+    assert "50,000,000" in refusal(data, PayloadTooLarge)
 
 
 def test_the_limit_of_pixels_itself_is_allowed() -> None:
