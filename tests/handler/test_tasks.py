@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from handler.errors import ArchiveError
 from handler.labels import sigmoid
 from handler.settings import Settings
 from tests.colours import BLUE, GREEN, RED, THREE_CLASSES, ColourEngine
-from tests.handler.inference_requests import Asker, infer, predict
+from tests.handler.inference_requests import EXPLAIN, Asker, infer, predict
 from tests.pictures import encode
 from tests.worker import FakeContext
 
@@ -55,8 +54,7 @@ def several(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asker:
 
 
 def asked(asker: Asker, *photos: bytes, **parameters: Any) -> list[Any]:
-    rows = [{"body": photo} | {name: str(value).encode() for name, value in parameters.items()} for photo in photos]
-    return [json.loads(item) for item in asker.batch(rows, [{}] * len(photos))]
+    return asker.own([{"body": photo} | {name: str(value) for name, value in parameters.items()} for photo in photos])
 
 
 def names(answer: dict[str, Any]) -> list[str]:
@@ -93,9 +91,7 @@ def test_v1_and_v2(several: Asker) -> None:
 
 
 def test_an_explanation_has_the_classs_own_probability(several: Asker) -> None:
-    headers = {"explain": "True", "url_path": ""}
-    [answer] = several.batch([{"file": YELLOW, "class_id": b"n1"}], [headers])
-    explained = json.loads(answer)
+    [explained] = several.own([{"file": YELLOW, "class_id": b"n1"}], [EXPLAIN])
     assert (explained["class_name"], explained["recognized"]) == ("green", True)
     assert explained["probability"] > 0.99
 
@@ -112,7 +108,7 @@ def test_a_photo_whose_answer_is_no_number_gets_500_alone(
     red, black, blue = asked(asker, RED, BLACK, BLUE)
     assert (red["class_name"], blue["class_name"]) == ("red", "blue")
     assert (black["code"], black["type"]) == (500, "InternalServerException")
-    assert asker.context.statuses == {0: 200, 1: 500, 2: 200}
+    assert asker.statuses == [200, 500, 200]
     assert "NaN or infinite" in asker.refusal(predict(BLACK), 500)
     green, error = asker(predict(GREEN, BLACK))["predictions"]
     assert (green["class_name"], error["error"]["code"]) == ("green", 500)
