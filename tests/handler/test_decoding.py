@@ -123,9 +123,7 @@ def test_the_images_of_a_request_share_a_budget_of_pixels(slow: Build) -> None:
     large = encode(Image.new("L", (4000, 4000)), "PNG")
     images, _ = decoder.decode([[large, SMALL, large, MEDIUM], [large]])
     assert kinds(images) == [4000 % 256, 10, PayloadTooLarge, 100, 4000 % 256]
-    assert str(images[2]) == (
-        "The request has more than 20,000,000 pixels with this image of 4,000 x 4,000: send it in another request."
-    )
+    assert all(fact in str(images[2]) for fact in ("20,000,000 pixels", "4,000 x 4,000"))
 
 
 def test_large_images_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
