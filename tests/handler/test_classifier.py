@@ -24,7 +24,7 @@ from tests.colours import BAD, BLUE, GREEN, RED, THREE_CLASSES, ColourEngine, pi
 from tests.handler.hostile import png_of_zeros
 from tests.handler.inference_requests import Asker, names, predict
 from tests.pictures import FITTING, encode, noise, photo
-from tests.worker import FakeContext, FakeMetrics, Headers, settings_in
+from tests.worker import FakeContext, FakeMetrics, settings_in
 
 Row = Mapping[str, Any]
 
@@ -125,14 +125,6 @@ def test_describe_answers_the_card_and_the_engine(handler: ImageClassifier, fold
     json.dumps(card)
 
 
-@pytest.mark.parametrize(("row", "headers"), [({"body": RED}, {"describe": "True"}), ({}, {})])
-def test_the_card_is_the_answer_to_an_empty_row_with_its_header(
-    ask: Asker, row: dict[str, Any], headers: Headers
-) -> None:
-    [answer] = ask.own([row], [headers])
-    assert "running" not in answer
-
-
 @pytest.mark.parametrize(("batch_size", "shapes"), [(4, [1, 4]), (1, [1]), (None, [1]), ("8", [1, 8])])
 def test_warm_up_has_the_shapes_to_come(folder: Path, engine: ColourEngine, batch_size: Any, shapes: list[int]) -> None:
     ImageClassifier().initialize(FakeContext(folder, batch_size=batch_size))
@@ -228,11 +220,12 @@ def test_real_photographs_get_their_true_names(stand_in: ImageClassifier, stand_
 
 
 def test_the_images_of_a_request_share_a_budget_of_pixels(ask: Asker) -> None:
-    """32 PNGs of 50 megapixels are less than a MB: two of them are decoded, and those of others beside them."""
+    """32 PNGs of 50 megapixels are less than a MB: two of them are decoded, and smaller or other requests' ones."""
     large = png_of_zeros(8_000, 6_250)
-    answers = ask.own([{"body": predict(*[large] * 32)}, {"body": predict(RED, BAD, large)}, {"body": BLUE}])
+    rows = [{"body": predict(*images)} for images in ([large] * 32, [RED, BAD, large, large, BLUE], [BLUE])]
+    answers = ask.own(rows)
     black = answers[0][0]["class_name"]
-    assert names(answers) == [[black] * 2 + [413] * 30, ["red", 400, black], "blue"]
+    assert names(answers) == [[black] * 2 + [413] * 30, ["red", 400, black, 413, "blue"], "blue"]
     assert "100,000,000 pixels" in answers[0][2]["error"]["message"]
     assert ask.statuses == [200, 200, 200]
 

@@ -32,21 +32,23 @@ def test_without_its_package_it_is_refused_by_name(monkeypatch: pytest.MonkeyPat
 
 
 @needed
-def test_a_photo_is_decoded() -> None:
-    assert near(pixel(encode(Image.new("RGB", (90, 60), RED), "HEIF"), 80, 50), RED)
-    assert decode(encode(noise(128, 64), "HEIF"), SETTINGS, RESIZE).size == (128, 64)
-
-
-@needed
-@pytest.mark.parametrize(("mode", "options"), [("L", {}), ("RGBA", {}), ("RGB", {"chroma": 444}), ("I;16", {})])
-def test_every_kind_becomes_rgb(mode: str, options: dict[str, int]) -> None:
-    image = Image.fromarray(np.full((60, 90), 30_000, np.uint16)) if mode == "I;16" else Image.new(mode, (90, 60))
-    assert decode(encode(image, "HEIF", **options), SETTINGS, RESIZE).mode == "RGB"
-
-
-@needed
-def test_transparent_parts_are_white() -> None:
-    assert near(pixel(encode(Image.new("RGBA", (64, 64), (0, 0, 0, 0)), "HEIF")), WHITE)
+@pytest.mark.parametrize(
+    ("image", "options", "expected"),
+    [
+        (Image.new("RGB", (90, 60), RED), {}, RED),
+        (Image.new("RGB", (90, 60), RED), {"chroma": 444}, RED),
+        (Image.new("L", (90, 60), 90), {}, (90, 90, 90)),
+        (Image.new("RGBA", (90, 60), (0, 0, 0, 0)), {}, WHITE),
+        (Image.fromarray(np.full((60, 90), 32_768, np.uint16)), {}, (128, 128, 128)),
+    ],
+    ids=["RGB", "RGB 4:4:4", "L", "RGBA", "I;16"],
+)
+def test_every_kind_becomes_rgb_over_white(
+    image: Image.Image, options: dict[str, int], expected: tuple[int, int, int]
+) -> None:
+    data = encode(image, "HEIF", **options)
+    assert decode(data, SETTINGS, RESIZE).size == (90, 60)
+    assert near(pixel(data, 80, 50), expected)
 
 
 @needed

@@ -141,22 +141,15 @@ def test_convolutions_compute_in_half_precision_channels_last(operations: Operat
         assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_normalisation_keeps_its_f32_constants(operations: Operations) -> None:
+def test_normalisation_keeps_its_f32_constants_and_no_weight_is_cast(operations: Operations) -> None:
     norms = operations.inputs("aten.batch_norm")
     assert len(norms) == 121
-    for _, *constants in norms:
-        assert {constant.dtype for constant in constants} == {torch.float32}
+    assert {constant.dtype for _, *constants in norms for constant in constants} == {torch.float32}
     (scaled,) = operations.inputs("aten.mul")
     assert {one.dtype for one in scaled} == {torch.float32}
-
-
-def test_no_weight_is_cast_in_a_run(operations: Operations) -> None:
-    """What is cast are the pixels, to f32 and then to half precision, and the last layer's bias."""
+    # The pixels are cast, to f32 and then to half precision, and the last layer's bias.
     casts = operations.inputs("aten.to")
     assert [tuple(source.shape) for (source,) in casts] == [(1, 3, 224, 224), (1, 3, 224, 224), (1000,)]
-
-
-def test_nothing_makes_the_host_wait(operations: Operations) -> None:
-    """A capture fails where the host asks the GPU for a number."""
-    names = {name for name, _ in operations.calls}
-    assert not names & {"aten._local_scalar_dense", "aten.item", "aten.is_nonzero", "aten.nonzero", "aten.equal"}
+    # A capture fails where the host asks the GPU for a number.
+    waiting = {"aten._local_scalar_dense", "aten.item", "aten.is_nonzero", "aten.nonzero", "aten.equal"}
+    assert not waiting & {name for name, _ in operations.calls}
