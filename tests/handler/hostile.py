@@ -173,12 +173,6 @@ def tiff_of_tiles(size: tuple[int, int], tile: tuple[int, int], number: int, pac
     return tiff(grey(*size, 8) | {322: (4, [width]), 323: (4, [height])} | places, packed)
 
 
-def tiff_of_rows(rows: int) -> bytes:
-    """Each row is a strip of its own."""
-    strip = {273: (4, [8 + i for i in range(rows)]), 278: (4, [1]), 279: (4, [1] * rows)}
-    return tiff(grey(1, rows) | strip, bytes(rows))
-
-
 def tiff_of_directories(pages: int) -> bytes:
     """Directories that each name the next, behind a good first one."""
     tags = grey(8, 8) | ONE_STRIP
@@ -209,7 +203,6 @@ def boxes_of(
     properties: Sequence[bytes],
     links: Sequence[Sequence[int]],
     *more: bytes,
-    places: bytes = b"",
 ) -> bytes:
     """Put a file together of items, each a type and its bytes, of which the first is the picture."""
     infos = b"".join(
@@ -225,7 +218,7 @@ def boxes_of(
         box(b"hdlr", bytes(8) + b"pict" + bytes(13)),
         box(b"pitm", struct.pack(">IH", 0, 1)),
         box(b"iinf", struct.pack(">IH", 0, len(items)) + infos),
-        box(b"iloc", places or found),
+        box(b"iloc", found),
         box(b"iprp", box(b"ipco", b"".join(properties)) + box(b"ipma", table)),
         *more,
     ]
@@ -285,14 +278,6 @@ def grid_of_itself(name: str) -> bytes:
     return boxes_of(name, [(b"grid", content)], [size(SIDE, SIDE)], [[1]], reference)
 
 
-def avif_of_pieces(pieces: int, items: int) -> bytes:
-    """An item in any number of pieces of no bytes, for which a table needs none either."""
-    places = struct.pack(">IBBH", 0, 0x00, 0x00, items)
-    places += b"".join(struct.pack(">HHH", i + 1, 0, pieces) for i in range(items))
-    properties = [size(SIDE, SIDE), *tile("AVIF")[1]]
-    return boxes_of("AVIF", [(b"av01", b"")], properties, [], places=places)
-
-
 RLE_DELTA = b"\0\2\0\xff"
 
 # How a file may be answered: decoded, refused as damaged, or refused as too large. A heavy one reaches a limit of time
@@ -329,7 +314,6 @@ FILES: dict[str, tuple[Callable[[], bytes], set[int]]] = {
     ),
     "tiff-directories": (lambda: tiff_of_directories(1_000_000), GOOD),
     "avif-alpha": (lambda: encode(Image.new("RGBA", (3_000, 3_000), (1, 2, 3, 77)), "AVIF", speed=10), HEAVY),
-    "avif-pieces": (lambda: avif_of_pieces(65_535, 10_000), HEAVY),
     "avif-claims": (lambda: claiming("AVIF"), GOOD),
     "avif-grid-of-one-tile": (lambda: grid("AVIF", 20, 20, tiles=1), BAD),
     "avif-large-grid": (lambda: grid("AVIF", 110, 100), HEAVY),

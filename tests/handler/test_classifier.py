@@ -69,7 +69,7 @@ def test_a_form_of_too_many_fields_is_refused_before_they_are_looked_at(ask: Ask
 def test_requests_of_several_images_in_one_batch(ask: Asker, engine: ColourEngine) -> None:
     broken = predict(RED, GREEN)
     broken["instances"][0] = {"b64": "!"}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"body": predict(RED, BAD, BLUE)},
         {"body": GREEN},
         {"body": predict(BAD, b"text")},
@@ -94,7 +94,7 @@ def test_without_a_good_image_the_engine_is_not_asked(ask: Asker, engine: Colour
 
 def test_parameters_belong_to_their_row(ask: Asker) -> None:
     json_of_three = {"body": predict(RED, parameters={"top_k": 3})}
-    rows = [{"body": RED}, {"body": RED, "top_k": b"2"}, {"body": RED}, json_of_three, {"body": RED}]
+    rows: list[Any] = [{"body": RED}, {"body": RED, "top_k": b"2"}, {"body": RED}, json_of_three, {"body": RED}]
     answers = ask.own(rows, [{}, {}, {"Top-K": "3"}, {}, {"Top-K": "0"}])
     assert [len(answer.get("predictions", [])) for answer in answers] == [0, 2, 3, 3, 0]
     assert "top_k" in answers[4]["message"]

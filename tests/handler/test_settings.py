@@ -62,9 +62,7 @@ def test_bad_values_are_named_with_what_was_expected(key: str, value: Any) -> No
     [
         ("threads", 0),
         ("decode_seconds", 0.5),
-        ("min_probability", 0),
-        ("min_probability", 1),
-        ("min_probability", "auto"),
+        *(("min_probability", value) for value in (0, 1, "auto")),
         ("engine", "torch"),
         ("precision", "f32"),
         ("jpeg_decode", "scaled"),

@@ -25,6 +25,10 @@ DOCUMENT = predict(b"one", b"two", parameters={"top_k": 5, "min_probability": 0.
 TEXT = json.dumps(DOCUMENT).encode()
 
 
+NO_IMAGE: list[dict[str, Any]] = [{}, {"top_k": b"5"}, {"body": {"instances": []}}]
+NO_INSTANCES = [{"instances": {}}, {"instances": "x"}, {"instances": None}, {}, [], [1], 3, 1.5, True, None]
+
+
 def form(**parts: dict[str, str]) -> dict[str, Any]:
     return FORM | parts
 
@@ -98,7 +102,7 @@ def test_json(row: dict[str, Any], headers: dict[str, Any]) -> None:
     ("row", "headers", "facts"),
     [
         ({"file": b"cat.jpg", "top_k": b"5"}, form(file=FIELD), "no image"),
-        *((row, {}, "no image") for row in ({}, {"top_k": b"5"}, {"body": {"instances": []}})),
+        *((row, {}, "no image") for row in NO_IMAGE),
         ({}, FORM, "no whole part in the form"),
         *(
             ({"body": b"--x\r\nContent-Disposition: form-data\r\n\r\n\r\n--x--"}, {"Content-Type": kind}, "form")
@@ -106,21 +110,7 @@ def test_json(row: dict[str, Any], headers: dict[str, Any]) -> None:
         ),
         *((row, URLENCODED, "curl -T") for row in ({}, {"body": b"photo"}, {"half a photo": b""})),
         ({}, {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}, "curl -T"),
-        *(
-            ({"body": document}, JSON_HEADERS, "instances")
-            for document in (
-                {"instances": {}},
-                {"instances": "x"},
-                {"instances": None},
-                {},
-                [],
-                [1],
-                3,
-                1.5,
-                True,
-                None,
-            )
-        ),
+        *(({"body": document}, JSON_HEADERS, "instances") for document in NO_INSTANCES),
         *(
             ({"body": body}, JSON_HEADERS, "not valid JSON")
             for body in (b"{", b"", b"\xff\xfe\xfa", b"{'instances': []}", b"[" * 100_000)
