@@ -33,6 +33,7 @@ Overlay = Annotated[float | None, parameter("overlay")]
 RunDir = Annotated[Path, typer.Option(help="The server's own folder, for logs, tokens and state.")]
 ModelStore = Annotated[Path, typer.Option(help="The folder of archives.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for accepted requests.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON; the default in a pipe.")]
 Model = Annotated[str | None, typer.Option(help="The served model.", show_default="densenet121 or the only one")]
 # Secrets and the address come from variables too: other users of the machine can read a command's arguments.
 Url = Annotated[

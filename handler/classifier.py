@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler import memory
-from handler.answers import Response, answer
+from handler.answers import DECODE_SECONDS, Response, answer
 from handler.card import ModelCard
 from handler.context import Context
 from handler.cores import threads_per_worker
@@ -34,9 +34,6 @@ NO_NUMBER = (
     "archive again."
 )
 NO_MEMORY = "Reading the request takes more memory than the worker may have: split it into several."
-
-# CPU time that the images of a request took to decode: a gateway can count what each client costs.
-DECODE_SECONDS = "X-Decode-Seconds"
 
 logger = logging.getLogger("handler.classifier")  # TorchServe imports this file as `classifier`
 

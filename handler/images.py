@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from handler.card import Preprocessing
-from handler.encodings import SIGNATURES, format_of, unwrap
+from handler.encodings import SIGNATURES, File, format_of, unwrap
 from handler.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from handler.preprocessing import preprocess, upright_rgb
 from handler.settings import Settings
@@ -46,7 +46,6 @@ HEADROOM = 2
 # Reads for the header of one file; photos with profiles and thumbnails take some hundreds.
 MAX_HEADER_READS = 20_000
 
-File = bytes | bytearray
 DEFAULTS = Settings()
 
 END = b"\xff\xd9"

@@ -12,7 +12,6 @@ from handler.errors import ArchiveError
 Precision = Literal["auto", "f32"]
 EngineName = Literal["auto", "openvino", "torch"]  # and the files of handler/engines/
 JpegDecode = Literal["exact", "scaled"]
-Threshold = float | Literal["auto"]
 CHOICES = {"engine": EngineName, "precision": Precision, "jpeg_decode": JpegDecode}
 
 # Bytes of a request, of all that it holds and of what it inflates to: max_request_size in config.properties.
@@ -27,7 +26,7 @@ class Settings:
     """Defaults are those of handler/model-config.yaml, where each one is explained."""
 
     top_k: int = 1
-    min_probability: Threshold = "auto"
+    min_probability: float | Literal["auto"] = "auto"
     max_images: int = 32
     max_image_bytes: int = 20_000_000
     max_image_pixels: int = 50_000_000

@@ -25,7 +25,7 @@ from densenet_serving import paths
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.app import create_app
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.upstream import Upstream
 from examples.client import classify
 from tests.browser.support import Served
 from tests.browser.torchserve import NAMES, FakeTorchServe

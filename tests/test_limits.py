@@ -10,8 +10,8 @@ import yaml
 
 from densenet_serving import paths, properties
 from densenet_serving.gateway.__main__ import KEEP_ALIVE_SECONDS
-from densenet_serving.gateway.http.connections import HEAD_SECONDS
-from densenet_serving.gateway.http.protocol import MAX_HEAD_BYTES
+from densenet_serving.gateway.connections import HEAD_SECONDS
+from densenet_serving.gateway.protocol import MAX_HEAD_BYTES
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.settings import MAX_REQUEST_BYTES, Settings
 

@@ -107,7 +107,7 @@ def test_the_client_can_be_imported(installed: Installed) -> None:
 
 
 def test_the_gateway_finds_its_page(installed: Installed) -> None:
-    module = "from densenet_serving.gateway.routes import pages"
+    module = "from densenet_serving.gateway import pages"
     program = f"{module}; print(all(path.is_file() for path in pages.files().values()))"
     assert installed.run("python", "-c", program) == "True\n"
 

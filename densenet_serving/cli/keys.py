@@ -11,7 +11,7 @@ from rich.table import Table
 from densenet_serving import paths
 from densenet_serving.console import note, out
 from densenet_serving.gateway.keys import ApiKeys
-from densenet_serving.options import RunDir
+from densenet_serving.options import AsJson, RunDir
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,10 +30,7 @@ def add(name: Name, run_dir: RunDir = paths.RUN_DIR) -> None:
 
 
 @app.command("list")
-def list_keys(
-    as_json: Annotated[bool, typer.Option("--json", help="JSON; the default in a pipe.")] = False,
-    run_dir: RunDir = paths.RUN_DIR,
-) -> None:
+def list_keys(as_json: AsJson = False, run_dir: RunDir = paths.RUN_DIR) -> None:
     """List the keys' names and when each was made."""
     rows = [{"name": name, "created": entry["created"]} for name, entry in ApiKeys(run_dir).entries().items()]
     if as_json or not out.is_terminal:

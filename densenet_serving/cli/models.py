@@ -16,7 +16,7 @@ from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.console import err, note, out, plain, warn
 from densenet_serving.errors import CommandError
-from densenet_serving.options import RunDir, Timeout
+from densenet_serving.options import AsJson, RunDir, Timeout
 from densenet_serving.server import upgrade
 from densenet_serving.server.capacity import check_memory_for_more
 
@@ -28,7 +28,6 @@ app = typer.Typer(
 Model = Annotated[str, typer.Argument(help="The model's name.")]
 ArchivePath = Annotated[Path, typer.Argument(help="An archive in the server's model store.", metavar="ARCHIVE")]
 Version = Annotated[str, typer.Option(help="One version.", show_default="the default one")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON; the default in a pipe.")]
 
 
 @app.command("list")
@@ -85,13 +84,13 @@ def register(
     store = endpoint.model_store
     archive = Archive.read(store / stored(path, store))
     name, version = archive.name, archive.version
-    if is_registered(client, name, version):
+    if upgrade.version_of(client, name, version):
         raise CommandError(f"{name} {version} is registered already: unregister it first, or build another --version.")
     try:
         client.register(path.name)
     except CommandError:
         # TorchServe keeps a model whose workers failed, and a second try would find it registered already.
-        if is_registered(client, name, version):
+        if upgrade.version_of(client, name, version):
             client.unregister(name, version)
         raise
     if workers:
@@ -165,7 +164,3 @@ def unregister(model: Model, version: Version = "", run_dir: RunDir = paths.RUN_
 
 def connect(run_dir: Path) -> Client:
     return Client(Endpoint.find(run_dir))
-
-
-def is_registered(client: Client, model: str, version: str) -> bool:
-    return any(described["modelVersion"] == version for described in client.versions(model))

@@ -7,8 +7,7 @@ from typing import Annotated, get_args
 import typer
 
 from densenet_serving import paths
-from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.tokens import Scope
+from densenet_serving.client.endpoint import Endpoint, Scope
 from densenet_serving.errors import CommandError
 from densenet_serving.options import RunDir
 

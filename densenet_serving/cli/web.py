@@ -66,10 +66,9 @@ def web(
 ) -> None:
     """Start TorchServe as densenet serve does, then the gateway: POST /predict, /docs and the page."""
     check_installed()
-    from densenet_serving.gateway.guards.sites import host_name
-    from densenet_serving.gateway.http.connections import raise_file_limit
-    from densenet_serving.gateway.limits.clients import network
-    from densenet_serving.gateway.limits.share import read_rate
+    from densenet_serving.gateway.clients import network, read_rate
+    from densenet_serving.gateway.connections import raise_file_limit
+    from densenet_serving.gateway.sites import host_name
 
     read_rate(rate)
     raise_file_limit(GatewaySettings.max_connections)

@@ -13,8 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from densenet_client import ClientError, Outcome, Question, Retry, image_headers, json_in, pause_after, send
-from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.tokens import Scope
+from densenet_serving.client.endpoint import Endpoint, Scope
 from densenet_serving.client.transport import connect, connect_async
 from densenet_serving.errors import ApiError, CommandError
 

@@ -16,9 +16,9 @@ from fastapi import FastAPI
 
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.app import create_app
-from densenet_serving.gateway.http.protocol import limited_protocol
+from densenet_serving.gateway.protocol import limited_protocol
 from densenet_serving.gateway.settings import END_SOON, LOG_FILE, GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.upstream import Upstream
 
 KEEP_ALIVE_SECONDS = 30
 LOG_BYTES = 10_000_000

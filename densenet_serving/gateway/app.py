@@ -11,15 +11,14 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from densenet_serving.gateway import errors
-from densenet_serving.gateway.guards.access import Access
-from densenet_serving.gateway.guards.bodies import Bodies
-from densenet_serving.gateway.guards.messages import AnswerHeaders, Spelling
-from densenet_serving.gateway.guards.sites import KnownHosts, OwnOrigin, known_hosts
+from densenet_serving.gateway import errors, pages, photos, status
+from densenet_serving.gateway.access import Access
+from densenet_serving.gateway.bodies import Bodies
 from densenet_serving.gateway.keys import ApiKeys
-from densenet_serving.gateway.routes import pages, photos, status
+from densenet_serving.gateway.messages import AnswerHeaders, Spelling
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.sites import KnownHosts, OwnOrigin, known_hosts
+from densenet_serving.gateway.upstream import Upstream
 
 
 class Application(FastAPI):
@@ -40,7 +39,7 @@ def create_app(upstream: Upstream, settings: GatewaySettings, ending: threading.
         title="DenseNet-121",
         description="Names what is on a photo.",
         version=metadata.version("densenet-serving"),
-        docs_url=None,  # routes/pages.py has one that loads nothing from a CDN
+        docs_url=None,  # pages.py has one that loads nothing from a CDN
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,

@@ -13,24 +13,16 @@ Anything else that is raised is a bug: the client gets a 500 and the traceback g
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from handler.answers import CONTENT_TYPE, describe_error, encode
 from handler.errors import BadRequest, RequestError, ServiceUnavailable
 
-# TorchServe names the type of an error after its Java class. These do not follow from the name that Python gives the
-# status; newer ones call 413 otherwise.
-TORCHSERVE_TYPES = {
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "RequestEntityTooLargeException",
-    HTTPStatus.NOT_FOUND: "ResourceNotFoundException",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "InternalServerException",
-}
 UNEXPECTED = "The gateway failed on this request: its log holds the reason."
 
 
@@ -65,19 +57,12 @@ def response_to(error: RequestError) -> Response:
     return error_response(error.status, str(error), headers)
 
 
-def error_content(status: int, message: str) -> dict[str, Any]:
-    """Build an error of TorchServe's shape, which all errors of the gateway have."""
-    known = HTTPStatus(status)
-    kind = TORCHSERVE_TYPES.get(known, known.name.title().replace("_", "") + "Exception")
-    return {"code": known.value, "type": kind, "message": message}
-
-
 def error_body(status: int, message: str) -> bytes:
-    return json.dumps(error_content(status, message), ensure_ascii=False, separators=(",", ":")).encode()
+    return encode(describe_error(status, message))
 
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(error_body(status, message), status, headers, "application/json")
+    return Response(error_body(status, message), status, headers, CONTENT_TYPE)
 
 
 def install(app: FastAPI) -> None:

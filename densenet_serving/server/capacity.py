@@ -13,6 +13,7 @@ import psutil
 
 from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError
+from densenet_serving.files import MEGABYTE
 from densenet_serving.properties import DEFAULT_QUEUE, DEFAULT_REQUEST_BYTES
 
 COPIES = 4
@@ -26,7 +27,6 @@ CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/
 # decoder processes take 42 MB each, of which they share a half.
 JVM_BYTES = 220_000_000
 WORKER_BYTES = 400_000_000
-MEGABYTE = 1_000_000
 
 
 def memory() -> int:

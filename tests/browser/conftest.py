@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.app import create_app
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.upstream import Upstream
 from tests.browser.devices import DESKTOP
 from tests.browser.support import LOOPBACK, Served, Visit
 from tests.browser.torchserve import FakeTorchServe

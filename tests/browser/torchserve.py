@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from densenet_serving.gateway.torchserve.upstream import NOT_RUNNING
+from densenet_serving.gateway.upstream import NOT_RUNNING
 from tests import pictures
 from tests.densenet_serving.gateway.conftest import MODEL
 

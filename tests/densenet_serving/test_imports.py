@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,17 @@ SHARED = "shared"  # the modules at the top of densenet_serving, and densenet_cl
 # Each imports only those before it.
 LAYERS = ("handler", SHARED, "build", "client", "gateway", "server", "bulk", "cli", "command")
 PACKAGE = "densenet_serving"
-GATEWAY_LAYERS = ("settings", "errors", "keys", "limits", "http", "torchserve", "guards", "routes", "app", "__main__")
+# Each imports only those of the rows before it, and of its own.
+GATEWAY_LAYERS = (
+    ("settings", "errors", "keys", "clients", "kept"),
+    ("budget", "slots", "answer"),
+    ("connections", "protocol", "retry", "upstream"),
+    ("access", "bodies", "messages", "sites"),
+    ("schemas", "uploads"),
+    ("photos", "status", "pages"),
+    ("app",),
+    ("__main__",),
+)
 # They load without the extra `web`, since commands import them.
 WITHOUT_FASTAPI = ("gateway/keys.py", "gateway/settings.py", "server/gateway.py", "server/drain.py")
 
@@ -25,9 +36,14 @@ def files(folder: str) -> list[Path]:
     return sorted(path.relative_to(paths.ROOT) for path in (paths.ROOT / folder).rglob("*.py"))
 
 
-def imports(path: Path, *, run: bool = False) -> Iterator[str]:
-    """Yield what a file imports: the modules and each name in them; with `run` only what is imported when it is run."""
+def imports(path: Path, *, run: bool = False, types: bool = True) -> Iterator[str]:
+    """Yield what a file imports: the modules and each name in them; with `run` only what is imported when it is run.
+
+    Without `types`, what is imported for annotations alone is left out.
+    """
     tree = ast.parse((paths.ROOT / path).read_text())
+    if not types:
+        tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node))]
     for node in tree.body if run else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -60,12 +76,23 @@ def test_imports_go_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files(f"{PACKAGE}/gateway"), ids=str)
 def test_imports_of_the_gateway_go_one_way(path: Path) -> None:
-    own = path.parts[2].removesuffix(".py")
-    if own == "__init__":
-        own = GATEWAY_LAYERS[0]
+    own = next((i for i, row in enumerate(GATEWAY_LAYERS) if path.stem in row), 0)
+    below = {name for row in GATEWAY_LAYERS[: own + 1] for name in row}
     prefix = f"{PACKAGE}.gateway."
-    others = {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)}
-    assert others <= set(GATEWAY_LAYERS[: GATEWAY_LAYERS.index(own) + 1])
+    assert {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)} <= below
+    assert path.stem == "__init__" or path.stem in below, "it has no row"
+
+
+def test_no_import_goes_round_in_a_circle() -> None:
+    """prepare() raises CycleError, which names the circle."""
+    modules = {".".join(path.with_suffix("").parts): path for path in files(PACKAGE)}
+    graph = {
+        module: {name if name in modules else name.rpartition(".")[0] for name in imports(path, types=False)}
+        & modules.keys()
+        for module, path in modules.items()
+    }
+    assert sum(map(len, graph.values())) > len(modules)
+    TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize("path", WITHOUT_FASTAPI)

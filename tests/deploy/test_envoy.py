@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from densenet_serving.gateway.errors import Busy
-from densenet_serving.gateway.guards.messages import NO_RETRY
-from densenet_serving.gateway.http.protocol import MAX_HEAD_BYTES
+from densenet_serving.gateway.messages import NO_RETRY
+from densenet_serving.gateway.protocol import MAX_HEAD_BYTES
 from densenet_serving.gateway.settings import GatewaySettings
 from tests import certificates
 from tests.deploy.conftest import Proxy

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from densenet_serving import paths
 from densenet_serving.cli.stop import stop
-from densenet_serving.gateway.http.connections import HEAD_SECONDS
+from densenet_serving.gateway.connections import HEAD_SECONDS
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import READY_SECONDS
+from densenet_serving.gateway.upstream import READY_SECONDS
 from densenet_serving.server.processes import STOP_SECONDS
 from tests.deploy.manifests import container, manifests, needs_kubectl, options, pod
 

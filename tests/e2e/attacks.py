@@ -9,8 +9,7 @@ import grpc
 
 from densenet_serving import paths, properties
 from densenet_serving.build.archives import MANIFEST
-from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.client.tokens import Scope
+from densenet_serving.client.endpoint import Endpoint, Scope
 
 PATIENCE_SECONDS = 20
 

@@ -15,7 +15,7 @@ from densenet_serving import paths
 from densenet_serving.build.archives import read_all
 from densenet_serving.client.http import Client
 from densenet_serving.server import torchserve
-from densenet_serving.server.readiness import wait_until_ready
+from densenet_serving.server.start import wait_until_ready
 from tests.e2e.support import ONE_WORKER, Inference, Models, command_here, worker_pids
 from tests.ports import free_port_range
 

@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, expect
 from densenet_serving import paths
 from densenet_serving.client.http import Client
 from densenet_serving.gateway.keys import ApiKeys
-from densenet_serving.gateway.limits.slots import RECENT_SECONDS
+from densenet_serving.gateway.slots import RECENT_SECONDS
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve
 from densenet_serving.server.gateway import Gateway

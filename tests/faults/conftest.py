@@ -15,7 +15,7 @@ from densenet_serving.build.archives import read_all
 from densenet_serving.client.http import Client
 from densenet_serving.options import STAND_IN
 from densenet_serving.server import torchserve
-from densenet_serving.server.readiness import wait_until_ready
+from densenet_serving.server.start import wait_until_ready
 from tests.disks import small_disk
 from tests.faults.load import Target
 from tests.ports import free_port_range

@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from densenet_serving import paths
-from densenet_serving.gateway.http.protocol import MAX_PIPELINED
+from densenet_serving.gateway.protocol import MAX_PIPELINED
 from densenet_serving.gateway.settings import GatewaySettings
 
 ADDRESSES = [f"127.0.0.{i}" for i in range(2, 82)]  # each has fewer connections than one address may have

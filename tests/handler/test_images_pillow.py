@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from handler.images import File
+from handler.encodings import File
 from tests.fuzz.corpus import FORMATS, in_mode
 from tests.handler.images import array
 from tests.pictures import FITTING, encode, photo

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from densenet_serving.gateway.torchserve.answer import WORKER_DIED
+from densenet_serving.gateway.answer import WORKER_DIED
 from tests.hosts.conftest import SECOND, UNITS, Farm, Record
 from tests.hosts.load import Load, Sent
 from tests.hosts.unit import Unit

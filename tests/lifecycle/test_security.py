@@ -13,9 +13,8 @@ import pytest
 import requests
 
 from densenet_serving import paths
-from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.client.endpoint import Endpoint, Scope
 from densenet_serving.client.http import Client
-from densenet_serving.client.tokens import Scope
 from densenet_serving.errors import ApiError
 from densenet_serving.options import ServeOptions
 from densenet_serving.server import torchserve

@@ -14,7 +14,7 @@ from densenet_serving import paths
 OPS = paths.ROOT / "ops"
 RULES = yaml.safe_load((OPS / "alerts.yml").read_text())["groups"][0]["rules"]
 DASHBOARD = json.loads((OPS / "dashboard.json").read_text())
-# Metrics that are not TorchServe's: those of rules, of Prometheus, and of densenet_serving/gateway/routes/health.py.
+# Metrics that are not TorchServe's: those of rules, of Prometheus, and of densenet_serving/gateway/status.py.
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 MADE_ELSEWHERE = RECORDED | {"up", "gateway_workers_ready", "gateway_workers_wanted"}
 WORDS = {"and", "or", "unless", "bool", "offset", "by", "without", "on", "ignoring"}

@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from densenet_serving.client.endpoint import Endpoint
+from densenet_serving.client.endpoint import MARGIN_SECONDS, Endpoint
 from densenet_serving.client.http import AsyncClient
-from densenet_serving.client.tokens import MARGIN_SECONDS
 from densenet_serving.errors import CommandError
 from tests.densenet_serving.conftest import write_keys
 from tests.local_server import Asked, LocalServer, Reply, as_json

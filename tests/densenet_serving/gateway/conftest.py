@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.gateway.app import create_app
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.upstream import Upstream
 from tests import errors
 from tests.densenet_serving.conftest import write_keys
 

@@ -10,10 +10,10 @@ import pytest
 from fastapi import FastAPI
 
 from densenet_serving.gateway.app import create_app
-from densenet_serving.gateway.guards.messages import MOST_TOKENS, NO_RETRY
 from densenet_serving.gateway.keys import ApiKeys
+from densenet_serving.gateway.messages import MOST_TOKENS, NO_RETRY
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.upstream import Upstream
 from handler.answers import Answer, Explanation
 from handler.parameters import EXPLANATION, PARAMETERS, PREDICTION
 from tests.densenet_serving.gateway.conftest import CAT, TorchServe, check_error, client_of, loads

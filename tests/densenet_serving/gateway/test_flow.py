@@ -40,5 +40,5 @@ async def modules_of(front: httpx.AsyncClient, path: str, **request: Any) -> set
 @pytest.mark.parametrize("path", ["/predict", "/predict?top_k=5", "/explain?top_k=5"])
 async def test_a_photo_passes_few_modules(front: httpx.AsyncClient, torchserve: TorchServe, path: str) -> None:
     passed = await modules_of(front, path, files=files(b"cat"))
-    assert "densenet_serving/gateway/torchserve/upstream.py" in passed
+    assert "densenet_serving/gateway/upstream.py" in passed
     assert len(passed) <= MOST

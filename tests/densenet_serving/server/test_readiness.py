@@ -11,8 +11,8 @@ from densenet_serving.build.archives import Archive
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import Client
 from densenet_serving.errors import CommandError
-from densenet_serving.server import processes, readiness
-from densenet_serving.server.readiness import is_ready, wait_until_ready, worker_traceback
+from densenet_serving.server import processes, start
+from densenet_serving.server.start import is_ready, wait_until_ready, worker_traceback
 from densenet_serving.server.torchserve import Server
 from tests.densenet_serving.build.archive_files import write_archive
 from tests.local_server import LocalServer, as_json
@@ -33,8 +33,8 @@ CAUGHT = "2026-01-01T00:00:01,000 [INFO ] W-9000-m_1.0-stdout MODEL_LOG - Traceb
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "TRACEBACK_SECONDS", 0)
-    monkeypatch.setattr(readiness, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(start, "TRACEBACK_SECONDS", 0)
+    monkeypatch.setattr(start, "POLL_SECONDS", 0.01)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def nothing(running: Server) -> None:
 def test_waiting_in_vain_ends_with_the_reason(
     running: Server, archive: Archive, happens: Callable[[Server], None], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readiness, "READY_SECONDS", 0)
+    monkeypatch.setattr(start, "READY_SECONDS", 0)
     running.logs.mkdir()
     happens(running)
     with pytest.raises(CommandError, match=named):

@@ -6,11 +6,11 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from densenet_serving.gateway.access import key_of
 from densenet_serving.gateway.app import create_app
-from densenet_serving.gateway.guards.access import key_of
 from densenet_serving.gateway.keys import ApiKeys
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.upstream import Upstream
 from tests.densenet_serving.gateway.conftest import TorchServe, check_error, client_of, loads
 
 pytestmark = pytest.mark.anyio

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from densenet_serving.gateway import bodies, budget, clients
+from densenet_serving.gateway.bodies import Bodies
 from densenet_serving.gateway.errors import Busy, RequestTimeout
-from densenet_serving.gateway.guards import bodies
-from densenet_serving.gateway.guards.bodies import Bodies
-from densenet_serving.gateway.limits import clients, hold
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.errors import PayloadTooLarge, RequestError
 
@@ -178,7 +177,7 @@ async def test_a_request_that_torchserve_works_for_does_not_make_room() -> None:
 
     async def route(_: Scope, receive: Receive, __: Send) -> None:
         await receive()
-        with hold.in_use():
+        with budget.in_use():
             await go.wait()
 
     application = Bodies(route, replace(GatewaySettings(Path(), ""), max_requests=2))

@@ -7,15 +7,15 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from densenet_serving.gateway.guards.messages import (
+from densenet_serving.gateway import pages
+from densenet_serving.gateway.keys import ApiKeys
+from densenet_serving.gateway.messages import (
     HEADERS,
     MOST_TOKENS,
     NO_RETRY,
     TOKENS_OF_AN_ANSWER,
     AnswerHeaders,
 )
-from densenet_serving.gateway.keys import ApiKeys
-from densenet_serving.gateway.routes import pages
 from densenet_serving.gateway.settings import GatewaySettings
 from tests.densenet_serving.gateway.conftest import CAT, TorchServe, loads
 

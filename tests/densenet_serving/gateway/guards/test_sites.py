@@ -9,9 +9,9 @@ import pytest
 
 from densenet_serving.errors import ServingError
 from densenet_serving.gateway.app import create_app
-from densenet_serving.gateway.guards.sites import host_name, known_hosts
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.sites import host_name, known_hosts
+from densenet_serving.gateway.upstream import Upstream
 from tests.densenet_serving.gateway.conftest import GATEWAY, TorchServe, check_error, client_of, loads
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from densenet_serving.gateway.http.protocol import LimitedProtocol, limited_protocol
+from densenet_serving.gateway.protocol import LimitedProtocol, limited_protocol
 from densenet_serving.gateway.settings import GatewaySettings
 
 MAX_BODY_BYTES = 100_000

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from densenet_serving.errors import ServingError
-from densenet_serving.gateway.http import connections
-from densenet_serving.gateway.http.connections import raise_file_limit
+from densenet_serving.gateway import connections
+from densenet_serving.gateway.connections import raise_file_limit
 from tests.densenet_serving.gateway.http.conftest import GET, LARGE, Server, Streams, rest
 
 pytestmark = pytest.mark.anyio

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from densenet_serving.gateway.http import protocol
-from densenet_serving.gateway.http.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
-from densenet_serving.gateway.limits.share import Share, Turns
+from densenet_serving.gateway import protocol
+from densenet_serving.gateway.clients import Share, Turns
+from densenet_serving.gateway.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.densenet_serving.gateway.http.conftest import GET, MAX_BODY_BYTES, Server, rest
 
 pytestmark = pytest.mark.anyio

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from densenet_serving.gateway.budget import IDLE, IN_USE, SLOW, START_BYTES, WAITING, Budget, Pace
 from densenet_serving.gateway.errors import Busy
-from densenet_serving.gateway.limits.budget import IDLE, IN_USE, SLOW, START_BYTES, WAITING, Budget, Pace
 
 FAST = 10 * SLOW
 

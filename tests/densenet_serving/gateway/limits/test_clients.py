@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from densenet_serving.errors import ServingError
-from densenet_serving.gateway.limits.clients import network, network_of, with_key
+from densenet_serving.gateway.clients import network, network_of, with_key
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from densenet_serving.errors import ServingError
-from densenet_serving.gateway.limits import share
-from densenet_serving.gateway.limits.share import Share, Turns, read_rate
+from densenet_serving.gateway import clients
+from densenet_serving.gateway.clients import Share, Turns, read_rate
 
 
 def test_a_client_over_its_share_waits_and_others_do_not() -> None:
@@ -34,7 +34,7 @@ def test_an_expensive_image_is_no_cheaper_attack_than_many_small_ones(seconds: f
 
 
 def test_clients_that_owe_nothing_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(share, "MOST_CLIENTS", 10)
+    monkeypatch.setattr(clients, "MOST_CLIENTS", 10)
     now = 100.0
     requests = Share(1, 1, lambda: now)
     for i in range(10):

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from densenet_serving.gateway.limits.slots import RECENT_SECONDS, Slots
+from densenet_serving.gateway.slots import RECENT_SECONDS, Slots
 
 pytestmark = pytest.mark.anyio
 

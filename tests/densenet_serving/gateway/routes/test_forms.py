@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from densenet_serving.gateway.routes import uploads
-from densenet_serving.gateway.routes.uploads import MAX_FIELDS, Upload
+from densenet_serving.gateway import uploads
 from densenet_serving.gateway.settings import GatewaySettings
+from densenet_serving.gateway.uploads import MAX_FIELDS, Upload
 from handler.errors import BadRequest, PayloadTooLarge, RequestError
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
 from densenet_serving import paths
-from densenet_serving.gateway.routes import pages
+from densenet_serving.gateway import pages
 from tests import pictures
 from tests.densenet_serving.gateway.conftest import TorchServe, check_error
 

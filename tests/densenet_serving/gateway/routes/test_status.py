@@ -11,11 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from densenet_serving.gateway import status
 from densenet_serving.gateway.app import create_app
 from densenet_serving.gateway.keys import ApiKeys
-from densenet_serving.gateway.routes import status
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.upstream import NOT_RUNNING, Upstream
+from densenet_serving.gateway.upstream import NOT_RUNNING, Upstream
 from tests.densenet_serving.gateway.conftest import GATEWAY, MODEL, TorchServe, check_error, client_of, files, loads
 
 pytestmark = pytest.mark.anyio

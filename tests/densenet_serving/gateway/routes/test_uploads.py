@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 
-from densenet_serving.gateway.routes import uploads
+from densenet_serving.gateway import uploads
 from handler.errors import PayloadTooLarge
 from tests.densenet_serving.gateway.conftest import CAT, DOG, TorchServe, check_error, files, loads
 

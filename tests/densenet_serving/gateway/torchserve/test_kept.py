@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from densenet_serving.gateway.torchserve.kept import Kept
+from densenet_serving.gateway.kept import Kept
 
 pytestmark = pytest.mark.anyio
 

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from densenet_serving.client.endpoint import Endpoint
-from densenet_serving.gateway.limits import clients
-from densenet_serving.gateway.torchserve.answer import JSON, NOT_JSON, PNG, TOO_LARGE, Answer
-from densenet_serving.gateway.torchserve.crashes import FORGIVEN, QUIET_SECONDS, TOGETHER_SECONDS
-from densenet_serving.gateway.torchserve.upstream import (
+from densenet_serving.gateway import clients
+from densenet_serving.gateway.answer import JSON, NOT_JSON, PNG, TOO_LARGE, Answer
+from densenet_serving.gateway.retry import FORGIVEN, QUIET_SECONDS, TOGETHER_SECONDS
+from densenet_serving.gateway.upstream import (
     COUNT_SECONDS,
     LOOK_SECONDS,
     NO_ACCESS,

@@ -12,9 +12,9 @@ import httpx
 
 from densenet_client import json_in
 from densenet_serving.gateway.errors import Busy, error_body
+from handler.answers import DECODE_SECONDS
 
 JSON, PNG = "application/json", "image/png"
-DECODE_SECONDS = "X-Decode-Seconds"  # of the handler's answer
 DECODED_ENOUGH = (
     "Decoding this client's images took more than its share of the workers' time: wait {} s, or send smaller images."
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import httpx
 
 from densenet_client import LOST, Outcome
-from densenet_serving.gateway.torchserve.answer import worker_died
+from densenet_serving.gateway.answer import worker_died
 
 # The photos of one batch fail within this time; another death comes later.
 TOGETHER_SECONDS = 3

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from densenet_serving.client.endpoint import is_loopback
+from densenet_serving.gateway import schemas
 from densenet_serving.gateway.errors import Forbidden
+from densenet_serving.gateway.kept import Kept
 from densenet_serving.gateway.keys import ApiKeys
-from densenet_serving.gateway.routes import schemas
-from densenet_serving.gateway.routes.schemas import Model
-from densenet_serving.gateway.torchserve.kept import Kept
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.schemas import Model
+from densenet_serving.gateway.upstream import Upstream
 from handler.errors import ServiceUnavailable
 
 KEPT_SECONDS = 5

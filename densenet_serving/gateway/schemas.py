@@ -8,7 +8,7 @@ from fastapi import Depends
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
-from densenet_serving.gateway.torchserve.answer import PNG
+from densenet_serving.gateway.answer import PNG
 from handler.answers import Answer, Explanation
 from handler.card import Task, Weights
 from handler.parameters import EXPLANATION, PARAMETERS, PREDICTION
@@ -76,7 +76,7 @@ def takes(file: dict[str, Any], parameters: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-# guards/access.py checks the key. This lets /docs ask for it.
+# access.py checks the key. This lets /docs ask for it.
 KEY = [Depends(HTTPBearer(auto_error=False, description="An API key, if the gateway asks for one."))]
 REFUSALS = errors(
     _400="No file, a file that is empty or damaged, or a wrong parameter; of /predict also a file that is no image.",

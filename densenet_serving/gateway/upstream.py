@@ -17,12 +17,12 @@ from densenet_client import image_headers
 from densenet_serving.client.endpoint import Endpoint
 from densenet_serving.client.http import AsyncClient, is_refused
 from densenet_serving.errors import ServingError
-from densenet_serving.gateway.limits import clients, hold
-from densenet_serving.gateway.limits.share import Share
-from densenet_serving.gateway.limits.slots import Slots
-from densenet_serving.gateway.torchserve.answer import JSON, Answer
-from densenet_serving.gateway.torchserve.crashes import CrashPolicy, PhotoRetry
-from densenet_serving.gateway.torchserve.kept import Kept
+from densenet_serving.gateway import budget, clients
+from densenet_serving.gateway.answer import JSON, Answer
+from densenet_serving.gateway.clients import Share
+from densenet_serving.gateway.kept import Kept
+from densenet_serving.gateway.retry import CrashPolicy, PhotoRetry
+from densenet_serving.gateway.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class Upstream:
         async with self._slots(client):
             if seconds := self._decoding.wait(client):
                 return Answer.wait(math.ceil(seconds))
-            with hold.in_use():
+            with budget.in_use():
                 photo = {"content": image, "headers": image_headers(parameters) | {"Accept": media_type}}
                 retry = PhotoRetry(self._crashes, lambda: self._slots.taken)
                 asking = self._torchserve.ask("inference", "POST", verb, self.model, retry=retry, **photo)

@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request, Response
 
 from densenet_serving import paths
 
-FOLDER = Path(__file__).parent.parent
+FOLDER = Path(__file__).parent
 PAGE = FOLDER / "page"
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"  # FastAPI's own page loads these from a CDN
 EXAMPLES = (paths.SAMPLE_PHOTO, *(FOLDER / "examples" / name for name in ("cat.jpg", "camera.jpg", "clock.jpg")))

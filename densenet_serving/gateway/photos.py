@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
@@ -11,10 +10,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from densenet_serving.gateway.routes import schemas, uploads
+from densenet_serving.gateway import schemas, uploads
+from densenet_serving.gateway.answer import JSON, PNG, Answer
 from densenet_serving.gateway.settings import GatewaySettings
-from densenet_serving.gateway.torchserve.answer import JSON, PNG, Answer
-from densenet_serving.gateway.torchserve.upstream import Upstream
+from densenet_serving.gateway.upstream import Upstream
+from handler.answers import encode
 from handler.errors import BadRequest, RequestError
 from handler.parameters import EXPLANATION, PREDICTION
 
@@ -68,7 +68,7 @@ def as_the_tutorial(answer: Answer, *, brief: bool) -> Answer:
     if not isinstance(content, dict) or not content.get("recognized") or "predictions" in content:
         return answer
     label = {name: content.get(name) for name in ("class_id", "class_name")}
-    return Answer(answer.status, json.dumps(label, ensure_ascii=False, separators=(",", ":")).encode())
+    return Answer(answer.status, encode(label))
 
 
 def respond(answers: list[Answer]) -> Response:

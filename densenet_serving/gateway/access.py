@@ -10,10 +10,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from densenet_serving.errors import ServingError
+from densenet_serving.gateway import clients
+from densenet_serving.gateway.clients import Share, read_rate
 from densenet_serving.gateway.errors import TooManyRequests, Unauthorized, response_to
 from densenet_serving.gateway.keys import ApiKeys
-from densenet_serving.gateway.limits import clients
-from densenet_serving.gateway.limits.share import Share, read_rate
 from handler.errors import RequestError, ServiceUnavailable
 
 OPEN_PATHS = ("/healthz", "/readyz", "/metrics")

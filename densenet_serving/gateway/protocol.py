@@ -13,7 +13,9 @@ import httptools
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from densenet_serving.gateway.http.connections import (
+from densenet_serving.gateway.budget import BUSY, Budget, Pace
+from densenet_serving.gateway.clients import Share, Turns
+from densenet_serving.gateway.connections import (
     DISCARD_RATE,
     DISCARD_SECONDS,
     HEAD_SECONDS,
@@ -23,8 +25,6 @@ from densenet_serving.gateway.http.connections import (
     Refusal,
     raise_file_limit,
 )
-from densenet_serving.gateway.limits.budget import BUSY, Budget, Pace
-from densenet_serving.gateway.limits.share import Share, Turns
 from densenet_serving.gateway.settings import GatewaySettings
 
 MAX_HEAD_BYTES = 16_384  # Apache and nginx allow 8 to 32 kB
@@ -82,7 +82,7 @@ class LimitedProtocol(LimitedConnection):
             self._stop_parsing(Refusal(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_PIPELINED))
         self._head_bytes, self._head_complete = 0, False
         super().on_message_begin()
-        self.scope["state"]["abort"] = self.abort  # for limits/hold.py
+        self.scope["state"]["abort"] = self.abort  # for budget.Hold
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))

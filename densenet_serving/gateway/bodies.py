@@ -7,14 +7,13 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from densenet_serving.gateway.budget import Budget, Hold, Pace, current_hold
 from densenet_serving.gateway.errors import Busy, RequestTimeout, response_to
-from densenet_serving.gateway.limits.budget import Budget, Pace
-from densenet_serving.gateway.limits.hold import Hold, current
 from densenet_serving.gateway.settings import GatewaySettings
 from handler.encodings import Inflater, inflater_for
 from handler.errors import PayloadTooLarge, RequestError
 
-COUNTED_METHODS = ("POST",)  # spelling.py makes PUT one of them; no route reads the body of another
+COUNTED_METHODS = ("POST",)  # messages.py makes PUT one of them; no route reads the body of another
 MADE_ROOM = "The gateway is full, and this was the slowest request of the client with the most: send it again."
 GRACE_SECONDS = 10  # before the rate counts, since a phone's connection may stall for a while
 
@@ -68,11 +67,11 @@ class Bodies:
         async def receive_counted() -> Message:
             return await self._receive(receive, hold, inflater)
 
-        within = current.set(hold)
+        within = current_hold.set(hold)
         try:
             await self._app(scope, receive_counted, send_held)
         finally:
-            current.reset(within)
+            current_hold.reset(within)
             hold.give_back()
 
     async def _receive(self, receive: Receive, hold: Hold, inflater: Inflater | None) -> Message:
@@ -89,7 +88,9 @@ class Bodies:
         if hold.upload.size > self._settings.max_body_bytes:
             raise too_large(self._settings)
         if inflater is not None and message["type"] == "http.request":
-            message = {**message, "body": inflate(inflater, message.get("body", b""), hold.complete)}
+            message = {**message, "body": inflater.write(message.get("body", b""))}
+            if hold.complete:
+                inflater.finish()
         self._bytes.take(hold, len(message.get("body", b"")))
         return message
 
@@ -104,14 +105,6 @@ class Bodies:
             f"The upload took longer than {seconds:g} s or came at less than {rate / 1000:g} kB/s: "
             "send smaller photos or fewer at once."
         )
-
-
-def inflate(inflater: Inflater, piece: bytes, last: bool) -> bytes:
-    """Undo the compression of a piece. Raises RequestError."""
-    inflated = inflater.write(piece)
-    if last:
-        inflater.finish()
-    return inflated
 
 
 def too_large(settings: GatewaySettings) -> PayloadTooLarge:

@@ -17,10 +17,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from densenet_serving.errors import ServingError
+from densenet_serving.gateway.budget import BUSY, IDLE, WAITING, Budget, Pace
+from densenet_serving.gateway.clients import Share, Turns, network_of
 from densenet_serving.gateway.errors import error_body
-from densenet_serving.gateway.limits.budget import BUSY, IDLE, WAITING, Budget, Pace
-from densenet_serving.gateway.limits.clients import network_of
-from densenet_serving.gateway.limits.share import Share, Turns
 
 HEAD_SECONDS = 10
 # If a request is answered before its body was read, the rest is read and dropped: closing at once would reset the

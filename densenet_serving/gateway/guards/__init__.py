@@ -1,1 +1,0 @@
-"""The guards that a request passes before its route: host, origin, API key, body; and the headers of every answer."""

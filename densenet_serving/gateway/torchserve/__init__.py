@@ -1,1 +1,0 @@
-"""The way to TorchServe: photos go up, answers come down."""
