@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
 
+from tests.handler.hostile import box, riff_chunk
 from tests.pictures import png_chunk
 
 # A part: its name, and its content. The first one is what precedes all others.
@@ -91,11 +92,8 @@ def _segments(data: bytes) -> Iterator[Part]:
     yield b"rest", data[place:]
 
 
-def _join_segments(parts: list[Part]) -> bytes:
-    return b"".join(
-        name + struct.pack(">H", len(content) + 2 & 0xFFFF) + content if len(name) == 2 else content
-        for name, content in parts
-    )
+def _segment(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack(">H", len(content) + 2 & 0xFFFF) + content if len(name) == 2 else content
 
 
 def _lengths(form: str, before: int, name_first: bool, tail: int, pad: int = 1) -> Callable[[bytes], Iterator[Part]]:
@@ -116,29 +114,20 @@ def _lengths(form: str, before: int, name_first: bool, tail: int, pad: int = 1) 
     return split
 
 
-def _join_chunks(parts: list[Part]) -> bytes:
-    return b"".join(png_chunk(name, content) if name else content for name, content in parts)
+def _joined(write: Callable[[bytes, bytes], bytes]) -> Callable[[list[Part]], bytes]:
+    return lambda parts: b"".join(write(name, content) if name else content for name, content in parts)
 
 
 def _join_riff(parts: list[Part]) -> bytes:
-    body = b"".join(
-        name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2) if name else content
-        for name, content in parts
-    )
+    body = _joined(riff_chunk)(parts)
     return body[:4] + struct.pack("<I", max(0, len(body) - 8)) + body[8:]
 
 
-def _join_boxes(parts: list[Part]) -> bytes:
-    return b"".join(
-        struct.pack(">I", 8 + len(content)) + name + content if name else content for name, content in parts
-    )
-
-
 Form = tuple[Callable[[bytes], Iterator[Part]], Callable[[list[Part]], bytes]]
-SEGMENTS: Form = (_segments, _join_segments)
-CHUNKS: Form = (_lengths(">I", 8, False, 4), _join_chunks)
+SEGMENTS: Form = (_segments, _joined(_segment))
+CHUNKS: Form = (_lengths(">I", 8, False, 4), _joined(png_chunk))
 RIFF: Form = (_lengths("<I", 12, True, 0, 2), _join_riff)
-BOXES: Form = (_lengths(">I", 0, False, 0), _join_boxes)
+BOXES: Form = (_lengths(">I", 0, False, 0), _joined(box))
 
 
 def _form_of(data: bytes) -> Form | None:

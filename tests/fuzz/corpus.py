@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from handler.images import pillow_heif
 from tests.handler import hostile
+from tests.handler.images import turned
 from tests.pictures import encode, noise, png, png_chunk
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -30,8 +32,8 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         for mode in modes:
             yield f"{format_}-{mode}".replace(";", "-"), encode(in_mode(image, mode), format_)
     yield "progressive", encode(image, progressive=True)
-    yield "turned", encode(image, exif=_turned())
-    yield "turned-png", encode(image, "PNG", exif=_turned())
+    yield "turned", encode(image, exif=turned(6))
+    yield "turned-png", encode(image, "PNG", exif=turned(6))
     yield "interlaced", png(3, 2, 8, 0, bytes(8), png_chunk(b"tEXt", b"key\0value"))
     yield "transparent-colour", encode(image.convert("P"), "PNG", transparency=3)
     yield "two-pictures", encode(image, "MPO", save_all=True, append_images=[image])
@@ -56,12 +58,11 @@ def structures() -> Iterator[tuple[str, bytes]]:
     yield "raw-profile", hostile.png_of(png_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 8\n49492a0008000000"))
     yield "sub-blocks", hostile.gif_with(b"!\xfe" + b"\1c" * 50 + b"\0")
     yield "runs", hostile.bmp(20, 10, 1, hostile.RLE_DELTA + b"\1\7\0\0" * 20)
-    yield "strips", hostile.tiff_of_rows(30)
-    yield "tiles", hostile.tiff_of_a_tile(32)
+    yield "strips", encode(noise(24, 17), "TIFF", compression="tiff_lzw", strip_size=72)
+    yield "tiles", hostile.tiff_of_tiles((16, 16), (32, 32), 1, zlib.compress(bytes(1_024)))
     yield "directories", hostile.tiff_of_directories(10)
     yield "grid", hostile.grid("AVIF", 3, 2)
     yield "frames", hostile.frames("AVIF", 4)
-    yield "pieces", hostile.avif_of_pieces(3, 2)
     if pillow_heif:
         yield "heic", encode(noise(24, 17), "HEIF")
         yield "heic-transparent", encode(Image.new("RGBA", (24, 17)), "HEIF")
@@ -88,7 +89,8 @@ TOKENS = (
 
 def write_dictionary(path: Path) -> Path:
     """Write TOKENS as libFuzzer reads them."""
-    path.write_text("".join(_quoted(token) + "\n" for token in TOKENS))
+    lines = ("".join(f"\\x{byte:02x}" for byte in token) for token in TOKENS)
+    path.write_text("".join(f'"{line}"\n' for line in lines))
     return path
 
 
@@ -96,18 +98,8 @@ def in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image.convert("I").convert(mode) if mode == "I;16" else image.convert(mode)
 
 
-def _turned() -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return exif
-
-
 def write(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in seeds():
         (folder / name).write_bytes(content)
     return folder
-
-
-def _quoted(token: bytes) -> str:
-    return '"' + "".join(f"\\x{byte:02x}" for byte in token) + '"'

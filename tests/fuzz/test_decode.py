@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from densenet_serving import paths
-from handler.card import Preprocessing
 from handler.decoding import Decoder
 from handler.errors import RequestError
 from handler.settings import Settings
@@ -24,6 +23,7 @@ from tests.errors import check_message
 from tests.fuzz import corpus
 from tests.fuzz.bending import bend
 from tests.fuzz.conftest import LONG, SECONDS
+from tests.handler.test_card import PREPROCESSING
 from tests.pictures import encode, noise
 
 SLOWEST_INPUT_SECONDS = 5
@@ -37,7 +37,6 @@ LEAST_EXECUTIONS = 200
 
 # Bent files, of which thousands reach a decoder in a few seconds.
 BENT = 1_500
-SPEC = Preprocessing(resize=255, crop=224, interpolation="bilinear", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 def test_no_bent_file_costs_more_than_its_own_answer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -47,7 +46,7 @@ def test_no_bent_file_costs_more_than_its_own_answer(tmp_path: Path, capfd: pyte
     folder = paths.ROOT / ".fuzz" if LONG else tmp_path
     folder.mkdir(exist_ok=True)
     seeds = [content for _, content in corpus.seeds()]
-    decoder = Decoder(Settings(decode_seconds=1, max_image_pixels=1_000_000), SPEC, threads=1)
+    decoder = Decoder(Settings(decode_seconds=1, max_image_pixels=1_000_000), PREPROCESSING, threads=1)
     tried, decoded, ended = 0, 0, 0
     while time.monotonic() < until and (LONG or tried < BENT):
         data = bend(random.choice(seeds), random.choice(seeds), random)
@@ -55,7 +54,7 @@ def test_no_bent_file_costs_more_than_its_own_answer(tmp_path: Path, capfd: pyte
         [outcome] = decoder.decode([[data]]).images
         tried += 1
         if not isinstance(outcome, RequestError):
-            assert outcome.shape == (SPEC.crop, SPEC.crop, 3)
+            assert outcome.shape == (224, 224, 3)
             decoded += 1
             continue
         assert outcome.status in (400, 413, 415)

@@ -5,18 +5,23 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from densenet_serving.build.networks import ARCHITECTURES
 from handler import classifier
 from handler.classifier import ImageClassifier
 from handler.cores import Threads
 from handler.decoding import Decoder
 from handler.engines import Engine, load_engine
 from handler.engines import torch as torch_engine
+from handler.preprocessing import preprocess
 from handler.settings import EngineName, Settings
 from tests.colours import ColourEngine, write_folder
 from tests.handler.inference_requests import Asker
+from tests.pictures import FITTING, photo
 from tests.worker import FakeContext
 
 
@@ -49,6 +54,13 @@ def exact_densenet(densenet_folder: Path) -> Callable[[EngineName], Engine]:
     """DenseNet-121 in f32 in an engine of one's choice. Loading one takes seconds: each is loaded once."""
     settings = Settings(precision="f32")
     return cache(lambda name: load_engine(densenet_folder, replace(settings, engine=name), Threads(1, 2), None))
+
+
+@pytest.fixture(scope="session")
+def photos() -> NDArray[np.uint8]:
+    """The photographs of FITTING as the stand-in sees them."""
+    spec = ARCHITECTURES["efficientnet_lite0"].preprocessing
+    return np.stack([preprocess(photo(name), spec) for name in FITTING])
 
 
 @pytest.fixture

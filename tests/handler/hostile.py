@@ -1,20 +1,17 @@
-"""Files that cost a decoder gigabytes or minutes, made here in memory: small code, small bytes.
+"""Files that cost a decoder gigabytes or minutes, made in memory from a few lines each.
 
-Each is whole enough for Pillow to open it; `FILES` says with which status each may be answered by a decoder that may
-take 0.3 s.
+Pillow opens each of them; `FILES` says with which status a decoder that may take 0.3 s may answer.
 """
 
 from __future__ import annotations
 
-import lzma
 import struct
 import zlib
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from PIL import Image
 
-from tests.pictures import encode, noise, png, png_chunk
+from tests.pictures import encode, noise, png_chunk
 
 MOST = 19_900_000  # bytes: just under the limit of a file
 
@@ -32,16 +29,11 @@ def repeated(piece: bytes, size: int) -> bytes:
 # BMP
 
 
-def bmp(width: int, height: int, compression: int, data: bytes, bits: int = 8) -> bytes:
-    palette = bytes(4 << bits)
-    start = 54 + len(palette)
-    head = b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start)
-    return (
-        head
-        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(data), 0, 0, 0, 0)
-        + palette
-        + data
-    )
+def bmp(width: int, height: int, compression: int, data: bytes) -> bytes:
+    start = 54 + 1024  # behind a palette of 256 colors
+    file_header = b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start)
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, compression, len(data), 0, 0, 0, 0)
+    return file_header + header + bytes(1024) + data
 
 
 # JPEG
@@ -51,28 +43,16 @@ def segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
-def arithmetic_jpeg(side: int, restart: bool = False, scans: int = 0) -> bytes:
-    """A progressive JPEG in arithmetic coding whose scans have no data: all of each block is decoded all the same.
-
-    Its 5 steps for each of 3 colors, with its first scan, are 16 scans, in some 600 bytes; `scans` repeats the last.
-    """
+def arithmetic_jpeg(side: int) -> bytes:
+    """A progressive JPEG in arithmetic coding, of 16 scans without data: all of each block is decoded all the same."""
     table = bytes([1]) * 64
     head = segment(0xDB, b"\0" + table) + segment(0xDB, b"\1" + table)
     colors = b"".join(bytes([color, 0x11, color > 1]) for color in (1, 2, 3))
     head += segment(0xCA, struct.pack(">BHHB", 8, side, side, 3) + colors)
-    head += segment(0xDD, struct.pack(">H", 1)) if restart else b""
-    body = segment(0xDA, bytes([3, 1, 0, 2, 0x10, 3, 0x10, 0, 0, 0]))
+    first = segment(0xDA, bytes([3, 1, 0, 2, 0x10, 3, 0x10, 0, 0, 0]))
     steps = (0x04, 0x43, 0x32, 0x21, 0x10)
-    refinements = [segment(0xDA, bytes([1, color, color > 1, 1, 63, step])) for step in steps for color in (1, 2, 3)]
-    return b"\xff\xd8" + head + body + b"".join(refinements) + refinements[-1] * scans + b"\xff\xd9"
-
-
-def jpeg_of_restarts(side: int) -> bytes:
-    """A progressive JPEG that announces a restart behind each block, and has none."""
-    good = encode(Image.new("RGB", (16, 16), 99), progressive=True)
-    start = good.index(b"\xff\xc2")
-    size = struct.pack(">HH", side, side)
-    return good[:start] + segment(0xDD, struct.pack(">H", 1)) + good[start : start + 5] + size + good[start + 9 :]
+    refinements = (segment(0xDA, bytes([1, color, color > 1, 1, 63, step])) for step in steps for color in (1, 2, 3))
+    return b"\xff\xd8" + head + first + b"".join(refinements) + b"\xff\xd9"
 
 
 def jpeg_with(header: bytes) -> bytes:
@@ -84,18 +64,15 @@ def jpeg_with(header: bytes) -> bytes:
 def jpeg_of_scans(scans: int, size: tuple[int, int]) -> bytes:
     """A progressive JPEG that repeats its last refinement, which fits any number of times once its bits are known."""
     good = encode(Image.new("L", size, 99), progressive=True, quality=50)
-    starts = [i for i in range(len(good)) if good[i : i + 2] == b"\xff\xda"]
-    tables = good.rindex(b"\xff\xc4", 0, starts[-1])
-    last = good[tables:-2]
-    return good[:-2] + last * scans + b"\xff\xd9"
+    tables = good.rindex(b"\xff\xc4", 0, good.rindex(b"\xff\xda"))
+    return good[:-2] + good[tables:-2] * scans + b"\xff\xd9"
 
 
 def jpeg_exif(size: int) -> bytes:
     """EXIF is cut into segments of at most 64 kB, which Pillow puts together again."""
     block = exif_over_one_region(65_000, 65_000)[:size]
     pieces = [block[i : i + 60_000] for i in range(0, len(block), 60_000)]
-    mark = b"Exif\0\0"
-    return jpeg_with(b"".join(segment(0xE1, (mark if i else b"") + piece) for i, piece in enumerate(pieces)))
+    return jpeg_with(b"".join(segment(0xE1, (b"Exif\0\0" if i else b"") + piece) for i, piece in enumerate(pieces)))
 
 
 # PNG
@@ -120,48 +97,39 @@ def zeros(size: int) -> bytes:
     return deflated(bytes(1_000_000), size // 1_000_000)
 
 
-def paeth(width: int, height: int, bits: int, color: int, row: int) -> bytes:
-    """A PNG whose rows all have the costliest filter, over bytes that repeat."""
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
-    one = b"\4" + (bytes(range(200)) * 2 * row)[: row - 1]
-    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", deflated(one, height)) + png_chunk(b"IEND", b"")
+def png_header(width: int, height: int, bits: int, color: int) -> bytes:
+    return png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
 
 
-def png_of_two_headers(data: bytes, width: int, height: int) -> bytes:
-    """A PNG before whose header another says fewer bits: Pillow believes the last one, or the first."""
-    return data[:8] + png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + data[8:]
+def png_packed(headers: bytes, packed: bytes) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + headers + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
 
 
-def png_of_rows(width: int, height: int, bits: int, color: int, row: int, interlaced: bool = False) -> bytes:
-    """A PNG all of zeros; `row` is the bytes of a row with its filter byte."""
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, interlaced))
-    data = png_chunk(b"IDAT", zeros(row * height + 1_000_000))
-    return b"\x89PNG\r\n\x1a\n" + header + data + png_chunk(b"IEND", b"")
+def png_of_zeros(width: int, height: int) -> bytes:
+    """A black PNG of one bit a pixel: 50 megapixels are a few kB."""
+    return png_packed(png_header(width, height, 1, 0), zeros((1 + (width + 7) // 8) * height + 1_000_000))
 
 
-# GIF
+def paeth(width: int, height: int, before: bytes = b"") -> bytes:
+    """A PNG of 8 bytes a pixel whose rows all have the costliest filter; `before` comes before its header."""
+    row = b"\4" + (bytes(range(200)) * width)[: 8 * width]
+    return png_packed(before + png_header(width, height, 16, 6), deflated(row, height))
+
+
+# GIF, WebP
 
 
 def gif_with(extension: bytes) -> bytes:
     good = encode(Image.new("L", (8, 8)), "GIF")
-    start = good.index(b",", 13 + 768) if good[10] & 0x80 and good[10] & 7 == 7 else 13 + (3 << ((good[10] & 7) + 1))
+    start = 13 + (3 << ((good[10] & 7) + 1))  # behind its palette
     return good[:start] + extension + good[start:]
 
 
-def gif_of_small_blocks(size: int) -> bytes:
-    good = encode(Image.new("L", (8, 8)), "GIF")
-    return good[:-2] + b"\1\0" * (size // 2) + good[-2:]
-
-
-# WebP
-
-
 def webp_of(*chunks: bytes) -> bytes:
-    good = encode(noise(16, 16), "WEBP")
-    body = good[12:] + b"".join(chunks)
-    header = b"VP8X" + struct.pack("<II", 10, 0x08) + (15).to_bytes(3, "little") + (15).to_bytes(3, "little")
-    extended = header[:8] + header[8:12] + header[12:]
-    return b"RIFF" + struct.pack("<I", len(body) + 4 + len(extended)) + b"WEBP" + extended + body
+    side = (15).to_bytes(3, "little")
+    body = riff_chunk(b"VP8X", struct.pack("<I", 0x08) + side + side)
+    body += encode(noise(16, 16), "WEBP")[12:] + b"".join(chunks)
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
 
 
 def riff_chunk(kind: bytes, content: bytes) -> bytes:
@@ -170,9 +138,12 @@ def riff_chunk(kind: bytes, content: bytes) -> bytes:
 
 # TIFF
 
+Tags = dict[int, tuple[int, list[int]]]
+ONE_STRIP: Tags = {273: (4, [8]), 278: (4, [8]), 279: (4, [64])}  # of 8 x 8 pixels
 
-def tiff(tags: dict[int, tuple[int, list[int]]], data: bytes = b"", next_directory: int = 0) -> bytes:
-    """A TIFF whose directory stands behind the picture, which starts at 8; types are SHORT (3) and LONG (4)."""
+
+def tiff(tags: Tags, data: bytes, next_directory: int = 0) -> bytes:
+    """A TIFF whose directory comes after the picture, which starts at 8; types are SHORT (3) and LONG (4)."""
     start = 8 + len(data)
     values_at = start + 2 + 12 * len(tags) + 4
     directory, values = struct.pack("<H", len(tags)), b""
@@ -184,73 +155,30 @@ def tiff(tags: dict[int, tuple[int, list[int]]], data: bytes = b"", next_directo
     return b"II*\0" + struct.pack("<I", start) + data + directory + struct.pack("<I", next_directory) + values
 
 
-def grey(width: int, height: int, compression: int = 1) -> dict[int, tuple[int, list[int]]]:
+def grey(width: int, height: int, compression: int = 1) -> Tags:
     return {256: (4, [width]), 257: (4, [height]), 258: (3, [8]), 259: (3, [compression]), 262: (3, [1]), 277: (3, [1])}
 
 
 def tiff_of_tags(tags: int) -> bytes:
-    """Tags that nobody knows, over one region."""
+    """Unknown tags over one region."""
     extra = b"".join(struct.pack("<HHII", 1000 + i % 60_000, 7, 60_000, 8) for i in range(tags))
-    good = tiff(grey(8, 8) | {273: (4, [8]), 278: (4, [8]), 279: (4, [64])}, bytes(60_000))
-    start = struct.unpack_from("<I", good, 4)[0]
-    known = struct.unpack_from("<H", good, start)[0]
-    return good[:start] + struct.pack("<H", known + tags) + good[start + 2 : -4] + extra + bytes(4)
+    known = grey(8, 8) | ONE_STRIP
+    good, start = tiff(known, bytes(60_000)), 8 + 60_000
+    return good[:start] + struct.pack("<H", len(known) + tags) + good[start + 2 : -4] + extra + bytes(4)
 
 
-def tiff_of_a_tile(side: int) -> bytes:
-    packed = zlib.compress(bytes(1_000_000))
-    tile = {322: (4, [side]), 323: (4, [side]), 324: (4, [8]), 325: (4, [len(packed)])}
-    return tiff(grey(16, 16, 8) | tile, packed)
-
-
-def tiff_of_wasted_tiles() -> bytes:
-    """A picture one pixel high in tiles that are 65,520 pixels high."""
-    packed = zlib.compress(bytes(16 * 65_520))
-    tiles = 4_000
-    tile = {322: (4, [16]), 323: (4, [65_520]), 324: (4, [8] * tiles), 325: (4, [len(packed)] * tiles)}
-    return tiff(grey(16 * tiles, 1, 8) | tile, packed)
-
-
-def tiff_of_strips(strips: int) -> bytes:
-    strip = {273: (4, [8] * strips), 278: (4, [1]), 279: (4, [1] * strips)}
-    return tiff(grey(1, 60_000) | strip, b"x")
-
-
-def tiff_of_rows(rows: int) -> bytes:
-    strip = {273: (4, [8 + i for i in range(rows)]), 278: (4, [1]), 279: (4, [1] * rows)}
-    return tiff(grey(1, rows) | strip, bytes(rows))
-
-
-def tiff_of_overlapping_strips(strips: int, size: int) -> bytes:
-    strip = {273: (4, [8] * strips), 278: (4, [1]), 279: (4, [size] * strips)}
-    return tiff(grey(8, strips, 8) | strip, bytes(size))
-
-
-def tiff_of_lzma() -> bytes:
-    """16 megapixels of 8 bytes each, in strips that are all the same: their runs are broken again and again."""
-    width, height, rows = 4_000, 4_000, 250
-    broken = np.random.default_rng(1).choice(np.array([0, 255], np.uint8), width * rows * 8, p=[0.985, 0.015])
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 20, "nice_len": 2, "depth": 1}]
-    strip = lzma.compress(broken.tobytes(), lzma.FORMAT_XZ, lzma.CHECK_NONE, filters=filters)
-    count = height // rows
-    starts = {273: (4, [8] * count), 278: (4, [rows]), 279: (4, [len(strip)] * count)}
-    kind = {258: (3, [16] * 4), 262: (3, [2]), 277: (3, [4]), 338: (3, [2])}
-    return tiff(grey(width, height, 34_925) | kind | starts, strip)
+def tiff_of_tiles(size: tuple[int, int], tile: tuple[int, int], number: int, packed: bytes) -> bytes:
+    width, height = tile
+    places = {324: (4, [8] * number), 325: (4, [len(packed)] * number)}
+    return tiff(grey(*size, 8) | {322: (4, [width]), 323: (4, [height])} | places, packed)
 
 
 def tiff_of_directories(pages: int) -> bytes:
     """Directories that each name the next, behind a good first one."""
-    directory = {273: (4, [8]), 278: (4, [8]), 279: (4, [64])}
-    first = tiff(grey(8, 8) | directory, bytes(64))
-    size = 2 + 12 + 4
-    rest = b"".join(struct.pack("<HHHIII", 1, 256, 4, 1, 8, len(first) + size * (i + 1)) for i in range(pages))
-    return tiff(grey(8, 8) | directory, bytes(64), len(first)) + rest
-
-
-def tiff_of_jpeg(scans: int, size: tuple[int, int]) -> bytes:
-    """A strip that is a JPEG of many scans."""
-    data = jpeg_of_scans(scans, size)
-    return tiff(grey(*size, 7) | {273: (4, [8]), 278: (4, [size[1]]), 279: (4, [len(data)])}, data)
+    tags = grey(8, 8) | ONE_STRIP
+    end, size = len(tiff(tags, bytes(64))), 2 + 12 + 4
+    rest = b"".join(struct.pack("<HHHIII", 1, 256, 4, 1, 8, end + size * (i + 1)) for i in range(pages))
+    return tiff(tags, bytes(64), end) + rest
 
 
 # AVIF and HEIC: the same boxes around AV1 and HEVC
@@ -275,7 +203,6 @@ def boxes_of(
     properties: Sequence[bytes],
     links: Sequence[Sequence[int]],
     *more: bytes,
-    places: bytes = b"",
 ) -> bytes:
     """Put a file together of items, each a type and its bytes, of which the first is the picture."""
     infos = b"".join(
@@ -291,7 +218,7 @@ def boxes_of(
         box(b"hdlr", bytes(8) + b"pict" + bytes(13)),
         box(b"pitm", struct.pack(">IH", 0, 1)),
         box(b"iinf", struct.pack(">IH", 0, len(items)) + infos),
-        box(b"iloc", places or found),
+        box(b"iloc", found),
         box(b"iprp", box(b"ipco", b"".join(properties)) + box(b"ipma", table)),
         *more,
     ]
@@ -351,44 +278,6 @@ def grid_of_itself(name: str) -> bytes:
     return boxes_of(name, [(b"grid", content)], [size(SIDE, SIDE)], [[1]], reference)
 
 
-def avif_of_items(items: int) -> bytes:
-    """A good AVIF with a table of items that are not there: libavif looks each one up among all."""
-    good = encode(noise(32, 32), "AVIF")
-    table = good.index(b"iinf") - 4
-    end = table + struct.unpack_from(">I", good, table)[0]
-    extra = b"".join(
-        box(b"infe", struct.pack(">IHH4s", 2 << 24, 1000 + i % 60_000, 0, b"hvc1") + b"\0") for i in range(items)
-    )
-    known = struct.unpack_from(">H", good, table + 12)[0]
-    new = box(b"iinf", struct.pack(">IH", 0, min(65_535, known + items)) + good[table + 14 : end] + extra)
-    meta = good.index(b"meta") - 4
-    grown = struct.pack(">I", struct.unpack_from(">I", good, meta)[0] + len(new) - (end - table))
-    return good[:meta] + grown + good[meta + 4 : table] + new + good[end:]
-
-
-def avif_exif(tags: int) -> bytes:
-    """Pillow parses EXIF when it writes, too: it gets an empty one, in whose place the other is put."""
-    block = exif_over_one_region(tags, 12 * tags)
-    empty = b"Exif\0\0II*\0\x08\0\0\0\0\0".ljust(len(block), b"\0")
-    return encode(noise(32, 32), "AVIF", exif=empty).replace(empty[6:], block[6:])
-
-
-def avif_of_pieces(pieces: int, items: int) -> bytes:
-    """An item in any number of pieces of no bytes, for which a table needs none either."""
-    places = struct.pack(">IBBH", 0, 0x00, 0x00, items)
-    places += b"".join(struct.pack(">HHH", i + 1, 0, pieces) for i in range(items))
-    properties = [size(SIDE, SIDE), *tile("AVIF")[1]]
-    return boxes_of("AVIF", [(b"av01", b"")], properties, [], places=places)
-
-
-def heic_of_parameter_sets() -> bytes:
-    content, [configuration] = tile("HEIF")
-    known = bytearray(configuration)
-    known[8 + 22] = 200
-    long = box(b"hvcC", bytes(known[8 : 8 + 23]) + struct.pack(">BH", 33, 60_000) * 200)
-    return boxes_of("HEIF", [(b"hvc1", content)], [size(SIDE, SIDE), long], [[1, 0x82]])
-
-
 RLE_DELTA = b"\0\2\0\xff"
 
 # How a file may be answered: decoded, refused as damaged, or refused as too large. A heavy one reaches a limit of time
@@ -396,65 +285,36 @@ RLE_DELTA = b"\0\2\0\xff"
 GOOD, BAD, LARGE, HEAVY = {200}, {400}, {413}, {200, 400, 413}
 
 FILES: dict[str, tuple[Callable[[], bytes], set[int]]] = {
-    "bmp-delta-wide": (lambda: bmp(10_000_000, 1, 1, RLE_DELTA), LARGE),
-    "bmp-delta-high": (lambda: bmp(1, 10_000_000, 1, RLE_DELTA * 50_000), LARGE),
-    "bmp-delta": (lambda: bmp(65_535, 122, 1, RLE_DELTA), GOOD),
+    "bmp-one-column": (lambda: bmp(1, 10_000_000, 1, RLE_DELTA * 50_000), LARGE),
     "bmp-runs": (lambda: bmp(2_000, 3_900, 1, b"\1\7" * 990_000), HEAVY),
-    "bmp-ends-of-lines": (lambda: bmp(65_535, 762, 1, b"\1\1\0\0" * 762), HEAVY),
-    "bmp-runs-of-4-bits": (lambda: bmp(4_000, 2_000, 2, b"\xff\x12" * 40_000, 4), BAD),
     "jpeg-exif-over-one-region": (lambda: jpeg_with(segment(0xE1, exif_over_one_region(1_000, 60_000)[:65_000])), GOOD),
     "jpeg-exif-of-segments": (lambda: jpeg_exif(1_000_000), LARGE),
     "jpeg-comments": (lambda: jpeg_with(repeated(segment(0xFE, b"x"), MOST)), HEAVY),
-    "jpeg-icc": (lambda: jpeg_with(repeated(segment(0xE2, b"ICC_PROFILE\0\1\xff" + bytes(60_000)), MOST)), GOOD),
-    "jpeg-tables": (lambda: jpeg_with(repeated(segment(0xDB, (b"\0" + bytes([9]) * 64) * 1_000), MOST)), HEAVY),
     "jpeg-scans": (lambda: jpeg_of_scans(13_000, (512, 512)), HEAVY),
-    "jpeg-fill-before": (lambda: jpeg_with(b"\xff" * MOST), HEAVY),
-    "jpeg-fill-within": (lambda: (good := encode(noise(32, 32)))[:-2] + b"\xff" * MOST + good[-2:], HEAVY),
     "jpeg-junk": (lambda: jpeg_with(b"x" * MOST), BAD),
+    "jpeg-arithmetic": (lambda: arithmetic_jpeg(7_000), HEAVY),
     "png-exif": (lambda: png_of(png_chunk(b"eXIf", exif_over_one_region(65_000, 800_000)[6:])), HEAVY),
     "png-tiny-chunks": (lambda: png_of(repeated(png_chunk(b"prIv", b""), MOST)), HEAVY),
-    "png-tiny-data": (lambda: png_of(repeated(png_chunk(b"IDAT", b""), MOST)), HEAVY),
-    "png-profiles": (lambda: png_of(repeated(png_chunk(b"iCCP", b"p\0\0" + zeros(1_000_000)), 5_000_000)), HEAVY),
     "png-texts": (lambda: png_of(repeated(png_chunk(b"zTXt", b"k\0\0" + zeros(1_000_000)), 5_000_000)), BAD),
-    "png-exif-as-text": (lambda: png_of(png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zeros(200_000_000))), BAD),
-    "png-more-data-than-pixels": (
-        lambda: png(1, 1, 8, 0, bytes(2)).replace(
-            png_chunk(b"IDAT", zlib.compress(bytes(2))), png_chunk(b"IDAT", zeros(500_000_000))
-        ),
-        GOOD,
-    ),
-    "png-one-column": (lambda: png_of_rows(1, 49_000_000, 1, 0, 2), LARGE),
-    "png-paeth": (lambda: paeth(7_800, 4_000, 16, 6, 62_401), HEAVY),
+    "png-more-data-than-pixels": (lambda: png_packed(png_header(1, 1, 8, 0), zeros(500_000_000)), GOOD),
+    "png-one-column": (lambda: png_of_zeros(1, 49_000_000), LARGE),
+    "png-paeth": (lambda: paeth(7_800, 4_000), HEAVY),
+    "png-two-headers": (lambda: paeth(8_000, 6_250, png_header(8_000, 6_250, 8, 0)), HEAVY),
     "webp-exif": (lambda: webp_of(riff_chunk(b"EXIF", exif_over_one_region(65_000, 800_000))), HEAVY),
-    "webp-tiny-chunks": (lambda: webp_of(repeated(riff_chunk(b"none", b""), 5_000_000)), GOOD),
     "webp-50-megapixels": (
         lambda: encode(Image.new("RGBA", (8_000, 6_200), (1, 2, 3, 77)), "WEBP", lossless=True, quality=0, method=0),
         LARGE,
     ),
     "gif-comments": (lambda: gif_with(b"!\xfe" + b"\1c" * (MOST // 2) + b"\0"), HEAVY),
-    "gif-data-of-small-blocks": (lambda: gif_of_small_blocks(MOST), GOOD),
-    "gif-unknown": (lambda: gif_with(b"x" * MOST), HEAVY),
     "tiff-tags": (lambda: tiff_of_tags(64_000), LARGE),
-    "tiff-tile": (lambda: tiff_of_a_tile(45_008), BAD),
-    "tiff-wasted-tiles": (tiff_of_wasted_tiles, HEAVY),
-    "tiff-strips": (lambda: tiff_of_strips(2_400_000), HEAVY),
-    "tiff-overlap": (lambda: tiff_of_overlapping_strips(60_000, 10_000_000), BAD),
+    "tiff-tile": (lambda: tiff_of_tiles((16, 16), (45_008, 45_008), 1, zlib.compress(bytes(1_000_000))), BAD),
+    "tiff-wasted-tiles": (
+        lambda: tiff_of_tiles((64_000, 1), (16, 65_520), 4_000, zlib.compress(bytes(16 * 65_520))),
+        HEAVY,
+    ),
     "tiff-directories": (lambda: tiff_of_directories(1_000_000), GOOD),
-    "tiff-jpeg-scans": (lambda: tiff_of_jpeg(13_000, (512, 512)), BAD),
-    "avif-exif": (lambda: avif_exif(65_000), LARGE),
-    "avif-items": (lambda: avif_of_items(60_000), HEAVY),
     "avif-alpha": (lambda: encode(Image.new("RGBA", (3_000, 3_000), (1, 2, 3, 77)), "AVIF", speed=10), HEAVY),
-    "avif-pieces": (lambda: avif_of_pieces(65_535, 10_000), HEAVY),
-    "tiff-strips-of-a-row": (lambda: tiff_of_rows(10_000), GOOD),
-    "webp-noise": (lambda: encode(noise(900, 900), "WEBP", lossless=True, quality=0, method=0), GOOD),
-    "jpeg-arithmetic": (lambda: arithmetic_jpeg(7_000), HEAVY),
-    "jpeg-arithmetic-restarts": (lambda: arithmetic_jpeg(7_000, restart=True), HEAVY),
-    "jpeg-arithmetic-scans": (lambda: arithmetic_jpeg(2_000, scans=1_000), HEAVY),
-    "jpeg-restarts": (lambda: jpeg_of_restarts(7_000), HEAVY),
-    "png-two-headers": (lambda: png_of_two_headers(paeth(8_000, 6_250, 16, 6, 64_001), 8_000, 6_250), HEAVY),
-    "tiff-lzma": (tiff_of_lzma, HEAVY),
     "avif-claims": (lambda: claiming("AVIF"), GOOD),
-    "avif-grid": (lambda: grid("AVIF", 10, 10), GOOD),
     "avif-grid-of-one-tile": (lambda: grid("AVIF", 20, 20, tiles=1), BAD),
     "avif-large-grid": (lambda: grid("AVIF", 110, 100), HEAVY),
     "avif-grid-of-itself": (lambda: grid_of_itself("AVIF"), BAD),
@@ -463,8 +323,6 @@ FILES: dict[str, tuple[Callable[[], bytes], set[int]]] = {
     "heic-frames": (lambda: frames("HEIF", 5_000), HEAVY),
     "heic-grid-larger-than-it-says": (lambda: grid("HEIF", 100, 100, (64, 64), tiles=1), HEAVY),
     "heic-900-megapixels": (lambda: grid("HEIF", 1, 1, (30_000, 30_000)), LARGE | BAD),
-    "heic-40,000-tiles": (lambda: grid("HEIF", 200, 200), HEAVY),
     "heic-one-tile-of-noise": (lambda: grid("HEIF", 13, 13, picture=noise(512, 512), tiles=1), HEAVY),
     "heic-grid-of-itself": (lambda: grid_of_itself("HEIF"), BAD),
-    "heic-parameter-sets": (heic_of_parameter_sets, GOOD | BAD),
 }

@@ -17,38 +17,28 @@ from handler.cores import (
 from handler.settings import Settings
 
 
+def older(quota: str) -> dict[str, str]:
+    return {"cpu/cpu.cfs_period_us": "100000\n"} | ({"cpu/cpu.cfs_quota_us": quota} if quota else {})
+
+
 @pytest.mark.parametrize(
-    ("quota", "cores"),
-    [("max 100000\n", 8), ("200000 100000\n", 2), ("150000 100000", 2), ("1000 100000", 1), ("9900000 100000", 8)],
+    ("cgroups", "cores"),
+    [
+        ({}, 8),
+        *(({"cpu.max": f"{quota} 100000"}, n) for quota, n in (("max", 8), (200000, 2), (1000, 1), (9900000, 8))),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        *((older(quota), n) for quota, n in (("-1\n", 8), ("200000\n", 2), ("150000", 2), ("1000\n", 1), ("", 8))),
+    ],
 )
 def test_a_container_has_as_many_cores_as_its_quota(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int
-) -> None:
-    (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr(cores_module, "CGROUPS", tmp_path)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert available_cores() == cores
-
-
-@pytest.mark.parametrize(
-    ("quota", "cores"), [("-1\n", 8), ("200000\n", 2), ("150000", 2), ("1000\n", 1), ("9900000\n", 8), (None, 8)]
-)
-def test_the_quota_of_the_older_cgroups_counts_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str | None, cores: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cgroups: dict[str, str], cores: int
 ) -> None:
     (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    if quota:
-        (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+    for name, content in cgroups.items():
+        (tmp_path / name).write_text(content)
     monkeypatch.setattr(cores_module, "CGROUPS", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert available_cores() == cores
-
-
-def test_without_a_cgroup_the_affinity_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cores_module, "CGROUPS", tmp_path)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert available_cores() == 3
 
 
 def test_without_affinity_the_processors_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Build:
     def build(seconds: float) -> tuple[Decoder, Slow]:
         processes = Slow(seconds)
         monkeypatch.setattr(decoding, "Process", processes)
-        return Decoder(Settings(max_request_pixels=20_000_000), SPEC, threads=1, clock=processes.clock), processes
+        return Decoder(Settings(), SPEC, threads=1, clock=processes.clock), processes
 
     return build
 
@@ -116,16 +116,6 @@ def test_an_image_that_ends_its_process_costs_no_other_request_its_answer(slow: 
     assert processes.started == 3, "two at first, and one in the place of that which ended"
     assert seconds[0] == pytest.approx(0.75 + 1.5 + 0.25)
     assert kinds(decoder.decode([[SMALL]]).images) == [10]
-
-
-def test_the_images_of_a_request_share_a_budget_of_pixels(slow: Build) -> None:
-    decoder, _ = slow(0)
-    large = encode(Image.new("L", (4000, 4000)), "PNG")
-    images, _ = decoder.decode([[large, SMALL, large, MEDIUM], [large]])
-    assert kinds(images) == [4000 % 256, 10, PayloadTooLarge, 100, 4000 % 256]
-    assert str(images[2]) == (
-        "The request has more than 20,000,000 pixels with this image of 4,000 x 4,000: send it in another request."
-    )
 
 
 def test_large_images_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

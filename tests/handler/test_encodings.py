@@ -53,18 +53,13 @@ def test_what_is_no_photo_is_left_as_it_is(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [TEXT[:400] + b"!!" + TEXT[400:], b"data:image/png;base64,????", TEXT[:401]])
-def test_damaged_base64_is_said(data: bytes) -> None:
-    with pytest.raises(BadRequest, match=r"The text is not valid base64 \(.*\): encode the photo's bytes again"):
+def test_damaged_base64_is_refused(data: bytes) -> None:
+    with pytest.raises(BadRequest, match="not valid base64"):
         unwrap(data)
 
 
-def test_a_compressed_file_is_said() -> None:
-    with pytest.raises(UnsupportedMediaType, match="compressed with gzip: send the photo itself"):
-        unwrap(gzip.compress(JPEG))
-
-
 @pytest.mark.parametrize("text", ["ü", "\ud800", "!", "A", b"\xff\xfe"])
-def test_what_is_no_base64(text: str | bytes) -> None:
+def test_what_is_not_base64(text: str | bytes) -> None:
     assert isinstance(from_base64(text, "b64"), BadRequest)
 
 
@@ -85,17 +80,19 @@ def test_what_is_no_coding_is_ignored(coding: str) -> None:
 
 
 @pytest.mark.parametrize("coding", [*REFUSED, "gzip, br", "gzip, gzip"])
-def test_other_codings_are_refused(coding: str) -> None:
-    with pytest.raises(UnsupportedMediaType, match=f"Content-Encoding is {coding}: send it as it is"):
+def test_other_codings_and_compressed_files_are_refused(coding: str) -> None:
+    with pytest.raises(UnsupportedMediaType, match=f"Content-Encoding is {coding}"):
         inflater_for(coding, 1)
+    with pytest.raises(UnsupportedMediaType, match="gzip"):
+        unwrap(gzip.compress(JPEG))
 
 
 def test_a_compressed_body_is_limited_damaged_and_cut_short() -> None:
-    with pytest.raises(PayloadTooLarge, match="more than 1,000 bytes uncompressed"):
+    with pytest.raises(PayloadTooLarge, match="1,000 bytes"):
         Inflater(1000).write(gzip.compress(bytes(10**7)))
-    with pytest.raises(BadRequest, match="The compressed body is damaged"):
+    with pytest.raises(BadRequest, match="damaged"):
         Inflater(1000).write(JPEG)
     inflater = Inflater(10**6)
     inflater.write(gzip.compress(JPEG)[:-9])
-    with pytest.raises(BadRequest, match="The compressed body ends in the middle"):
+    with pytest.raises(BadRequest, match="ends in the middle"):
         inflater.finish()

@@ -9,14 +9,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from densenet_serving.build.networks import ARCHITECTURES
 from handler.cores import Threads
 from handler.engines import MAX_BATCH, load_engine
 from handler.engines.torch import CudaEngine, TorchEngine
 from handler.labels import softmax
-from handler.preprocessing import preprocess
 from handler.settings import Precision, Settings
-from tests.pictures import FITTING, photo
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="This machine has no GPU that PyTorch can use.")
 
@@ -31,12 +28,10 @@ def engine(stand_in_folder: Path, request: pytest.FixtureRequest) -> CudaEngine:
     return CudaEngine(stand_in_folder, Settings(precision=request.param), THREADS, torch.device("cuda", 0))
 
 
-@pytest.fixture(scope="module")
-def photos() -> NDArray[np.uint8]:
+@pytest.fixture(scope="module", name="photos")
+def rows_of_photos(photos: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """ROWS photos: the few there are, mirrored and darkened."""
-    spec = ARCHITECTURES["efficientnet_lite0"].preprocessing
-    few = np.stack([preprocess(photo(name), spec) for name in FITTING])
-    both = np.concatenate([few, few[:, :, ::-1]])
+    both = np.concatenate([photos, photos[:, :, ::-1]])
     return np.concatenate([(both * light).astype(np.uint8) for light in (1.0, 0.8, 0.6)])[:ROWS]
 
 

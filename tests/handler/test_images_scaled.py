@@ -9,7 +9,7 @@ from PIL import Image
 from handler.errors import BadRequest, PayloadTooLarge
 from handler.images import decode
 from handler.settings import Settings
-from tests.handler.images import DAMAGED, RED, SETTINGS
+from tests.handler.images import DAMAGED, RED, SETTINGS, turned
 from tests.pictures import encode, noise, photo
 
 SCALED = Settings(jpeg_decode="scaled")
@@ -25,25 +25,18 @@ SMALL = 16  # a resize that makes small pictures large ones
         ((256, 320), (32, 40)),
         ((1024, 1024), (128, 128)),  # the decoder has nothing under an eighth
         ((260, 320), (65, 80)),  # an eighth is no whole number of pixels
-        ((62, 96), (62, 96)),
-        ((257, 320), (257, 320)),
-        ((1, 5000), (1, 5000)),
+        *((size, size) for size in ((62, 96), (257, 320), (1, 5000))),
     ],
 )
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
 def test_a_scaled_decode_keeps_twice_the_resize(
-    size: tuple[int, int], decoded: tuple[int, int], options: dict[str, object]
+    size: tuple[int, int], decoded: tuple[int, int], mode: str, options: dict[str, object]
 ) -> None:
-    data = encode(noise(*size), "JPEG", **options)
-    assert decode(data, SCALED, SMALL).size == decoded
-    assert decode(data, SETTINGS, SMALL).size == size
-
-
-@pytest.mark.parametrize("size", [(62, 96), (257, 320), (1, 5000)])
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_where_nothing_is_scaled_every_pixel_is_the_same(size: tuple[int, int], mode: str) -> None:
-    data = encode(noise(*size).convert(mode), "JPEG")
-    assert decode(data, SCALED, SMALL).tobytes() == decode(data, SETTINGS, SMALL).tobytes()
+    data = encode(noise(*size).convert(mode), "JPEG", **options)
+    scaled, exact = (decode(data, settings, SMALL) for settings in (SCALED, SETTINGS))
+    assert (scaled.size, exact.size) == (decoded, size)
+    assert decoded != size or scaled.tobytes() == exact.tobytes()
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
@@ -53,28 +46,22 @@ def test_only_jpeg_is_scaled(format_name: str) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_scaled_photo_ends_upright(orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encode(photo("chelsea").resize((320, 256)), "JPEG", exif=exif)
+    data = encode(photo("chelsea").resize((320, 256)), "JPEG", exif=turned(orientation))
     scaled, exact = (decode(data, settings, SMALL) for settings in (SCALED, SETTINGS))
     assert scaled.size == ((32, 40) if orientation > 4 else (40, 32))
-    reduced = exact.reduce(8)
-    np.testing.assert_allclose(np.asarray(scaled, float), np.asarray(reduced, float), atol=8)
+    np.testing.assert_allclose(np.asarray(scaled, float), np.asarray(exact.reduce(8), float), atol=8)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L", "YCbCr"])
-def test_the_colours_of_a_scaled_photo(mode: str) -> None:
-    colour = (90, 90, 90) if mode == "L" else RED
-    decoded = decode(encode(Image.new("RGB", (256, 256), colour).convert(mode), "JPEG", quality=95), SCALED, SMALL)
+@pytest.mark.parametrize(
+    ("mode", "format_name"), [(mode, "JPEG") for mode in ("RGB", "CMYK", "L", "YCbCr")] + [("RGB", "MPO")]
+)
+def test_the_colors_of_a_scaled_photo(mode: str, format_name: str) -> None:
+    color = (90, 90, 90) if mode == "L" else RED
+    options = {"save_all": True, "append_images": [Image.new("RGB", (16, 16), "blue")]} if format_name == "MPO" else {}
+    data = encode(Image.new("RGB", (256, 256), color).convert(mode), format_name, quality=95, **options)
+    decoded = decode(data, SCALED, SMALL)
     assert (decoded.mode, decoded.size) == ("RGB", (32, 32))
-    np.testing.assert_allclose(np.asarray(decoded).reshape(-1, 3), np.tile(colour, (32 * 32, 1)), atol=3)
-
-
-def test_a_scaled_multi_picture() -> None:
-    first, second = Image.new("RGB", (256, 256), RED), Image.new("RGB", (16, 16), "blue")
-    decoded = decode(encode(first, "MPO", save_all=True, append_images=[second]), SCALED, SMALL)
-    assert decoded.size == (32, 32)
-    np.testing.assert_allclose(np.asarray(decoded.getpixel((0, 0))), RED, atol=3)
+    np.testing.assert_allclose(np.asarray(decoded).reshape(-1, 3), np.tile(color, (32 * 32, 1)), atol=3)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])

@@ -1,14 +1,14 @@
-"""handler/__init__.py draws the layers of the handler: an import only goes down, or stays in its wing."""
+"""handler/__init__.py draws the layers of the handler: an import only goes down, or stays in its folder."""
 
 from __future__ import annotations
 
-import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from densenet_serving import paths
+from tests.densenet_serving.test_imports import files, imports
 
 LAYERS = (
     {"errors", "context", "memory"},
@@ -26,59 +26,44 @@ PICTURES = {"decoder_process", "decoder_program", "engines", "preprocessing", "e
 REQUESTS = {"parameters", "answers", "operations", "protocols"}
 
 
-def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(paths.ROOT).with_suffix("").parts)
+MODULES = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in files("handler")}
+MODULES.pop("handler")
 
 
-def imports_of(path: Path) -> set[str]:
-    """Full names of all modules that a file imports, at its top or in a function."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import, which fails in TorchServe's worker"
-            inner = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES
-            found |= inner or {str(node.module)}
-    return found
+def modules_in(path: Path) -> set[str]:
+    """Return the modules of handler/ that a file imports, in place of the names in them."""
+    parts = (name.split(".") for name in imports(path))
+    return {next((name for i in (3, 2) if (name := ".".join(one[:i])) in MODULES), "") for one in parts} - {""}
 
 
-FILES = {name_of(path).removesuffix(".__init__"): path for path in paths.HANDLER.rglob("*.py")}
-FILES.pop("handler")
-MODULES = set(FILES)
-IMPORTS = {name: imports_of(path) for name, path in FILES.items()}
+IMPORTS = {name: modules_in(path) for name, path in MODULES.items()}
 
 
-def room(module: str) -> str:
-    """A module of handler/ itself, or the wing it is in."""
+def part(module: str) -> str:
+    """Return a module of handler/ itself, or the folder it is in."""
     return module.split(".")[1]
 
 
 def layer(module: str) -> int:
-    [found] = [i for i, rooms in enumerate(LAYERS) if room(module) in rooms]
+    [found] = [i for i, parts in enumerate(LAYERS) if part(module) in parts]
     return found
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_go_down(module: str) -> None:
-    for other in IMPORTS[module] & MODULES:
-        assert room(other) == room(module) or layer(other) < layer(module), f"{module} imports {other}"
-        assert not (room(module) in PICTURES and room(other) in REQUESTS), f"{module} imports {other}"
+    assert not any(name.split(".")[0] == "ts" for name in imports(MODULES[module])), "handler/ needs no TorchServe"
+    for other in IMPORTS[module]:
+        assert part(other) == part(module) or layer(other) < layer(module), f"{module} imports {other}"
+        assert not (part(module) in PICTURES and part(other) in REQUESTS), f"{module} imports {other}"
 
 
 def test_no_import_goes_round_in_a_circle() -> None:
-    """Within a wing too; prepare() raises CycleError, which names the circle."""
-    TopologicalSorter({name: found & MODULES for name, found in IMPORTS.items()}).prepare()
-
-
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_nothing_outside_the_archive_is_imported(module: str) -> None:
-    outside = {"ts", "densenet_serving", "scripts", "tests", "training", "benchmarks"}
-    assert not {name.partition(".")[0] for name in IMPORTS[module]} & outside
+    """Within a folder too; prepare() raises CycleError, which names the circle."""
+    TopologicalSorter(IMPORTS).prepare()
 
 
 def test_every_layer_is_drawn() -> None:
     drawing = (paths.HANDLER / "__init__.py").read_text()
     rows = [line.strip() for line in drawing.splitlines() if line.startswith("    ")]
-    for rooms in LAYERS:
-        assert any(rooms <= set(row.replace(",", "").split()) for row in rows), f"{rooms} have no row"
+    for parts in LAYERS:
+        assert any(parts <= set(row.replace(",", "").split()) for row in rows), f"{parts} have no row"

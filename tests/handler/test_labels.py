@@ -21,14 +21,9 @@ def write(folder: Path, content: Any) -> Path:
 
 
 def test_labels_are_read_in_the_order_of_their_index(tmp_path: Path) -> None:
-    table = {str(i): [f"n{i}", f"name {i}"] for i in reversed(range(12))}
-    labels = Labels.read(write(tmp_path, table))
+    labels = Labels.read(write(tmp_path, {str(i): [f"n{i}", f"Häher {i}"] for i in reversed(range(12))}))
     assert len(labels) == 12
-    assert labels[10] == ("n10", "name 10")
-
-
-def test_names_may_be_of_any_language(tmp_path: Path) -> None:
-    assert Labels.read(write(tmp_path, '{"0": ["k0", "Häher"]}'))[0] == ("k0", "Häher")
+    assert labels[10] == ("n10", "Häher 10")
 
 
 @pytest.mark.parametrize(
@@ -49,24 +44,19 @@ def test_names_may_be_of_any_language(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_labels(tmp_path: Path, content: Any) -> None:
-    with pytest.raises(ArchiveError, match=r"index_to_name.json must map .* to a pair"):
+    with pytest.raises(ArchiveError, match=r"index_to_name\.json"):
         Labels.read(write(tmp_path, content))
 
 
 def test_ranking_is_best_first_and_keeps_equal_names_apart() -> None:
     assert LABELS.top_k(np.array([0.3, 0.1, 0.6]), 2) == [Prediction("c", "crane", 0.6), Prediction("a", "crane", 0.3)]
-
-
-def test_a_tie_goes_to_the_lower_index() -> None:
-    assert [p.class_id for p in LABELS.top_k(np.array([0.25, 0.5, 0.25]), 3)] == ["b", "a", "c"]
+    tie = LABELS.top_k(np.array([0.25, 0.5, 0.25]), 3)
+    assert [one.class_id for one in tie] == ["b", "a", "c"], "the lower index comes first"
 
 
 def test_softmax() -> None:
     logits = np.array([[0, np.log(3)], [1000, 1000]], np.float32)
     np.testing.assert_allclose(softmax(logits), [[0.25, 0.75], [0.5, 0.5]], atol=1e-6)
-
-
-def test_softmax_of_random_logits_sums_to_one() -> None:
     rows = softmax(np.random.default_rng(0).normal(0, 50, (4, 1000)).astype(np.float32))
     assert rows.dtype == np.float64
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -28,12 +29,15 @@ print(json.dumps(done))
 """
 
 
+def printed(program: str, argument: object) -> Any:
+    command = [sys.executable, "-c", program, str(argument)]
+    return json.loads(subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout)
+
+
 @LINUX
 @pytest.mark.parametrize(("headroom", "large"), [(50_000_000, False), (400_000_000, True), (0, True)])
 def test_past_its_limit_an_allocation_fails_and_the_next_one_does_not(headroom: int, large: bool) -> None:
-    command = [sys.executable, "-c", LIMITED, str(headroom)]
-    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [large, True, large]
+    assert printed(LIMITED, headroom) == [large, True, large]
 
 
 # Large blocks, with a small one above each that stays: bytes that the process holds afterwards.
@@ -58,7 +62,4 @@ print(held() - before)
 @LINUX
 @pytest.mark.parametrize("give_back", [True, False])
 def test_a_large_body_leaves_the_worker_as_it_was(give_back: bool) -> None:
-    command = [sys.executable, "-c", FRAGMENTED, str(give_back)]
-    done = subprocess.run(command, cwd=paths.HOME, capture_output=True, text=True, check=True)
-    grown = int(done.stdout)
-    assert grown < 10_000_000 if give_back else grown > 10_000_000
+    assert (printed(FRAGMENTED, give_back) < 10_000_000) == give_back

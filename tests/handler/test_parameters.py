@@ -35,18 +35,13 @@ def test_defaults_come_from_the_settings_and_fit_the_model() -> None:
     few = Labels([("a", "cat"), ("b", "dog")])
     assert Predict(few, Settings(top_k=5, min_probability=0.1)).choose({}) == Chosen(2, 0.1)
     assert Predict(few, Settings()).choose({"top_k": b"10"}).top_k == 2
-
-
-def test_of_a_parameter_given_twice_the_last_counts() -> None:
-    assert Predict(LABELS, Settings()).choose({"Top-K": "2", "top_k": 3}).top_k == 3
+    assert Predict(LABELS, Settings()).choose({"Top-K": "2", "top_k": 3}).top_k == 3, "the last counts"
 
 
 @pytest.mark.parametrize("name", ["topk", "Class-Id", "overlay", "x" * 10_000, "\ud800"])
 def test_a_parameter_that_the_operation_does_not_know_is_refused(name: str) -> None:
     check_names({"Top-K": 1, "MIN_PROBABILITY": 0}, PREDICTION)
-    with pytest.raises(
-        BadRequest, match=r"Unknown parameter .*: predictions take top_k, min_probability; expl"
-    ) as said:
+    with pytest.raises(BadRequest, match="top_k, min_probability") as said:
         check_names({name: 1, "top_k": 1}, PREDICTION)
     assert len(str(said.value)) < 200
 
@@ -88,10 +83,11 @@ def test_bad_values_are_refused_in_a_sentence(name: str, value: Any) -> None:
     assert len(str(said.value)) < 100
 
 
-@pytest.mark.parametrize("value", ["red", "0", "", 0, b"\xff", "x" * 10_000])
-def test_a_class_that_the_model_has_not_is_refused(value: Any) -> None:
-    with pytest.raises(BadRequest, match=r"The model has no class .*: class_id is one such as n0"):
+@pytest.mark.parametrize("value", ["red", "0", "", 0, b"\xff", "x" * 10_000, [[[[[10**4000] * 1000]]]]])
+def test_an_unknown_class_is_refused(value: Any) -> None:
+    with pytest.raises(BadRequest, match="class_id") as said:
         EXPLAIN.choose({"class_id": value})
+    assert len(str(said.value)) < 150, "values are quoted in short"
 
 
 @pytest.mark.parametrize("one", TABLE, ids=lambda one: one.name)
@@ -100,8 +96,3 @@ def test_each_has_a_schema(one: Any) -> None:
     assert schema["description"].endswith(".")
     assert schema["type"] == {int: "integer", float: "number", str: "string"}[one.type]
     assert schema.get("maximum") == one.most
-
-
-def test_values_are_quoted_in_short() -> None:
-    assert len(shown("x" * 10_000)) <= 40
-    assert len(shown([[[[[10**4000] * 1000]]]])) <= 40

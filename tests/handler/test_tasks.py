@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from handler.errors import ArchiveError
 from handler.labels import sigmoid
 from handler.settings import Settings
 from tests.colours import BLUE, GREEN, RED, THREE_CLASSES, ColourEngine
-from tests.handler.inference_requests import Asker, infer, predict
+from tests.handler.inference_requests import EXPLAIN, Asker, infer, predict
 from tests.pictures import encode
 from tests.worker import FakeContext
 
@@ -55,8 +54,7 @@ def several(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asker:
 
 
 def asked(asker: Asker, *photos: bytes, **parameters: Any) -> list[Any]:
-    rows = [{"body": photo} | {name: str(value).encode() for name, value in parameters.items()} for photo in photos]
-    return [json.loads(item) for item in asker.batch(rows, [{}] * len(photos))]
+    return asker.own([{"body": photo} | {name: str(value) for name, value in parameters.items()} for photo in photos])
 
 
 def names(answer: dict[str, Any]) -> list[str]:
@@ -93,9 +91,7 @@ def test_v1_and_v2(several: Asker) -> None:
 
 
 def test_an_explanation_has_the_classs_own_probability(several: Asker) -> None:
-    headers = {"explain": "True", "url_path": ""}
-    [answer] = several.batch([{"file": YELLOW, "class_id": b"n1"}], [headers])
-    explained = json.loads(answer)
+    [explained] = several.own([{"file": YELLOW, "class_id": b"n1"}], [EXPLAIN])
     assert (explained["class_name"], explained["recognized"]) == ("green", True)
     assert explained["probability"] > 0.99
 
@@ -112,7 +108,7 @@ def test_a_photo_whose_answer_is_no_number_gets_500_alone(
     red, black, blue = asked(asker, RED, BLACK, BLUE)
     assert (red["class_name"], blue["class_name"]) == ("red", "blue")
     assert (black["code"], black["type"]) == (500, "InternalServerException")
-    assert asker.context.statuses == {0: 200, 1: 500, 2: 200}
+    assert asker.statuses == [200, 500, 200]
     assert "NaN or infinite" in asker.refusal(predict(BLACK), 500)
     green, error = asker(predict(GREEN, BLACK))["predictions"]
     assert (green["class_name"], error["error"]["code"]) == ("green", 500)
@@ -128,15 +124,12 @@ def test_sigmoid_does_not_overflow() -> None:
     np.testing.assert_allclose(found, [[0, 0.5, 1, 0.75]], atol=1e-7)
 
 
-@pytest.mark.parametrize(("classes", "task", "expected"), [(1, "multi-label", 0.5), (14, "multi-label", 0.5)])
-def test_the_threshold_of_a_task(classes: int, task: Any, expected: float) -> None:
-    assert Settings().threshold(classes, task) == expected
-    assert Settings(min_probability=0.3).threshold(classes, task) == 0.3
+@pytest.mark.parametrize("classes", [1, 14])
+def test_the_threshold_of_several_labels(classes: int) -> None:
+    assert Settings().threshold(classes, "multi-label") == 0.5
+    assert Settings(min_probability=0.3).threshold(classes, "multi-label") == 0.3
 
 
-def test_a_card_without_a_task_is_of_one_class_and_another_task_is_refused() -> None:
-    fields = THREE_CLASSES.to_dict()
-    del fields["task"]
-    assert ModelCard.from_dict(fields).task == "single-label"
-    with pytest.raises(ArchiveError, match="The task must be single-label or multi-label, not 'regression'"):
-        ModelCard.from_dict(fields | {"task": "regression"})
+def test_another_task_is_refused() -> None:
+    with pytest.raises(ArchiveError, match="single-label or multi-label, not 'regression'"):
+        ModelCard.from_dict(THREE_CLASSES.to_dict() | {"task": "regression"})

@@ -13,24 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from densenet_serving.build.networks import ARCHITECTURES
 from handler.engines import MAX_BATCH
 from handler.engines import torch as torch_engine
 from handler.engines.torch import FIXED_SIZES, HALF, FixedBatches, Forward, Launch, padded_size, prepare
 from handler.labels import softmax
-from handler.preprocessing import preprocess
-from tests.pictures import FITTING, photo
 
 CPU = torch.device("cpu")
 SIDE, CLASSES = 4, 3
 
 
 class Recorder:
-    """Stands for the capture of graphs: a replay repeats its launch and is written down."""
+    """Stands for the capture of graphs: records the sizes and addresses of launches, and which were replayed."""
 
     def __init__(self) -> None:
         self.replayed: list[int] = []
         self.sizes: list[int] = []
+        self.addresses: set[int] = set()
 
     def __call__(self, launch: Launch) -> Launch:
         launch()  # as a warm-up does
@@ -45,6 +43,7 @@ class Recorder:
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Three sums of an image's own pixels."""
         self.sizes.append(len(images))
+        self.addresses.add(images.data_ptr())
         return images.float().sum(dim=(1, 2)), images
 
 
@@ -59,54 +58,21 @@ def test_a_graph_is_recorded_for_each_size_the_largest_first() -> None:
     assert recorder.replayed == []
 
 
-def test_a_batch_of_any_size_gets_its_own_logits_whatever_came_before() -> None:
+def test_a_batch_of_any_size_gets_its_own_logits_whatever_came_before_and_after() -> None:
     recorder = Recorder()
     run = FixedBatches(recorder.forward, SIDE, CLASSES, CPU, recorder)
-    for rows in [*range(1, MAX_BATCH + 1), 5, 1, 32, 3]:
-        batch = noise(rows)
-        logits = run(batch)
-        assert recorder.replayed[-1] == padded_size(rows)
-        assert logits.dtype == np.float32
-        np.testing.assert_array_equal(logits, batch.sum(axis=(1, 2)))
-
-
-def test_logits_survive_the_next_batch() -> None:
-    recorder = Recorder()
-    run = FixedBatches(recorder.forward, SIDE, CLASSES, CPU, recorder)
-    first = run(noise(2))
-    kept = first.copy()
-    run(noise(3))
-    np.testing.assert_array_equal(first, kept)
-
-
-def test_a_launch_uses_the_same_memory_every_time() -> None:
-    """A replay reads and writes the addresses of the capture."""
-    seen: set[int] = set()
-
-    def forward(images: Tensor) -> tuple[Tensor, Tensor]:
-        seen.add(images.data_ptr())
-        return images.float().sum(dim=(1, 2)), images
-
-    run = FixedBatches(forward, SIDE, CLASSES, CPU, lambda launch: launch)
-    for rows in (1, 32, 7, 7):
-        run(noise(rows))
-    assert len(seen) == 1
+    batches = [noise(rows) for rows in [*range(1, MAX_BATCH + 1), 5, 1, 32, 3]]
+    logits = [run(batch) for batch in batches]
+    assert recorder.replayed == [padded_size(len(batch)) for batch in batches]
+    assert len(recorder.addresses) == 1, "a replay reads the addresses of the capture"
+    for found, batch in zip(logits, batches, strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, batch.sum(axis=(1, 2)))
 
 
 @pytest.fixture(scope="module")
 def densenet(densenet_folder: Path) -> nn.Module:
-    """DenseNet-121 as it was exported. Copy it to change it."""
     return torch_engine.load_module(densenet_folder, CPU)
-
-
-@pytest.fixture(scope="module")
-def stand_in(stand_in_folder: Path) -> nn.Module:
-    """The stand-in as it was exported. Copy it to change it."""
-    return torch_engine.load_module(stand_in_folder, CPU)
-
-
-def prepared(module: nn.Module, dtype: torch.dtype) -> Forward:
-    return prepare(deepcopy(module), CPU, dtype)
 
 
 def test_fixed_sizes_agree_with_the_network_itself_in_f32(densenet: nn.Module) -> None:
@@ -118,24 +84,18 @@ def test_fixed_sizes_agree_with_the_network_itself_in_f32(densenet: nn.Module) -
         np.testing.assert_allclose(run(batch[:rows]), expected[:rows], atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def photos() -> NDArray[np.uint8]:
-    spec = ARCHITECTURES["efficientnet_lite0"].preprocessing
-    return np.stack([preprocess(photo(name), spec) for name in FITTING])
-
-
-@pytest.fixture(scope="module")
-def exact(stand_in: nn.Module, photos: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Probabilities in f32, from the graph as it was exported."""
-    with torch.inference_mode():
-        logits: Tensor = stand_in(torch.from_numpy(photos))[0]
-    return softmax(logits.numpy())
+def prepared(module: nn.Module, dtype: torch.dtype) -> Forward:
+    """Prepare a copy: modules as they were exported are loaded once."""
+    return prepare(deepcopy(module), CPU, dtype)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (HALF, 0.01), (torch.bfloat16, 0.1)])
 def test_photos_keep_their_names(
-    stand_in: nn.Module, photos: NDArray[np.uint8], exact: NDArray[np.float64], dtype: torch.dtype, tolerance: float
+    stand_in_folder: Path, photos: NDArray[np.uint8], dtype: torch.dtype, tolerance: float
 ) -> None:
+    stand_in = torch_engine.load_module(stand_in_folder, CPU)
+    with torch.inference_mode():
+        exact = softmax(stand_in(torch.from_numpy(photos))[0].numpy())
     logits, features = prepared(stand_in, dtype)(torch.from_numpy(photos))
     assert len(features) == len(photos)
     assert logits.dtype == dtype
@@ -181,22 +141,15 @@ def test_convolutions_compute_in_half_precision_channels_last(operations: Operat
         assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_normalisation_keeps_its_f32_constants(operations: Operations) -> None:
+def test_normalisation_keeps_its_f32_constants_and_no_weight_is_cast(operations: Operations) -> None:
     norms = operations.inputs("aten.batch_norm")
     assert len(norms) == 121
-    for _, *constants in norms:
-        assert {constant.dtype for constant in constants} == {torch.float32}
+    assert {constant.dtype for _, *constants in norms for constant in constants} == {torch.float32}
     (scaled,) = operations.inputs("aten.mul")
     assert {one.dtype for one in scaled} == {torch.float32}
-
-
-def test_no_weight_is_cast_in_a_run(operations: Operations) -> None:
-    """What is cast are the pixels, to f32 and then to half precision, and the last layer's bias."""
+    # The pixels are cast, to f32 and then to half precision, and the last layer's bias.
     casts = operations.inputs("aten.to")
     assert [tuple(source.shape) for (source,) in casts] == [(1, 3, 224, 224), (1, 3, 224, 224), (1000,)]
-
-
-def test_nothing_makes_the_host_wait(operations: Operations) -> None:
-    """A capture fails where the host asks the GPU for a number."""
-    names = {name for name, _ in operations.calls}
-    assert not names & {"aten._local_scalar_dense", "aten.item", "aten.is_nonzero", "aten.nonzero", "aten.equal"}
+    # A capture fails where the host asks the GPU for a number.
+    waiting = {"aten._local_scalar_dense", "aten.item", "aten.is_nonzero", "aten.nonzero", "aten.equal"}
+    assert not waiting & {name for name, _ in operations.calls}

@@ -13,10 +13,8 @@ from handler.cores import Threads
 from handler.engines import Engine, load_engine
 from handler.errors import ArchiveError
 from handler.explanations import Head
-from handler.preprocessing import preprocess
 from handler.settings import Settings
 from tests.conftest import unpack
-from tests.pictures import FITTING, photo
 
 THREADS = Threads(batch=1, alone=2)
 
@@ -31,12 +29,6 @@ def int8(int8_folder: Path) -> Engine:
     return load_engine(int8_folder, Settings(), THREADS, None)
 
 
-@pytest.fixture(scope="module")
-def photos(int8_folder: Path) -> NDArray[np.uint8]:
-    spec = ModelCard.read(int8_folder).preprocessing
-    return np.stack([preprocess(photo(name), spec) for name in FITTING])
-
-
 def test_an_int8_archive_says_so(int8: Engine, int8_folder: Path) -> None:
     assert int8.description["precision"] == "int8"
     card = ModelCard.read(int8_folder)
@@ -46,7 +38,7 @@ def test_an_int8_archive_says_so(int8: Engine, int8_folder: Path) -> None:
 
 
 def test_an_int8_archive_cannot_become_f32(int8_folder: Path) -> None:
-    with pytest.raises(ArchiveError, match=r"an int8 archive cannot become f32: set auto .* or build it with"):
+    with pytest.raises(ArchiveError, match="int8 archive cannot become f32"):
         load_engine(int8_folder, Settings(precision="f32"), THREADS, None)
 
 

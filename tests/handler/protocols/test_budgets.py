@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gc
 import json
 import tracemalloc
@@ -18,7 +17,7 @@ from handler.errors import BadRequest, PayloadTooLarge
 from handler.protocols.inference import JSON_LENGTH, InferenceProtocols
 from handler.settings import Settings
 from tests.colours import RED, write_folder
-from tests.handler.inference_requests import infer
+from tests.handler.inference_requests import infer, predict
 from tests.handler.protocols.reading import JSON_HEADERS, PREDICT, read
 
 MANY = 3_000_000
@@ -47,21 +46,19 @@ def little_memory(most: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("item", "kind"),
+    ("item", "facts"),
     [
-        ("[]", LIMIT),
-        ("{}", LIMIT),
-        ('{"b64":[]}', LIMIT),
-        ("[[]]", LIMIT),
+        *((item, LIMIT) for item in ("[]", "{}", '{"b64":[]}', "[[]]", '{"b64":"AA=="}')),
         ("-9,-9", "5,999,999 commas and the limit is 5,000,000"),
         ('"ab"', "6,000,002 quotation marks and the limit is 20,000"),
-        ('{"b64":"AA=="}', LIMIT),
     ],
 )
-def test_what_json_is_made_of_is_counted_before_it_is_built(item: str, kind: str) -> None:
+def test_what_json_is_made_of_is_counted_before_it_is_built(item: str, facts: str) -> None:
     body = document(item, '{"instances":[')
-    with little_memory(1_000_000), pytest.raises(PayloadTooLarge, match=kind):
-        read({"body": body}, JSON_HEADERS)
+    part = {"file": {"content-type": "application/json"}}
+    for row, headers in (({"body": body}, JSON_HEADERS), ({"file": body}, part)):
+        with little_memory(1_000_000), pytest.raises(PayloadTooLarge, match=facts):
+            read(row, headers)
 
 
 @pytest.mark.parametrize("place", ["x", "parameters"])
@@ -69,12 +66,6 @@ def test_names_are_counted_too(place: str) -> None:
     names = ",".join(f'"{i}":1' for i in range(10_001))
     with pytest.raises(PayloadTooLarge, match="quotation marks and the limit is 20,000"):
         read({"body": f'{{"instances":[{{"b64":"AA=="}}],"{place}":{{{names}}}}}'.encode()}, JSON_HEADERS)
-
-
-def test_a_part_of_a_form_is_counted_too() -> None:
-    body = document("[]", '{"instances":[')
-    with little_memory(1_000_000), pytest.raises(PayloadTooLarge, match=LIMIT):
-        read({"file": body}, {"file": {"content-type": "application/json"}})
 
 
 @pytest.mark.parametrize("before", ['{"instances":[', '{"inputs":[', '{"inputs":[{}],"outputs":['])
@@ -97,7 +88,7 @@ def test_instances_that_are_too_many_are_not_looked_at(item: Any) -> None:
 
 
 def test_the_parts_of_a_form_are_counted_together() -> None:
-    part = json.dumps({"instances": [{"b64": base64.b64encode(b"x").decode()}] * 2}).encode()
+    part = json.dumps(predict(b"x", b"x")).encode()
     types = {name: {"content-type": "application/json"} for name in ("one", "two")}
     with pytest.raises(PayloadTooLarge, match="4 images and the limit is 3"):
         read({"one": part, "two": part}, types)

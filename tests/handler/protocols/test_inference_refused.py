@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -78,12 +77,8 @@ def test_a_wrong_length_of_the_json(ask: Asker, length: str) -> None:
 
 
 @pytest.mark.parametrize("row", [{}, {"file": RED}, {'{"inputs": []}': ""}])
-def test_a_form_is_no_json(ask: Asker, row: dict[str, Any]) -> None:
-    [answer] = ask.batch([row], [ADDRESS])
-    assert "no JSON object as its body" in json.loads(answer)["error"]
-    assert ask.context.statuses == {0: 400}
-
-
-def test_own_addresses_know_no_tensors(ask: Asker) -> None:
-    [answer] = ask.batch([{"body": infer(RED)}], [OWN_ADDRESS])
-    assert "no list named instances" in json.loads(answer)["message"]
+def test_a_form_is_not_json_and_own_addresses_take_no_tensors(ask: Asker, row: dict[str, Any]) -> None:
+    answer, own = ask.own([row, {"body": infer(RED)}], [ADDRESS, OWN_ADDRESS])
+    assert "JSON object" in answer["error"]
+    assert "instances" in own["message"]
+    assert ask.statuses == [400, 400]

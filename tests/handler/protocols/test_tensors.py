@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 import struct
 from typing import Any
 
@@ -11,14 +10,11 @@ from handler.errors import BadRequest, PayloadTooLarge, RequestError
 from handler.operations import ImageInput
 from handler.protocols.tensors import read_images, to_binary
 from handler.settings import Settings
+from tests.handler.inference_requests import b64
 
 SETTINGS = Settings(max_images=3)
 SIDE = 2
 PIXELS = np.arange(2 * SIDE * SIDE * 3, dtype=np.uint8).reshape(2, SIDE, SIDE, 3)
-
-
-def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def files(*data: Any, shape: Any = None) -> dict[str, Any]:
@@ -42,25 +38,25 @@ def read(tensor: Any, tail: bytes = b"") -> tuple[ImageInput, ...]:
     return read_images(tensor, tail, SETTINGS, SIDE)
 
 
-def test_files_in_json() -> None:
-    assert read(files(b64(b"one"), b64(b"two"))) == (b"one", b"two")
-    assert read(files([b64(b"one")], [b64(b"two")], shape=[2, 1])) == (b"one", b"two")
-    assert read(files(b64(b"one"), b64(b"two"), shape=[2, 1])) == (b"one", b"two")
-
-
-def test_files_in_binary() -> None:
+def test_files() -> None:
+    one, two = b64(b"one"), b64(b"two")
+    assert read(files(one, two)) == read(files([one], [two], shape=[2, 1])) == (b"one", b"two")
+    assert read(files(one, two, shape=[2, 1])) == (b"one", b"two")
     tail = with_lengths(b"one", b"", b"three")
     assert read(binary(files(shape=[3]), len(tail)), tail) == (b"one", b"", b"three")
 
 
-@pytest.mark.parametrize("nest", [PIXELS.tolist(), PIXELS.ravel().tolist()])
-def test_pixels_in_json_nested_or_flat(nest: Any) -> None:
-    np.testing.assert_array_equal(np.stack(read(pixels(nest))), PIXELS)  # type: ignore[arg-type]
-
-
-def test_pixels_in_binary() -> None:
-    images = read(binary(pixels(None), PIXELS.size), PIXELS.tobytes())
-    np.testing.assert_array_equal(np.stack(images), PIXELS)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("tensor", "tail"),
+    [
+        (pixels(PIXELS.tolist()), b""),
+        (pixels(PIXELS.ravel().tolist()), b""),
+        (binary(pixels(None), PIXELS.size), PIXELS.tobytes()),
+    ],
+    ids=["nested", "flat", "binary"],
+)
+def test_pixels(tensor: Any, tail: bytes) -> None:
+    np.testing.assert_array_equal(np.stack(read(tensor, tail)), PIXELS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", ["###", 5, None, ["x"], "\ud800"])
