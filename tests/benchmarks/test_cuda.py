@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks import cuda
-from benchmarks.cuda import NO_GPU, Figures, draw, eager, flop_per_image, measure, over_rounds, rate
+from benchmarks.cuda import NO_GPU, Figures, draw, eager, flop_per_image, measure
 from benchmarks.results import Spread
 from densenet_serving.console import run
 from handler.engines.torch import load_module
@@ -48,21 +47,6 @@ def test_without_a_gpu_it_says_so_and_is_content(
         run(cuda.cuda)
     said = capsys.readouterr()
     assert (ended.value.code, said.out, said.err) == (0, "", NO_GPU + "\n")
-
-
-def test_a_rate_counts_images_after_one_batch_that_warms_up() -> None:
-    sizes = []
-
-    def infer(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        sizes.append(batch.shape)
-        return np.zeros((len(batch), 2), np.float32)
-
-    assert rate(infer, 3, 8, 0.0) > 0
-    assert sizes == [(3, 8, 8, 3)] * 2
-
-
-def test_rounds_are_spread_around_their_median() -> None:
-    assert over_rounds([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
 
 
 def test_densenet_needs_5_7_gflop(densenet_folder: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.support import write_photos
+from tests.training.support import simplify, write_photos
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +17,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where their decoded pixels are."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands with a student and a teacher that are small enough for seconds."""
+    simplify(monkeypatch)

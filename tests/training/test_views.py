@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from tests.pictures import encode, noise
 from training import views
@@ -25,8 +26,6 @@ def test_a_portrait_is_seen_upright(tmp_path: Path) -> None:
     rows[120:] = 200  # bright below, dark above
     source = tmp_path / "source"
     source.mkdir()
-    from PIL import Image
-
     for name in ("a.png", "b.png"):
         (source / name).write_bytes(encode(Image.fromarray(rows), "PNG"))
     photos = load([source], tmp_path / "cache")
