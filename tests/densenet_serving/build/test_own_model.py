@@ -79,8 +79,6 @@ def test_one_output_answers_as_its_sigmoid(network: Any, task: Task, names: int,
 @pytest.mark.parametrize(
     ("outputs", "given", "named"),
     [
-        (1, {"task": "single-label"}, "1 classes .* 2 apart"),
-        (1, {}, "one output.* --task"),
         (1, {"task": "multi-label", "precision": "int8"}, "int8 .*multi-label"),
         (None, {}, "own.ckpt gives answers that are NaN or infinite to coffee.jpg"),
     ],

@@ -44,11 +44,6 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert write_json(iter(ROWS)) == 1
-    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ROWS
-
-
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(1)", "=cmd|' -C calc'!A0.jpg"])
 def test_a_table_holds_no_formula(capsys: pytest.CaptureFixture[str], name: str) -> None:
     named = {**CAT, "image": name, "recognized": True, "class_id": name, "class_name": name}
@@ -57,7 +52,9 @@ def test_a_table_holds_no_formula(capsys: pytest.CaptureFixture[str], name: str)
     assert row[0] == row[2] == row[3] == failed[0] == failed[6] == f"'{name}"
 
 
-def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_and_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    assert write_json(iter(ROWS)) == 1
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ROWS
     assert write_csv(iter(ROWS)) == 1
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
     assert rows == [
@@ -177,11 +174,6 @@ def test_progress_changes_no_row(monkeypatch: pytest.MonkeyPatch, total: int, te
     assert ("Classifying" in cast(io.StringIO, console.file).getvalue()) == (total > 3 and terminal)
 
 
-def test_one_form_at_a_time(photos: list[str]) -> None:
-    with pytest.raises(CommandError, match=r"--json .*--csv"):
-        classify(photos, as_json=True, as_csv=True)
-
-
 def test_files_that_are_left_out_are_named(
     served: LocalServer, endpoint: Endpoint, photos: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +186,8 @@ def test_files_that_are_left_out_are_named(
     assert len(printed.out.splitlines()) == 1 + 2
     for fact in (".avif, .bmp", "a.txt", "2 more"):
         assert fact in printed.err
+    with pytest.raises(CommandError, match=r"--json .*--csv"):
+        classify(photos, as_json=True, as_csv=True)
 
 
 def test_ctrl_c_keeps_the_rows_that_are_finished(

@@ -25,9 +25,6 @@ def test_the_classes_of_imagenet() -> None:
     assert table["285"] == ["n02124075", "Egyptian_cat"]
     assert table["999"] == ["n15075141", "toilet_tissue"]
     assert len({class_id for class_id, _ in table.values()}) == 1000
-
-
-def test_names_that_stand_for_two_classes() -> None:
     read = Labels.read(paths.LABELS)
     assert read[134][1] == read[517][1] == "crane"
     assert read[638][1] == read[639][1] == "maillot"

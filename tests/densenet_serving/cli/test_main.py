@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from densenet_serving import paths
-from densenet_serving.cli.main import EXAMPLES, app, main
+from densenet_serving.cli.main import EXAMPLES, app
 
 
 def commands_of(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -67,14 +67,6 @@ def test_the_shell_completes_commands(shell: str) -> None:
     environment |= {"COMP_WORDS": "densenet cl", "COMP_CWORD": "1", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     result = CliRunner().invoke(app, [], prog_name="densenet", env=environment)
     assert "classify" in result.stdout
-
-
-def test_the_console_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["densenet", "--help"])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 0
-    assert "Usage: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
