@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks import peers
-from benchmarks.bulk import contenders, photos
-from benchmarks.bulk.contenders import Task, sample
+from benchmarks.bulk import photos
 from benchmarks.bulk.photos import make_photos
 from tests.pictures import encode, photo
 
@@ -33,16 +31,3 @@ def test_photos_have_the_sizes_and_come_again(tmp_path: Path, shard: Path, monke
 def size_of(path: Path) -> str:
     with Image.open(path) as image:
         return f"{image.width}x{image.height}"
-
-
-def test_a_slow_contender_has_a_part_of_the_photos(tmp_path: Path, shard: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    made = make_photos(20, tmp_path / "photos", shard)
-    task = Task(tmp_path / "photos", made, tmp_path, tmp_path, tmp_path, 1)
-    assert len(list(sample(task, "torch").iterdir())) == 20 // contenders.SLOW["torch"]
-
-
-def test_daft_is_left_out_if_it_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "BIN", tmp_path / "none")
-    monkeypatch.setattr(contenders, "HAS_DAFT", "raise SystemExit(1)")
-    assert contenders.daft(Task(tmp_path, [], tmp_path, tmp_path, tmp_path, 1)) is None

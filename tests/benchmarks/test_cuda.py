@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from pathlib import Path
 
@@ -67,17 +66,6 @@ def test_the_table_compares_with_eager_and_with_the_card() -> None:
     assert "100,000 images/s" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["32", "12,500", "(12,000-13,000)", "1,500", "(1,400-1,600)", "12.5%"] in rows
-
-
-def test_a_pipe_gets_json(
-    densenet_archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(cuda, "measure", lambda *_: make_figures())
-    cuda.cuda(densenet_archive)
-    found = json.loads(capsys.readouterr().out)
-    assert found["rates"]["engine"]["32"] == {"median": 12_500.0, "min": 12_000.0, "max": 13_000.0}
-    assert found["limit"] == 100_000.0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="This machine has no GPU that PyTorch can use.")

@@ -4,26 +4,10 @@ import os
 import threading
 from pathlib import Path
 
-import pytest
-
 from benchmarks.measure import Tree
-from benchmarks.profile import kind_of, thread_times, time_stages
+from benchmarks.profile import thread_times, time_stages
 from tests.pictures import encode, photo
 from tests.waiting import until
-
-
-@pytest.mark.parametrize(
-    ("thread", "kind"),
-    [
-        ("epollEventLoopG", "network"),
-        ("W-9001-densenet", "batching"),
-        ("C1 CompilerThre", "compiler"),
-        ("VM Thread", "garbage collection"),
-        ("main", "other threads"),
-    ],
-)
-def test_threads_of_the_front_are_told_by_their_names(thread: str, kind: str) -> None:
-    assert kind_of(thread) == kind
 
 
 def test_cpu_time_is_counted_by_thread() -> None:

@@ -51,15 +51,12 @@ def test_int8_shows_its_agreement_or_why_it_is_missing(
     assert all(title in outcome.title for outcome in quantized)
 
 
-def test_an_unknown_contender_is_refused_by_name() -> None:
-    with pytest.raises(CommandError, match="no contender torchsreve: choose from ours"):
+def test_what_cannot_be_chosen_is_named() -> None:
+    with pytest.raises(CommandError, match="torchsreve"):
         lineup.choose("ours,torchsreve")
-
-
-@pytest.mark.parametrize("size", ["720", "720x", "0x5", "axb"])
-def test_a_size_that_is_none_is_refused(size: str) -> None:
-    with pytest.raises(CommandError, match="is no size"):
-        material.parse_size(size)
+    for size in ("720", "720x", "0x5", "axb"):
+        with pytest.raises(CommandError, match=size):
+            material.parse_size(size)
 
 
 def test_every_contender_has_its_package_pinned() -> None:

@@ -54,14 +54,6 @@ def test_preparing_leaves_the_weights_and_fits_the_temperature_on_held_out_photo
     assert all(torch.equal(one, before[name]) for name, one in network.named_parameters())
 
 
-def test_the_teachers_first_answers_count_and_not_how_sure_it_is(folder: Path) -> None:
-    pixels = serving_pixels(folder, held_out=True)
-    logits, labels = answer_both(student.served(tiny()), ColorTeacher(), pixels)
-    answers = ColorTeacher()(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255).answers
-    assert logits.shape == (len(pixels), CLASSES)
-    assert torch.equal(labels, answers.argmax(dim=1))
-
-
 def test_a_temperature_can_be_fitted_on_labels(folder: Path, tmp_path: Path) -> None:
     labelled = write_photos(tmp_path / "labelled", count=CLASSES)
     network = tiny()

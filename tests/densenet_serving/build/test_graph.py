@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from densenet_serving.build.checkpoint import load_network
-from densenet_serving.build.graph import ServingModel, as_two, calibrated, export
+from densenet_serving.build.graph import ServingModel, calibrated, export
 from densenet_serving.build.networks import ARCHITECTURES, Architecture
 from densenet_serving.build.weights import find
 from densenet_serving.options import STAND_IN
@@ -83,17 +83,6 @@ def test_two_archives_of_one_input_are_equal(folder: Path) -> None:
     names = [layer.attrib["name"] for layer in ElementTree.parse(folder / OPENVINO_FILE).iter("layer")]  # noqa: S314
     assert names[0] == "Parameter_0"
     assert {int(name.rpartition("_")[2]) for name in names} == set(range(len(names)))
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_one_output_becomes_two_of_the_same_meaning(bias: bool) -> None:
-    torch.manual_seed(0)
-    head, pooled = nn.Linear(8, 1, bias=bias), torch.randn(5, 8)
-    expected = head(pooled).sigmoid()[:, 0]
-    single, several = as_two(head, "single-label"), as_two(head, "multi-label")
-    torch.testing.assert_close(single(pooled).softmax(1), torch.stack((1 - expected, expected), 1))
-    torch.testing.assert_close(several(pooled).sigmoid(), torch.stack((1 - expected, expected), 1))
-    assert (single.out_features, head.out_features) == (2, 1)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)

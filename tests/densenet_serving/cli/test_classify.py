@@ -93,33 +93,26 @@ def test_the_answer_of_another_projects_handler_is_kept_whole(
     assert rows == [{"image": "cat.jpg", "answer": answer}]
 
 
-@pytest.mark.parametrize("write", [write_table, write_csv, write_json])
-def test_names_from_elsewhere_do_nothing_to_the_terminal(
-    write: Callable[[Iterator[Row]], int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    hostile = "\x1b[2J\x9b[bold]"
-    prediction = {"class_id": hostile, "class_name": hostile, "probability": 0.9}
-    rows: list[Row] = [
-        {"image": hostile, **prediction, "recognized": True},
-        {"image": "bad.jpg", "error": {"code": 415, "message": hostile}},
-    ]
-    assert write(iter(rows)) == 1
-    assert not CONTROL.search(capsys.readouterr().out.replace("\r\n", "\n"))
+HOSTILE = "\x1b[2J\x9b[bold]"
+RAW = os.fsdecode(b"caf\xe9.jpg")
 
 
 @pytest.mark.parametrize(
     ("write", "said"), [(write_table, "caf\\xe9.jpg"), (write_csv, "caf\\xe9.jpg"), (write_json, "caf\\udce9.jpg")]
 )
-def test_a_name_that_is_not_utf_8_has_its_row(
+def test_names_from_elsewhere_do_nothing_to_the_terminal(
     write: Callable[[Iterator[Row]], int], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = os.fsdecode(b"caf\xe9.jpg")
+    """Neither control characters nor bytes that are not UTF-8, and the rows after them are written too."""
+    prediction = {"class_id": HOSTILE, "class_name": HOSTILE, "probability": 0.9}
     rows: list[Row] = [
-        {"image": name, "error": {"message": f"{name} cannot be read."}},
+        {"image": HOSTILE, **prediction, "recognized": True},
+        {"image": RAW, "error": {"code": 415, "message": f"{RAW} {HOSTILE}"}},
         {"image": "z.jpg", **CAT, "recognized": True},
     ]
     assert write(iter(rows)) == 1
     out = capsys.readouterr().out
+    assert not CONTROL.search(out.replace("\r\n", "\n"))
     assert out.encode()  # strictly
     assert said in out
     assert "z.jpg" in out

@@ -30,23 +30,17 @@ def test_the_classes_of_imagenet() -> None:
     assert read[638][1] == read[639][1] == "maillot"
 
 
-def test_a_file_of_other_labels_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("terminal", "answer"), [(False, False), (True, False), (True, True)])
+def test_a_file_of_other_labels_is_kept_unless_a_person_agrees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool, answer: bool
+) -> None:
     path = tmp_path / "labels.json"
     path.write_text("mine")
-    with pytest.raises(CommandError, match=r"holds something else and was kept: .* with --yes"):
-        labels.labels(path)
-    assert path.read_text() == "mine"
-    labels.labels(path, yes=True)
-    labels.labels(path)  # the same again needs no question
-    assert path.read_bytes() == paths.LABELS.read_bytes()
-
-
-@pytest.mark.parametrize("answer", [True, False])
-def test_on_a_terminal_labels_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
-    path = tmp_path / "labels.json"
-    path.write_text("mine")
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: terminal)
     monkeypatch.setattr(typer, "confirm", lambda *_, **__: answer)
     with nullcontext() if answer else pytest.raises(CommandError, match="was kept"):
         labels.labels(path)
     assert (path.read_text() == "mine") != answer
+    labels.labels(path, yes=True)
+    labels.labels(path)  # the same again needs no question
+    assert path.read_bytes() == paths.LABELS.read_bytes()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,10 +58,3 @@ def test_a_gateway_that_is_never_ready_says_why(
     process.wait()
     with pytest.raises(ServingError, match=":\nImportError: no such thing"):
         wait_until_ready(never, tmp_path, lambda _: None)
-
-
-def test_a_port_that_is_taken(tmp_path: Path, local: LocalServer) -> None:
-    port = int(local.url.rpartition(":")[2])
-    with pytest.raises(ServingError, match=f"Port {port} .*pid {os.getpid()}.*--port"):
-        gateway.start(GatewaySettings(tmp_path, "densenet121", port=port))
-    assert processes.started_for("gateway", tmp_path) == []

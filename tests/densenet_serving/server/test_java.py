@@ -37,8 +37,8 @@ def fake_java(folder: Path, version: str) -> Path:
 )
 def test_versions(tmp_path: Path, said: str, version: int) -> None:
     assert java.major_version(fake_java(tmp_path, said)) == version
-    (tmp_path / "java").write_text("no program")
-    assert [java.major_version(tmp_path / name) for name in ("java", "none")] == [0, 0]
+    (tmp_path / "text").write_text("no program")
+    assert [java.major_version(tmp_path / name) for name in ("text", "none")] == [0, 0]
 
 
 @pytest.fixture

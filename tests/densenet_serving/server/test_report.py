@@ -30,15 +30,6 @@ def test_the_model_that_classifies_the_sample(models: list[str], asked: str) -> 
     assert report.classify_sample(as_client(dict.fromkeys(models, ""))) == (asked, ANSWER)
 
 
-def test_a_person_sees_what_comes_next(answering: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    report.report(answering, "efficientnet_lite0", ANSWER)
-    printed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert printed["answer"].endswith("coffee.jpg is tabby (88%)")
-    assert printed["predictions"] == f"{answering.endpoint.inference}/predictions/efficientnet_lite0"
-    assert printed["stop"].endswith(f"densenet stop --run-dir {answering.endpoint.folder}")
-    assert printed["note"].startswith("the stand-in answers")
-
-
 def test_weights_that_are_not_the_official_ones_say_how_good_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "60.0 % top-5 on eval.tar" in str(report.notice_of(as_client({}), "densenet121"))
     assert report.notice_of(as_client({}), "mine") is None
