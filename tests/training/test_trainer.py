@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 import torch
 
 from densenet_serving.errors import CommandError
-from tests.training.support import RECIPE, STAGES, advance, make_trainer
-from training import checkpoints
+from tests.training.support import CPU, RECIPE, STAGES, advance, make_trainer
+from training import checkpoints, photos, student
 from training.recipe import FREE, LARGER
+from training.student import Student
+from training.teacher import Teacher
 from training.trainer import Errors, Trainer
 
 STEPS = RECIPE.views // RECIPE.batch
@@ -25,6 +28,16 @@ def test_the_student_comes_nearer_to_the_teacher(folder: Path, cache: Path) -> N
     assert one.stage == LARGER
     assert last[4] < 0.5 * first[4]  # the divergence
     assert last[0] < 0.5 * first[0]  # the first map
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, which OpenVINO calls
+def test_the_real_student_learns_from_the_real_teacher(folder: Path, cache: Path) -> None:
+    teacher = Teacher("efficientnet_lite0", CPU, threads=1)
+    network = student.build(teacher.classes)
+    recipe = replace(RECIPE, batch=2, micro=2)
+    one = advance(Trainer(Student(network), teacher, photos.load([folder], cache), recipe, 0, 1), 1)
+    assert teacher.classes == 1000
+    assert (one.step, all(math.isfinite(error) for error in one.errors.means())) == (1, True)
 
 
 @pytest.fixture(scope="module")

@@ -79,13 +79,15 @@ def test_what_cannot_be_had(
     assert list(paths.WEIGHTS.rglob("*.pth")) == []
 
 
-def test_an_address(local: LocalServer) -> None:
+def test_an_address(local: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     local.on("GET /files/mine.safetensors", Reply(body=OWN))
     url = f"{local.url}/files/mine.safetensors?version=1"
     found = find(url, DIGEST)
     assert (found.card.source, found.card.sha256) == (url, DIGEST)
     assert found.path.read_bytes() == OWN
     assert find(url, DIGEST.upper()) == found
+    monkeypatch.setenv(weights.VARIABLE, url)
+    assert find("auto", DIGEST) == found
     assert len(local.asked) == 1, "the second time it is there already"
 
 
@@ -152,14 +154,6 @@ def test_auto_that_finds_nothing_says_what_it_tried(monkeypatch: pytest.MonkeyPa
     for fact in (weights.VARIABLE, "weights/", "404", EMBEDDED_FILE, FILE, "--weights"):
         assert fact in message
     assert "\n" not in message
-
-
-def test_an_address_in_the_variable_takes_its_digest_from_the_command(
-    monkeypatch: pytest.MonkeyPatch, local: LocalServer
-) -> None:
-    local.on("GET /mine.pth", Reply(body=OWN))
-    monkeypatch.setenv(weights.VARIABLE, f"{local.url}/mine.pth")
-    assert find("auto", DIGEST).card.sha256 == DIGEST
 
 
 @pytest.mark.parametrize("source", ["auto", "official", "embedded", "PATH"])
