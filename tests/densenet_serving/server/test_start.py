@@ -128,7 +128,11 @@ def test_a_server_that_cannot_answer_is_not_left_behind(
 def test_sigterm_while_java_starts_leaves_nothing(
     answering: Server, options: ServeOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torchserve, "start", lambda *_: is_ended() or answering)
+    def interrupted(*_: object) -> Server:
+        is_ended()
+        return answering
+
+    monkeypatch.setattr(torchserve, "start", interrupted)
     with pytest.raises(SystemExit):
         start_or_find(options)
     assert not processes.runs(answering.process)
