@@ -21,6 +21,7 @@ from densenet_serving.console import note, run
 from densenet_serving.errors import CommandError
 from handler.cores import available_cores
 from training import checkpoints, crew, finish, fused, student
+from training.balance import balance
 from training.crew import Member
 from training.finish import Data, Labelled, License, Output, Run, Sources, Statistics
 from training.photos import load
@@ -52,6 +53,7 @@ class Session:
         device = torch.device(self.device)
         teacher = Teacher(self.recipe.teachers, device, threads=1 if self.ranks > 1 else available_cores())
         photos = load(self.sources, self.folder / "photos")
+        balance(photos, teacher, self.folder / "photos")
         torch.manual_seed(self.recipe.seed)  # the weights at the start are the same in every process
         one = Trainer(Student(student.build(teacher.classes)), teacher, photos, self.recipe, rank, self.ranks)
         found = checkpoints.read(self.folder)

@@ -39,19 +39,30 @@ Named = tuple[str, Photo]  # a photo and its name in its source
 class Photos:
     """The photos of several sources under one index."""
 
-    def __init__(self, stored: Iterable[tuple[Pixels, list[int], list[bool]]]) -> None:
+    def __init__(self, stored: Iterable[tuple[Pixels, list[int], list[bool]]], digest: str) -> None:
         """Take pixels (N, SIDE, LONGEST, 3) of each source, the columns that are photo, and which are transposed.
 
-        A portrait is stored transposed, so that one width fits all.
+        A portrait is stored transposed, so that one width fits all. `digest` identifies the sources. Each photo has the
+        same chance to be drawn until `weigh` is called.
         """
+        self.digest = digest
         self._rows = [
             (pixels[place], length, is_transposed)
             for pixels, lengths, transposed in stored
             for place, (length, is_transposed) in enumerate(zip(lengths, transposed, strict=True))
         ]
+        self.weigh(np.ones(len(self._rows)))
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def weigh(self, weights: NDArray[np.float64]) -> None:
+        """Set the chances of the photos, in proportion to weights (N,)."""
+        self._up_to = np.cumsum(weights) / weights.sum()
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Draw the indices of photos."""
+        return np.searchsorted(self._up_to, rng.random(count), side="right").clip(max=len(self) - 1)
 
     def get(self, index: int) -> tuple[Pixels, bool]:
         """Return the pixels (SIDE, length, 3) of a photo, and whether it is transposed."""
@@ -112,7 +123,8 @@ def load(sources: Sequence[Path], cache: Path) -> Photos:
     A damaged file is left out and counted in a warning. Raises CommandError if a source is none, or if fewer than two
     photos are left.
     """
-    photos = Photos(_open(source, cache) for source in sources)
+    digest = hashlib.sha256("".join(map(_digest, sources)).encode()).hexdigest()[:16]
+    photos = Photos((_open(source, cache) for source in sources), digest)
     if len(photos) < 2:
         raise CommandError(f"{len(photos)} photo(s) can be trained on, and two are the least: name more.")
     return photos

@@ -92,7 +92,7 @@ class Trainer:
             seed = seed_of("views", self.recipe.seed, self.step, self.rank, number)
             rng = np.random.default_rng(seed)
             torch.manual_seed(seed)
-            indices = rng.integers(0, len(self.photos), self.recipe.micro)
+            indices = self.photos.draw(self.recipe.micro, rng)
             seen = views.batch(self.photos, indices, stage.teacher_side, rng).to(self.teacher.device)
             lesson = self.teacher(seen)
             smaller = functional.interpolate(seen, (stage.side, stage.side), mode="bilinear", antialias=True)

@@ -16,7 +16,7 @@ from training.photos import Photos
 SMALLEST_AREA = 0.25  # of a photo, in a crop
 RATIOS = (3 / 4, 4 / 3)
 BRIGHTNESS, CONTRAST, SATURATION = 0.3, 0.4, 0.4  # each changes by up to this share
-MIXED = 0.25  # the share of views that are blended with their neighbor, and of those that get a part of it
+MIXED = 0.1  # the share of views that are blended with their neighbor, and of those that get a part of it
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
 
 
