@@ -6,11 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks import peers
-from benchmarks.bulk import contenders, photos
-from benchmarks.bulk.contenders import Paced, Task, sample
+from benchmarks.bulk import photos
 from benchmarks.bulk.photos import make_photos
-from benchmarks.bulk.plot import draw
 from tests.pictures import encode, photo
 
 
@@ -34,27 +31,3 @@ def test_photos_have_the_sizes_and_come_again(tmp_path: Path, shard: Path, monke
 def size_of(path: Path) -> str:
     with Image.open(path) as image:
         return f"{image.width}x{image.height}"
-
-
-def test_a_slow_contender_has_a_part_of_the_photos(tmp_path: Path, shard: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    made = make_photos(20, tmp_path / "photos", shard)
-    task = Task(tmp_path / "photos", made, tmp_path, tmp_path, tmp_path, 1)
-    assert len(list(sample(task, "torch").iterdir())) == 20 // contenders.SLOW["torch"]
-
-
-def test_rates_are_those_with_and_without_the_start() -> None:
-    assert Paced("bulk", 100, 10, 5).rate == 10
-    assert Paced("bulk", 100, 10, 5).working_rate == 20
-    assert Paced("torch", 100, 10).working_rate is None
-
-
-def test_daft_is_left_out_if_it_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "BIN", tmp_path / "none")
-    monkeypatch.setattr(contenders, "HAS_DAFT", "raise SystemExit(1)")
-    assert contenders.daft(Task(tmp_path, [], tmp_path, tmp_path, tmp_path, 1)) is None
-
-
-def test_hosts_are_drawn_beside_the_ceiling(tmp_path: Path) -> None:
-    draw([Paced("no-server", 100, 3, 2), Paced("one-host", 100, 10, 5)], tmp_path / "bulk.svg")
-    assert (tmp_path / "bulk.svg").read_text().startswith("<?xml")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks import cuda
-from benchmarks.cuda import NO_GPU, Figures, draw, eager, flop_per_image, measure, over_rounds, rate
+from benchmarks.cuda import NO_GPU, Figures, draw, eager, flop_per_image, measure
 from benchmarks.results import Spread
 from densenet_serving.console import run
 from handler.engines.torch import load_module
@@ -50,21 +48,6 @@ def test_without_a_gpu_it_says_so_and_is_content(
     assert (ended.value.code, said.out, said.err) == (0, "", NO_GPU + "\n")
 
 
-def test_a_rate_counts_images_after_one_batch_that_warms_up() -> None:
-    sizes = []
-
-    def infer(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        sizes.append(batch.shape)
-        return np.zeros((len(batch), 2), np.float32)
-
-    assert rate(infer, 3, 8, 0.0) > 0
-    assert sizes == [(3, 8, 8, 3)] * 2
-
-
-def test_rounds_are_spread_around_their_median() -> None:
-    assert over_rounds([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
-
-
 def test_densenet_needs_5_7_gflop(densenet_folder: Path) -> None:
     assert flop_per_image(load_module(densenet_folder, CPU), 224) == pytest.approx(5.67e9, rel=0.01)
 
@@ -83,17 +66,6 @@ def test_the_table_compares_with_eager_and_with_the_card() -> None:
     assert "100,000 images/s" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["32", "12,500", "(12,000-13,000)", "1,500", "(1,400-1,600)", "12.5%"] in rows
-
-
-def test_a_pipe_gets_json(
-    densenet_archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(cuda, "measure", lambda *_: make_figures())
-    cuda.cuda(densenet_archive)
-    found = json.loads(capsys.readouterr().out)
-    assert found["rates"]["engine"]["32"] == {"median": 12_500.0, "min": 12_000.0, "max": 13_000.0}
-    assert found["limit"] == 100_000.0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="This machine has no GPU that PyTorch can use.")

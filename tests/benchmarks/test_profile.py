@@ -1,30 +1,13 @@
 from __future__ import annotations
 
-import json
 import os
 import threading
 from pathlib import Path
 
-import pytest
-
 from benchmarks.measure import Tree
-from benchmarks.profile import FRONT, WORKERS, kind_of, show, thread_times, time_stages
+from benchmarks.profile import thread_times, time_stages
 from tests.pictures import encode, photo
 from tests.waiting import until
-
-
-@pytest.mark.parametrize(
-    ("thread", "kind"),
-    [
-        ("epollEventLoopG", "network"),
-        ("W-9001-densenet", "batching"),
-        ("C1 CompilerThre", "compiler"),
-        ("VM Thread", "garbage collection"),
-        ("main", "other threads"),
-    ],
-)
-def test_threads_of_the_front_are_told_by_their_names(thread: str, kind: str) -> None:
-    assert kind_of(thread) == kind
 
 
 def test_cpu_time_is_counted_by_thread() -> None:
@@ -52,10 +35,3 @@ def test_every_stage_takes_time(densenet_folder: Path, tmp_path: Path) -> None:
     stages = time_stages(densenet_folder, file, 0.1)
     assert set(stages) == {"decode", "resize and crop", "inference"}
     assert all(ms > 0 for ms in stages.values())
-
-
-def test_a_pipe_gets_json(capsys: pytest.CaptureFixture[str]) -> None:
-    show([(WORKERS, "inference", 30.0), (FRONT, "network", 0.5)], 50.0)
-    printed = json.loads(capsys.readouterr().out)
-    assert printed["requests_per_second"] == 50.0
-    assert printed["parts"][1] == {"of": FRONT, "part": "network", "cpu_ms": 0.5}

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from benchmarks.results import Outcome, Spread, Step, make_steps, percentile, spread
+from benchmarks.results import Outcome, Spread, Step, make_steps, percentile
 from benchmarks.rounds import LONGEST_SECONDS, Pace
 from tests.benchmarks.runs import make_sample
 
@@ -17,11 +17,6 @@ from tests.benchmarks.runs import make_sample
 )
 def test_percentile_is_the_nearest_rank(values: list[float], percent: float, expected: float | None) -> None:
     assert percentile(values, percent) == expected
-
-
-def test_spread_takes_the_median_and_leaves_unknowns_out() -> None:
-    assert spread([3.0, None, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
-    assert spread([None]) is None
 
 
 def test_an_outcome_spreads_one_step_over_its_rounds() -> None:

@@ -61,6 +61,14 @@ def start_part(part: Part, run_dir: Path, program: str = "", *arguments: str) ->
 
 
 @pytest.fixture
+def gateway_process(tmp_path: Path) -> Iterator[psutil.Process]:
+    """A process in the place of the gateway of a run folder, tmp_path."""
+    process = start_part("gateway", tmp_path)
+    yield process
+    processes.kill(process)
+
+
+@pytest.fixture
 def taken() -> Iterator[int]:
     """A port on which another program listens."""
     with socket.socket() as holder:

@@ -10,8 +10,10 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+import torch
 
 from densenet_serving import paths
+from densenet_serving.build import vision
 
 SHARED = "shared"  # the modules at the top of densenet_serving, and densenet_client
 # Each imports only those before it.
@@ -99,6 +101,19 @@ def test_no_import_goes_round_in_a_circle() -> None:
 def test_what_commands_import_needs_no_fastapi(path: str) -> None:
     loaded = set(imports(Path(PACKAGE) / path, run=True))
     assert {name for name in loaded if name.startswith(("fastapi", "starlette"))} == set()
+
+
+def test_torchvision_is_imported_in_one_place_only() -> None:
+    """It is made to fit any build of torch there."""
+    folders = (PACKAGE, "handler", "tests")
+    found = [path.name for folder in folders for path in files(folder) if "torchvision" in tops_of(path)]
+    assert found == ["vision.py"]
+    assert vision.torchvision
+    assert torch.ops.torchvision.nms is not None
+
+
+def tops_of(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
 
 
 def test_a_worker_of_bulk_imports_no_handler_before_that_of_its_archive() -> None:

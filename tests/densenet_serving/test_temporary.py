@@ -70,10 +70,13 @@ def test_a_folder_that_will_not_do_is_passed_over_and_said(
     assert f"Temporary files are in /tmp: {os.environ['TMPDIR']} {wrong}" in capsys.readouterr().err
 
 
-def test_the_last_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_last_place_and_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TMPDIR", raising=False)
     monkeypatch.setattr(os, "access", lambda path, _: path == tmp_path)
     assert make_temporary("p-", LONGEST, last=tmp_path).parent == tmp_path
+    monkeypatch.undo()
+    with pytest.raises(CommandError, match=r"is too long .*TMPDIR"):
+        make_temporary("p-", 5)
 
 
 def test_only_folders_that_run_no_code(
@@ -84,8 +87,3 @@ def test_only_folders_that_run_no_code(
     assert capsys.readouterr().err == ""
     assert make_temporary("p-", LONGEST, without_code=WITHOUT).parent == named
     assert capsys.readouterr().err == f"{named} is mounted noexec: {WITHOUT}.\n"
-
-
-def test_no_folder_that_will_do() -> None:
-    with pytest.raises(CommandError, match=r"No folder will do .*/tmp is too long for a socket's path .*: set TMPDIR"):
-        make_temporary("p-", 5)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from densenet_serving.build.vision import torchvision
 from tests.pictures import encode, noise
-from training import photos
+from training import distill, finish, photos, student
 from training.recipe import Recipe, Stage
 from training.student import Student
 from training.teacher import CHANNELS, Lesson, Teacher
@@ -19,7 +21,7 @@ from training.trainer import Trainer
 CPU = torch.device("cpu")
 CLASSES = 6
 STAGES = tuple(Stage(name, 0.25, 32, 32, 5e-3, 5e-3) for name in ("forced", "chained", "free", "larger"))
-RECIPE = Recipe(teachers="colors", views=160, batch=8, micro=4, averaging=0.9, stages=STAGES)
+RECIPE = Recipe(teachers="colors", views=96, batch=8, micro=4, averaging=0.9, stages=STAGES)
 
 
 def tiny(classes: int = CLASSES) -> nn.Module:
@@ -62,12 +64,21 @@ def write_photos(folder: Path, count: int = 40, size: tuple[int, int] = (48, 40)
     return folder
 
 
-def make_trainer(folder: Path, cache: Path, recipe: Recipe = RECIPE) -> Trainer:
+def make_trainer(folder: Path, cache: Path, recipe: Recipe = RECIPE, settled: bool = True) -> Trainer:
+    """A trainer at its start; one that restores a checkpoint needs no measures of its teacher."""
     torch.manual_seed(1)
-    student = Student(tiny())
-    one = Trainer(student, ColorTeacher(), photos.load([folder], cache), recipe, 0, 1)
-    one.settle()
+    one = Trainer(Student(tiny()), ColorTeacher(), photos.load([folder], cache), recipe, 0, 1)
+    if settled:
+        one.settle()
     return one
+
+
+def simplify(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the commands this module's student, teacher and stages."""
+    monkeypatch.setattr(student, "build", tiny)
+    monkeypatch.setattr(distill, "Teacher", ColorTeacher)
+    monkeypatch.setattr(finish, "Teacher", ColorTeacher)
+    monkeypatch.setattr(distill, "Recipe", partial(Recipe, stages=STAGES))
 
 
 def advance(trainer: Trainer, steps: int) -> Trainer:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,10 @@ from safetensors.torch import load_file
 from densenet_serving import paths
 from densenet_serving.console import run
 from densenet_serving.errors import CommandError
-from tests.training.support import STAGES, ColorTeacher, tiny
-from training import card, checkpoints, distill, finish, student
-from training.recipe import Recipe
+from tests.training.support import tiny
+from training import card, checkpoints, distill
 
-SMALL: dict[str, Any] = {"batch": 8, "statistics": 16, "device": "cpu", "processes": 1, "view_count": 160}
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(student, "build", tiny)
-    monkeypatch.setattr(distill, "Teacher", ColorTeacher)
-    monkeypatch.setattr(finish, "Teacher", ColorTeacher)
-    monkeypatch.setattr(distill, "Recipe", partial(Recipe, stages=STAGES))
+SMALL: dict[str, Any] = {"batch": 8, "statistics": 16, "device": "cpu", "processes": 1, "view_count": 96}
 
 
 @pytest.mark.usefixtures("small")
@@ -49,9 +39,9 @@ def test_from_photos_to_weights_in_two_sessions(
     session(hours=math.inf)
     facts = card.read_facts(output)
     assert facts is not None
-    assert facts.steps == 20
+    assert facts.steps == 12
     last = json.loads((run_folder / "log.jsonl").read_text().splitlines()[-1])
-    assert (last["views"], last["stage"]) == (160, "larger")
+    assert (last["views"], last["stage"]) == (96, "larger")
     tiny().load_state_dict(load_file(output), strict=False)
     session(hours=math.inf)  # nothing is left to do but to finish again
     assert card.read_facts(output) == facts
@@ -63,10 +53,10 @@ def test_accuracy_is_logged_while_training(folder: Path, tmp_path: Path) -> None
     labelled.mkdir()
     for number, path in enumerate(sorted(folder.iterdir())[:6]):
         (labelled / f"{number:04}.jpg").write_bytes(path.read_bytes())
-    distill.distill([folder], tmp_path / "run", evaluate=labelled, evaluate_every=96, **SMALL)
+    distill.distill([folder], tmp_path / "run", evaluate=labelled, evaluate_every=64, **SMALL)
     found = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     measured = [one for one in found if "top1" in one]
-    assert [one["views"] for one in measured] == [96]
+    assert [one["views"] for one in measured] == [64]
     assert 0 <= measured[0]["top1"] <= measured[0]["top5"] <= 1
 
 
@@ -92,12 +82,26 @@ def test_no_photos_end_the_command_with_a_sentence(
     assert "Traceback" not in said
 
 
+PROGRAM = """
+import pytest
+from densenet_serving.console import run
+from tests.training.support import simplify
+from training.distill import distill
+
+simplify(pytest.MonkeyPatch())
+if __name__ == "__main__":
+    run(distill)
+"""
+
+
 def test_sigterm_ends_two_processes_with_a_checkpoint_and_a_sentence(folder: Path, tmp_path: Path) -> None:
-    """The real student and teacher."""
-    command = [sys.executable, "-m", "training.distill", str(folder), "--run", str(tmp_path), "--batch", "4"]
+    program = tmp_path / "train.py"  # the other process runs its first lines too
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), str(folder), "--run", str(tmp_path), "--batch", "4", "--processes", "2"]
     with subprocess.Popen(
-        [*command, "--processes", "2", "--device", "cpu", "--checkpoint-minutes", "0"],
+        [*command, "--device", "cpu", "--checkpoint-minutes", "0"],
         cwd=paths.ROOT,
+        env=os.environ | {"PYTHONPATH": str(paths.ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

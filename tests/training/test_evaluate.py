@@ -12,8 +12,6 @@ from densenet_serving.errors import CommandError
 from handler.card import Accuracy
 from tests.pictures import encode, photo
 from training import card, evaluate, student
-from training.evaluate import describe
-from training.figures import measure
 from training.finish import export
 
 FACTS = card.Facts("efficientnet_lite0", "40 photos", 3, 2.0, "Apache-2.0")
@@ -61,16 +59,3 @@ def test_figures_are_recorded_and_a_poor_student_is_warned_of(
 def test_a_foreign_checkpoint_gets_no_figures(labelled: Path, seeded_checkpoint: Path) -> None:
     with pytest.raises(CommandError, match=r"training\.finish"):
         evaluate.evaluate(str(seeded_checkpoint), labelled, teacher="none", record=True)
-
-
-def test_photos_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    (tmp_path / "0000.jpg").write_bytes(b"\xff\xd8 damaged")
-    with pytest.raises(CommandError, match=str(tmp_path)):
-        evaluate.evaluate("efficientnet_lite0", tmp_path, teacher="none")
-
-
-def test_a_person_reads_what_is_known() -> None:
-    facts = describe(measure("student", torch.eye(3), torch.arange(3), None, None))
-    assert facts == {"model": "student", "photos": "3", "top-1": "100.0%", "top-5": "100.0%"} | {
-        "calibration error": facts["calibration error"]
-    }

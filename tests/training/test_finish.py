@@ -11,20 +11,12 @@ from torch import nn
 from densenet_serving.errors import CommandError
 from tests.training.support import CLASSES, RECIPE, ColorTeacher, advance, make_trainer, tiny, write_photos
 from training import card, checkpoints, student
-from training import finish as module
 from training.figures import fit_temperature
 from training.finish import answer_both, export, finish, prepare
 from training.photos import is_held_out, list_photos, read, read_labelled
 from training.serving import Pixels, answer, estimate_statistics, pixels_of
 
 FACTS = card.Facts("colors", "40 photos", 3, 1.5, "Apache-2.0")
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands with a student and a teacher of this module's size."""
-    monkeypatch.setattr(student, "build", tiny)
-    monkeypatch.setattr(module, "Teacher", ColorTeacher)
 
 
 def serving_pixels(folder: Path, held_out: bool) -> list[Pixels]:
@@ -62,14 +54,6 @@ def test_preparing_leaves_the_weights_and_fits_the_temperature_on_held_out_photo
     assert all(torch.equal(one, before[name]) for name, one in network.named_parameters())
 
 
-def test_the_teachers_first_answers_count_and_not_how_sure_it_is(folder: Path) -> None:
-    pixels = serving_pixels(folder, held_out=True)
-    logits, labels = answer_both(student.served(tiny()), ColorTeacher(), pixels)
-    answers = ColorTeacher()(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255).answers
-    assert logits.shape == (len(pixels), CLASSES)
-    assert torch.equal(labels, answers.argmax(dim=1))
-
-
 def test_a_temperature_can_be_fitted_on_labels(folder: Path, tmp_path: Path) -> None:
     labelled = write_photos(tmp_path / "labelled", count=CLASSES)
     network = tiny()
@@ -92,6 +76,8 @@ def test_so_few_photos_that_none_is_held_out_fit_the_temperature_too(
 
 @pytest.mark.usefixtures("small")
 def test_a_checkpoint_becomes_a_file_of_float16_with_its_facts(folder: Path, cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"checkpoint\.safetensors"):
+        finish([folder], tmp_path)
     trainer = make_trainer(folder, cache)
     checkpoints.save(tmp_path, *trainer.state())
     with pytest.raises(CommandError, match="still learn apart"):
@@ -107,13 +93,8 @@ def test_a_checkpoint_becomes_a_file_of_float16_with_its_facts(folder: Path, cac
     tiny().load_state_dict(weights, strict=False)
     facts = card.read_facts(output)
     assert facts is not None
-    assert (facts.teacher, facts.steps, facts.license) == ("colors", 20, "Apache-2.0")
+    assert (facts.teacher, facts.steps, facts.license) == ("colors", 12, "Apache-2.0")
     assert facts.data == f"{len(trainer.photos)} photos: noise"
-
-
-def test_a_folder_without_a_training_is_said(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"checkpoint\.safetensors"):
-        finish([folder], tmp_path)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -124,8 +105,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_too_large_for_float16_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="weight has values that float16 cannot hold"):
-        export(tmp_path / "out", {"weight": torch.tensor([1.0, 70000.0])}, FACTS)
-    with pytest.raises(CommandError, match="float16 cannot hold"):
-        export(tmp_path / "out", {"weight": torch.tensor([torch.nan])}, FACTS)
+    for value in (70000.0, torch.nan):
+        with pytest.raises(CommandError, match=r"weight .*float16"):
+            export(tmp_path / "out", {"weight": torch.tensor([1.0, value])}, FACTS)
     assert not list(tmp_path.iterdir())

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,12 +36,12 @@ def mar(tmp_path: Path) -> Path:
     return tmp_path / "m.mar"
 
 
-def zipped(members: dict[str, str], method: int = zipfile.ZIP_STORED, file: Any = None) -> bytes:
-    written = file or io.BytesIO()
+def zipped(members: dict[str, str], method: int = zipfile.ZIP_STORED) -> bytes:
+    written = io.BytesIO()
     with zipfile.ZipFile(written, "w", method) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    return b"" if file else written.getvalue()
+    return written.getvalue()
 
 
 def test_an_archive_is_published_with_a_digest_that_sha256sum_reads(mar: Path) -> None:
@@ -88,43 +87,22 @@ def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
         Archive.read(tmp_path / "x.mar")
 
 
-def test_a_missing_archive(mar: Path) -> None:
-    mar.unlink()
-    with refused(mar, "no archive .*densenet archive --model m"):
-        Archive.read(mar)
-
-
-class Unseekable(io.BytesIO):
-    """A pipe, as far as a writer can see: it writes a member's size after its content."""
-
-    def seekable(self) -> bool:
-        return False
-
-    def tell(self) -> int:
-        raise OSError
-
-
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-@pytest.mark.parametrize(
-    "name", ["weights.bin", "handler/..py", "...", ".hidden", "deep/er/weights.bin", "ünïcode.txt"]
-)
+@pytest.mark.parametrize("name", ["handler/..py", ".hidden", "deep/er/ünïcode.txt"])
 def test_archives_of_other_programs_are_taken(tmp_path: Path, method: int, name: str) -> None:
-    pipe = Unseekable()
-    zipped({MANIFEST: MODEL, name: "weights" * 1000}, method, pipe)
-    for content in (zipped({MANIFEST: MODEL, name: "weights" * 1000}, method), pipe.getvalue()):
-        (tmp_path / "m.mar").write_bytes(content)
-        assert Archive.read(tmp_path / "m.mar").name == "m"
+    (tmp_path / "m.mar").write_bytes(zipped({MANIFEST: MODEL, name: "weights" * 1000}, method))
+    assert Archive.read(tmp_path / "m.mar").name == "m"
 
 
 def test_the_command_is_kept_beside_the_archive_and_can_be_pasted_into_a_shell(mar: Path) -> None:
     assert str(COMMAND) == "densenet archive --model m --weights '/a b.pth' --mean 0.5 0.4"
     assert BuildCommand.read(mar) == COMMAND
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"surprise": 1}'])
-def test_a_damaged_command_is_none(mar: Path, content: str) -> None:
-    file_of(mar).write_text(content)
-    assert BuildCommand.read(mar) is None
+    mar.unlink()
+    with refused(mar, "no archive .*densenet archive --model m"):
+        Archive.read(mar)
+    for damaged in ("", "{", "[]", '{"surprise": 1}'):
+        file_of(mar).write_text(damaged)
+        assert BuildCommand.read(mar) is None
 
 
 def test_only_checked_archives_are_loaded(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,30 +114,24 @@ def test_a_name_that_fits_no_address(name: str) -> None:
 
 
 def test_another_model_is_not_overwritten_unasked(quick: None, tmp_path: Path, flowers: list[str]) -> None:
-    first, second = flowers
-    path = build_model(ModelSpec("flowers", first), tmp_path)
+    first, second = (ModelSpec("flowers", path) for path in flowers)
+    path = build_model(first, tmp_path)
     before = path.read_bytes()
-    build_model(ModelSpec("flowers", first), tmp_path)  # the same again
-    assert path.read_bytes() == before
+    build_model(first, tmp_path)  # the same again
     with pytest.raises(CommandError, match=r"flowers.mar .*flowers 1.0, weights from file first.pth.* --overwrite"):
-        build_model(ModelSpec("flowers", second), tmp_path)
+        build_model(second, tmp_path)
     assert path.read_bytes() == before
-    build_model(ModelSpec("flowers", second, version="2.0"), tmp_path)
-    build_model(ModelSpec("flowers", second), tmp_path, overwrite=True)
+    build_model(replace(second, version="2.0"), tmp_path)
+    build_model(second, tmp_path, overwrite=True)
     assert path.read_bytes() != before
     with pytest.raises(CommandError, match=r"flowers 2.0"):  # of the same file name
-        build_model(ModelSpec("flowers-2.0", second), tmp_path)
-
-
-def test_an_archive_of_somebody_else_is_kept_and_a_damaged_one_is_not(
-    quick: None, tmp_path: Path, flowers: list[str]
-) -> None:
-    path = write_archive(tmp_path / "flowers.mar")
+        build_model(replace(second, model="flowers-2.0"), tmp_path)
+    write_archive(path)  # somebody else's
     with pytest.raises(CommandError, match=r"flowers.mar .*no model card"):
-        build_model(ModelSpec("flowers", flowers[0]), tmp_path)
-    path.write_bytes(path.read_bytes()[:99])
-    build_model(ModelSpec("flowers", flowers[0]), tmp_path)
-    assert Archive.read(path).name == "flowers"
+        build_model(first, tmp_path)
+    path.write_bytes(path.read_bytes()[:99])  # a damaged one is not kept
+    build_model(first, tmp_path)
+    assert path.read_bytes() == before
 
 
 def test_the_command_beside_an_archive_builds_it_again(quick: None, tmp_path: Path, flowers: list[str]) -> None:
@@ -177,12 +172,9 @@ def test_options_that_cannot_be(tmp_path: Path, flowers: list[str], options: dic
     with pytest.raises(CommandError, match=named):
         build_model(ModelSpec(**{"model": "flowers", "weights": flowers[0]} | options), tmp_path / "store")
     assert list((tmp_path / "store").iterdir()) == []
-
-
-def test_a_store_that_cannot_be(tmp_path: Path) -> None:
-    (tmp_path / "store").touch()
-    with pytest.raises(CommandError, match=r"store .*--model-store"):
-        build_model(ModelSpec(MODEL, "missing.pth"), tmp_path / "store")  # before the weights are looked for
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match=r"file .*--model-store"):
+        build_model(ModelSpec(MODEL, "missing.pth"), tmp_path / "file")  # before the weights are looked for
 
 
 def test_a_disk_without_room_for_an_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -109,10 +109,7 @@ HEADS: dict[str, tuple[nn.Module, Activation]] = {
     "dropout": (nn.Sequential(nn.Dropout(0.5), nn.Linear(CHANNELS, 5)), "relu"),
     "no bias": (nn.Linear(CHANNELS, 5, bias=False), "relu"),
     "hidden": (nn.Sequential(nn.Linear(CHANNELS, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 5)), "relu"),
-    "two hidden": (
-        nn.Sequential(nn.Linear(CHANNELS, 9), nn.GELU(), nn.Linear(9, 9), nn.GELU(), nn.Linear(9, 5)),
-        "gelu",
-    ),
+    "gelu": (nn.Sequential(nn.Linear(CHANNELS, 9), nn.GELU(), nn.Linear(9, 9), nn.GELU(), nn.Linear(9, 5)), "gelu"),
     "named": (nn.Sequential(OrderedDict(fc1=nn.Linear(CHANNELS, 8), relu=nn.ReLU(), fc2=nn.Linear(8, 5))), "relu"),
 }
 
@@ -137,7 +134,6 @@ def test_heads_that_people_put_on(tmp_path: Path, name: str, file: str) -> None:
     ("head", "named"),
     [
         (nn.Sequential(nn.BatchNorm1d(CHANNELS), nn.Linear(CHANNELS, 5)), "linear layers only"),
-        (nn.Sequential(nn.LayerNorm(CHANNELS), nn.Linear(CHANNELS, 5)), "linear layers only"),
         (nn.Sequential(nn.Linear(CHANNELS, 8), nn.Linear(9, 5)), "classifier.0.weight"),
         (nn.Sequential(nn.Linear(512, 8), nn.ReLU(), nn.Linear(8, 5)), r"\[8, 512\]"),
     ],
@@ -170,11 +166,11 @@ def test_of_two_sets_of_weights_the_average_is_taken_only_if_it_is_named(
     assert same(read(path, taken.others[0]).tensors, OTHER_TINY)
 
 
-@pytest.mark.parametrize("weights_key", [None, "model_ema"])
-def test_two_networks_of_which_none_comes_first(tmp_path: Path, weights_key: str | None) -> None:
+def test_two_networks_of_which_none_comes_first(tmp_path: Path) -> None:
     path = saved({"net_a": TINY, "net_b": OTHER_TINY}, tmp_path)
-    with refused(path, "net_a, net_b.* --weights-key", WeightsError):
-        read(path, weights_key)
+    for weights_key in (None, "model_ema"):
+        with refused(path, "net_a, net_b.* --weights-key", WeightsError):
+            read(path, weights_key)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +200,9 @@ def test_a_file_that_is_damaged(tmp_path: Path, file: str, content: bytes | floa
     whole = path.read_bytes()
     path.write_bytes(content if isinstance(content, bytes) else whole[: int(len(whole) * content)])
     with refused(path, "is damaged or no checkpoint", WeightsError):
+        load_network(path, DENSENET)
+    path.unlink()
+    with refused(path, "No such file", WeightsError):
         load_network(path, DENSENET)
 
 
@@ -298,8 +297,3 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, wrapped: bool) -> Non
 
     torch.load(path, weights_only=False)  # the mine is live: unpickled, it goes off
     assert (tmp_path / "ran").exists()
-
-
-def test_a_file_that_vanished(tmp_path: Path) -> None:
-    with refused(tmp_path / "gone.pth", "No such file", WeightsError):
-        load_network(tmp_path / "gone.pth", DENSENET)

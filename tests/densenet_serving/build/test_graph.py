@@ -9,13 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from densenet_serving.build.graph import ServingModel, as_two, calibrated, export
+from densenet_serving.build.checkpoint import load_network
+from densenet_serving.build.graph import ServingModel, calibrated, export
 from densenet_serving.build.networks import ARCHITECTURES, Architecture
+from densenet_serving.build.weights import find
+from densenet_serving.options import STAND_IN
 from handler.cores import Threads
 from handler.engines import MAX_BATCH, Engine
 from handler.engines.openvino import OPENVINO_FILE, OpenVinoEngine
 from handler.engines.torch import TORCH_FILE, TorchEngine
 from handler.settings import Settings
+from tests.pictures import noise
 
 SIDE = 32
 TEMPERATURE = 0.3
@@ -60,6 +64,18 @@ def test_the_second_output_is_the_feature_map(folder: Path) -> None:
     assert [tuple(output.shape) for output in outputs] == [(1, 5), (1, 8, 8, 8)]
 
 
+def test_the_feature_map_explains_the_logits() -> None:
+    """Class weights times the map, averaged over it, are the logits: that is what shows where a class was seen."""
+    stand_in = ARCHITECTURES[STAND_IN]
+    backbone, head = load_network(find("auto", architecture=stand_in).path, stand_in)
+    with torch.inference_mode():
+        pixels = torch.tensor(np.asarray(noise(224, 224)))[None]
+        logits, features = ServingModel(backbone, head, stand_in.preprocessing)(pixels)
+        maps = torch.einsum("kc,nchw->nkhw", head.weight, features)
+    assert features.shape == (1, 1280, 7, 7)
+    torch.testing.assert_close(maps.mean((2, 3)) + head.bias, logits, atol=1e-3, rtol=0)
+
+
 def test_two_archives_of_one_input_are_equal(folder: Path) -> None:
     """No file of this machine is named, and no counter of this process."""
     with zipfile.ZipFile(folder / TORCH_FILE) as file:
@@ -67,24 +83,6 @@ def test_two_archives_of_one_input_are_equal(folder: Path) -> None:
     names = [layer.attrib["name"] for layer in ElementTree.parse(folder / OPENVINO_FILE).iter("layer")]  # noqa: S314
     assert names[0] == "Parameter_0"
     assert {int(name.rpartition("_")[2]) for name in names} == set(range(len(names)))
-
-
-def test_a_calibrated_head_is_a_copy() -> None:
-    head = nn.Linear(3, 2)
-    pooled, before = torch.rand(4, 3), head.weight.clone()
-    torch.testing.assert_close(calibrated(head, 2.5)(pooled), head(pooled) / 2.5)
-    assert torch.equal(head.weight, before)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_one_output_becomes_two_of_the_same_meaning(bias: bool) -> None:
-    torch.manual_seed(0)
-    head, pooled = nn.Linear(8, 1, bias=bias), torch.randn(5, 8)
-    expected = head(pooled).sigmoid()[:, 0]
-    single, several = as_two(head, "single-label"), as_two(head, "multi-label")
-    torch.testing.assert_close(single(pooled).softmax(1), torch.stack((1 - expected, expected), 1))
-    torch.testing.assert_close(several(pooled).sigmoid(), torch.stack((1 - expected, expected), 1))
-    assert (single.out_features, head.out_features) == (2, 1)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)

@@ -1,10 +1,9 @@
-"""What a built archive holds, and that it runs alone. tests/test_package.py builds one elsewhere, equal to the byte."""
+"""What a built archive holds. tests/test_package.py builds one elsewhere, equal to the byte."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from importlib.metadata import version as installed
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,15 +14,12 @@ from densenet_serving import paths
 from densenet_serving.build.archives import MANIFEST, Archive
 from densenet_serving.build.pack import CREATED_ON, publish, run_archiver
 from densenet_serving.errors import CommandError
-from densenet_serving.files import digest_file, digest_line, sha256_of
+from densenet_serving.files import sha256_of
 from handler.card import CARD_FILE
 from handler.labels import LABELS_FILE
 from tests.densenet_serving.build.archive_files import members, write_archive
-from tests.pictures import SAMPLE_NAME
 
 MODULES = {str(path.relative_to(paths.HANDLER)) for path in paths.HANDLER.rglob("*.py")}
-# What only decoder processes import, and the engine that OpenVINO leaves unused.
-IN_DECODERS = {"decoder_program.py", "images.py", "preprocessing.py", "engines/torch.py"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +36,11 @@ def test_the_archive_holds_all_it_needs_as_it_is_and_nothing_else(content: dict[
         assert content[member] == (paths.HANDLER / name).read_bytes()
 
 
-def test_the_card(content: dict[str, bytes], seeded_checkpoint: Path) -> None:
+def test_the_card_and_the_manifest(densenet_archive: Path, content: dict[str, bytes], seeded_checkpoint: Path) -> None:
+    manifest = json.loads(content[MANIFEST])
+    assert (manifest["createdOn"], manifest["model"]["handler"]) == (CREATED_ON, "classifier.py")
+    archive = Archive.read(densenet_archive)  # by its digest
+    assert (archive.name, archive.version) == ("densenet121", "1.0")
     card = json.loads(content[CARD_FILE])
     assert (card["name"], card["architecture"], card["version"]) == ("densenet121", "DenseNet-121", "1.0")
     assert card["classes"] == 1000
@@ -57,51 +57,6 @@ def test_the_stand_in_never_calls_itself_densenet(stand_in_archive: Path) -> Non
     assert (card["name"], card["architecture"]) == ("efficientnet_lite0", "EfficientNet-Lite0")
     assert card["preprocessing"]["interpolation"] == "bicubic"
     assert b"ensenet" not in content[CARD_FILE] + content[MANIFEST]
-
-
-def test_the_manifest_and_the_digest(densenet_archive: Path, content: dict[str, bytes]) -> None:
-    manifest = json.loads(content[MANIFEST])
-    assert manifest["createdOn"] == CREATED_ON
-    assert manifest["model"]["handler"] == "classifier.py"
-    archive = Archive.read(densenet_archive)
-    assert (archive.name, archive.version) == ("densenet121", "1.0")
-    assert digest_file(densenet_archive).read_text() == digest_line(sha256_of(densenet_archive), densenet_archive)
-
-
-CLASSIFY = """
-import json, sys, yaml
-sys.path.insert(0, sys.argv[1])
-import classifier
-from types import SimpleNamespace
-
-class Context(SimpleNamespace):
-    def get_all_request_header(self, index): return {}
-    def set_response_content_type(self, index, value): pass
-    def set_response_header(self, index, key, value): pass
-    def set_response_status(self, code, phrase, idx): self.code = code
-
-context = Context(
-    system_properties={"model_dir": sys.argv[1], "gpu_id": None, "batch_size": 1},
-    model_yaml_config=yaml.safe_load(open(sys.argv[1] + "/model-config.yaml")),
-    metrics=SimpleNamespace(cache={}),
-)
-entry = classifier.ImageClassifier()
-entry.initialize(context)
-body = entry.handle([{"body": open(sys.argv[2], "rb").read()}], context)[0]
-files = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] in ("handler", "classifier")]
-print(json.dumps({"answer": json.loads(body), "code": context.code, "files": files, "ts": "ts" in sys.modules}))
-"""
-
-
-def test_the_archive_runs_by_itself(stand_in_folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-I", "-c", CLASSIFY, str(stand_in_folder), str(paths.SAMPLE_PHOTO)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    said = json.loads(done.stdout)
-    assert said["code"] == 200
-    assert said["answer"]["class_name"] == SAMPLE_NAME
-    assert len(said["files"]) >= len(MODULES - IN_DECODERS)
-    assert all(Path(file).is_relative_to(stand_in_folder) for file in said["files"])
-    assert said["ts"] is False
 
 
 def test_a_store_that_fills_up_keeps_the_older_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,19 +23,8 @@ REPORT = QuantizationReport("300 photos of cats", layers=50, kept=2, measured=ME
 PHOTOS = Photos(np.zeros((200, 1, 1, 3), np.uint8), np.zeros((150, 1, 1, 3), np.uint8), "photos")
 
 
-@pytest.mark.parametrize(
-    ("chosen", "asked", "facts"),
-    [
-        ("int8", (200, 150, 0.9, {}), ("98.8%", "30.0", "2 of 50 layers", "300 photos of cats")),
-        ("auto", (100, 100, 0, {"keep": True}), ("98.8%", "30.0", "precision auto")),
-    ],
-)
 def test_the_table_is_printed_and_only_int8_tells_the_card(
-    chosen: ArchivePrecision,
-    asked: tuple[object, ...],
-    facts: tuple[str, ...],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: list[tuple[object, ...]] = []
 
@@ -45,41 +34,34 @@ def test_the_table_is_printed_and_only_int8_tells_the_card(
 
     monkeypatch.setattr(quantize, "quantize_folder", quantized)
     monkeypatch.setattr(quantize, "version", lambda _: "3.4.0")
-    step = PRECISIONS[chosen].step
-    assert step
-    card = step(Path(), PHOTOS, 0.9)
-    assert seen == [asked]
+    int8, auto = PRECISIONS["int8"].step, PRECISIONS["auto"].step
+    assert int8
+    assert auto
+    card = int8(Path(), PHOTOS, 0.9)
     said = capsys.readouterr().err
-    assert [fact for fact in facts if fact not in said] == []
-    if chosen == "auto":
-        assert card is None
-        return
+    assert [fact for fact in ("98.8%", "30.0", "2 of 50 layers", "300 photos of cats") if fact not in said] == []
     assert card
     assert (card["precision"], card["layers"], card["layers_in_higher_precision"]) == ("int8", 50, 2)
     assert {name: one["top_1"] for name, one in card["agreement_with_f32"].items()} == {"int8": 0.9877}
     assert "images_per_second" not in str(card)
+    assert auto(Path(), PHOTOS, 0.9) is None
+    assert "precision auto" in capsys.readouterr().err
+    assert seen == [(200, 150, 0.9, {}), (100, 100, 0, {"keep": True})]
 
 
-@pytest.mark.parametrize(
-    ("calibrate", "min_agreement", "source", "bar"),
-    [(Path("cats"), None, "cats", MIN_AGREEMENT), (None, 0.5, "packages", 0.5)],
-)
 def test_photos_come_from_a_folder_or_with_a_warning_from_packages(
-    calibrate: Path | None,
-    min_agreement: float | None,
-    source: str,
-    bar: float,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(calibration, "from_folder", lambda folder, _: folder.name)
     monkeypatch.setattr(calibration, "from_packages", lambda _: "packages")
 
     def step(_: Path, photos: Any, min_agreement: float) -> dict[str, Any]:
-        return {"photos": photos, "bar": min_agreement}
+        return {photos: min_agreement}
 
-    assert precision.apply(step, Path(), SPEC, calibrate, min_agreement) == {"photos": source, "bar": bar}
-    assert ("--calibrate" in capsys.readouterr().err) == (calibrate is None)
+    assert precision.apply(step, Path(), SPEC, Path("cats"), None) == {"cats": MIN_AGREEMENT}
+    assert capsys.readouterr().err == ""
+    assert precision.apply(step, Path(), SPEC, None, 0.5) == {"packages": 0.5}
+    assert "--calibrate" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_nncf
-def test_int8_answers_like_f32(graph: Any) -> None:
+def test_int8_answers_like_f32_or_is_refused_with_the_figures(graph: Any) -> None:
     quantized, report = quantize.quantize(graph, PHOTOS, min_agreement=0)
     assert (report.calibrated_on, report.layers, report.kept) == ("plain images", 5, 1)
     assert len(quantized_layers(quantized)) == 4
@@ -89,6 +89,8 @@ def test_int8_answers_like_f32(graph: Any) -> None:
     assert int8.photos == 60
     assert 0.8 < int8.top_1 <= 1
     assert all(one.images_per_second > 0 for one in report.measured)
+    with pytest.raises(CommandError, match=r"\d% of 60 photos .* of 5 layers .*--min-agreement .* 101\.0%"):
+        quantize.quantize(graph, PHOTOS, 1.01)
 
 
 @needs_nncf
@@ -112,12 +114,6 @@ def test_layers_of_few_channels_are_thin(tmp_path: Path) -> None:
     graph = core().read_model(tmp_path / OPENVINO_FILE)
     convolutions = [node for node in graph.get_ordered_ops() if node.get_type_name().endswith("Convolution")]
     assert thin_layers(graph) == [node.get_friendly_name() for node in convolutions[:2]]
-
-
-@needs_nncf
-def test_too_little_agreement_is_refused_with_the_figures(graph: Any) -> None:
-    with pytest.raises(CommandError, match=r"\d% of 60 photos .* of 5 layers .*--min-agreement .* 101\.0%"):
-        quantize.quantize(graph, PHOTOS, 1.01)
 
 
 @needs_nncf

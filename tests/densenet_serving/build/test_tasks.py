@@ -89,15 +89,12 @@ def test_what_a_checkpoint_shows(tmp_path: Path, make: Callable[[], nn.Module], 
             "classifier.out comes after classifier.fc2",
         ),
         (lambda: network(ONE), "one output"),
+        (lambda: network(nn.Sequential(LINEAR, nn.Sigmoid())), "classifier.0 is the first of a Sequential"),
     ],
 )
 def test_what_a_checkpoint_does_not_show_is_asked_for(tmp_path: Path, make: Callable[[], nn.Module], seen: str) -> None:
     path = saved(make().state_dict(), tmp_path)
+    if "first" in seen:  # safetensors keeps no list of modules
+        save_file(make().state_dict(), path)
     with refused(path, f"{seen}.*--task", WeightsError):
         shown(path)
-
-
-def test_a_sequential_without_a_list_of_modules(tmp_path: Path) -> None:
-    save_file(network(nn.Sequential(LINEAR, nn.Sigmoid())).state_dict(), tmp_path / "own.safetensors")
-    with refused(tmp_path / "own.safetensors", "classifier.0 is the first of a Sequential.*--task", WeightsError):
-        shown(tmp_path / "own.safetensors")

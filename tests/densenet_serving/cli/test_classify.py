@@ -44,11 +44,6 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert write_json(iter(ROWS)) == 1
-    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ROWS
-
-
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(1)", "=cmd|' -C calc'!A0.jpg"])
 def test_a_table_holds_no_formula(capsys: pytest.CaptureFixture[str], name: str) -> None:
     named = {**CAT, "image": name, "recognized": True, "class_id": name, "class_name": name}
@@ -57,7 +52,9 @@ def test_a_table_holds_no_formula(capsys: pytest.CaptureFixture[str], name: str)
     assert row[0] == row[2] == row[3] == failed[0] == failed[6] == f"'{name}"
 
 
-def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_and_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    assert write_json(iter(ROWS)) == 1
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ROWS
     assert write_csv(iter(ROWS)) == 1
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
     assert rows == [
@@ -96,33 +93,26 @@ def test_the_answer_of_another_projects_handler_is_kept_whole(
     assert rows == [{"image": "cat.jpg", "answer": answer}]
 
 
-@pytest.mark.parametrize("write", [write_table, write_csv, write_json])
-def test_names_from_elsewhere_do_nothing_to_the_terminal(
-    write: Callable[[Iterator[Row]], int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    hostile = "\x1b[2J\x9b[bold]"
-    prediction = {"class_id": hostile, "class_name": hostile, "probability": 0.9}
-    rows: list[Row] = [
-        {"image": hostile, **prediction, "recognized": True},
-        {"image": "bad.jpg", "error": {"code": 415, "message": hostile}},
-    ]
-    assert write(iter(rows)) == 1
-    assert not CONTROL.search(capsys.readouterr().out.replace("\r\n", "\n"))
+HOSTILE = "\x1b[2J\x9b[bold]"
+RAW = os.fsdecode(b"caf\xe9.jpg")
 
 
 @pytest.mark.parametrize(
     ("write", "said"), [(write_table, "caf\\xe9.jpg"), (write_csv, "caf\\xe9.jpg"), (write_json, "caf\\udce9.jpg")]
 )
-def test_a_name_that_is_not_utf_8_has_its_row(
+def test_names_from_elsewhere_do_nothing_to_the_terminal(
     write: Callable[[Iterator[Row]], int], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = os.fsdecode(b"caf\xe9.jpg")
+    """Neither control characters nor bytes that are not UTF-8, and the rows after them are written too."""
+    prediction = {"class_id": HOSTILE, "class_name": HOSTILE, "probability": 0.9}
     rows: list[Row] = [
-        {"image": name, "error": {"message": f"{name} cannot be read."}},
+        {"image": HOSTILE, **prediction, "recognized": True},
+        {"image": RAW, "error": {"code": 415, "message": f"{RAW} {HOSTILE}"}},
         {"image": "z.jpg", **CAT, "recognized": True},
     ]
     assert write(iter(rows)) == 1
     out = capsys.readouterr().out
+    assert not CONTROL.search(out.replace("\r\n", "\n"))
     assert out.encode()  # strictly
     assert said in out
     assert "z.jpg" in out
@@ -177,11 +167,6 @@ def test_progress_changes_no_row(monkeypatch: pytest.MonkeyPatch, total: int, te
     assert ("Classifying" in cast(io.StringIO, console.file).getvalue()) == (total > 3 and terminal)
 
 
-def test_one_form_at_a_time(photos: list[str]) -> None:
-    with pytest.raises(CommandError, match=r"--json .*--csv"):
-        classify(photos, as_json=True, as_csv=True)
-
-
 def test_files_that_are_left_out_are_named(
     served: LocalServer, endpoint: Endpoint, photos: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +179,8 @@ def test_files_that_are_left_out_are_named(
     assert len(printed.out.splitlines()) == 1 + 2
     for fact in (".avif, .bmp", "a.txt", "2 more"):
         assert fact in printed.err
+    with pytest.raises(CommandError, match=r"--json .*--csv"):
+        classify(photos, as_json=True, as_csv=True)
 
 
 def test_ctrl_c_keeps_the_rows_that_are_finished(

@@ -25,31 +25,22 @@ def test_the_classes_of_imagenet() -> None:
     assert table["285"] == ["n02124075", "Egyptian_cat"]
     assert table["999"] == ["n15075141", "toilet_tissue"]
     assert len({class_id for class_id, _ in table.values()}) == 1000
-
-
-def test_names_that_stand_for_two_classes() -> None:
     read = Labels.read(paths.LABELS)
     assert read[134][1] == read[517][1] == "crane"
     assert read[638][1] == read[639][1] == "maillot"
 
 
-def test_a_file_of_other_labels_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("terminal", "answer"), [(False, False), (True, False), (True, True)])
+def test_a_file_of_other_labels_is_kept_unless_a_person_agrees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool, answer: bool
+) -> None:
     path = tmp_path / "labels.json"
     path.write_text("mine")
-    with pytest.raises(CommandError, match=r"holds something else and was kept: .* with --yes"):
-        labels.labels(path)
-    assert path.read_text() == "mine"
-    labels.labels(path, yes=True)
-    labels.labels(path)  # the same again needs no question
-    assert path.read_bytes() == paths.LABELS.read_bytes()
-
-
-@pytest.mark.parametrize("answer", [True, False])
-def test_on_a_terminal_labels_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
-    path = tmp_path / "labels.json"
-    path.write_text("mine")
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: terminal)
     monkeypatch.setattr(typer, "confirm", lambda *_, **__: answer)
     with nullcontext() if answer else pytest.raises(CommandError, match="was kept"):
         labels.labels(path)
     assert (path.read_text() == "mine") != answer
+    labels.labels(path, yes=True)
+    labels.labels(path)  # the same again needs no question
+    assert path.read_bytes() == paths.LABELS.read_bytes()

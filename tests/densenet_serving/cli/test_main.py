@@ -4,7 +4,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from densenet_serving import paths
-from densenet_serving.cli.main import EXAMPLES, app, main
+from densenet_serving.cli.main import EXAMPLES, app
 
 
 def commands_of(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -56,25 +55,12 @@ def test_help_lists_every_command() -> None:
     assert [verb for name in ALL if f"│ {(verb := name.split()[0])} " not in listed] == []
 
 
-def test_the_version_is_the_packages() -> None:
-    declared = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert CliRunner().invoke(app, ["--version"]).stdout == f"densenet {declared}\n"
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_completes_commands(shell: str) -> None:
     environment = {"_DENSENET_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": "densenet cl"}
     environment |= {"COMP_WORDS": "densenet cl", "COMP_CWORD": "1", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     result = CliRunner().invoke(app, [], prog_name="densenet", env=environment)
     assert "classify" in result.stdout
-
-
-def test_the_console_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["densenet", "--help"])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 0
-    assert "Usage: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

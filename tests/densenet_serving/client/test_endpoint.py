@@ -13,6 +13,8 @@ from tests.densenet_serving.conftest import write_settings
 def test_the_server_of_a_run_folder(endpoint: Endpoint) -> None:
     write_settings(endpoint)
     assert Endpoint.find(endpoint.folder) == endpoint
+    (endpoint.folder / "config.properties").write_text("model_store=/archives\n")
+    assert endpoint.model_store == Path("/archives")
 
 
 def test_without_a_key_file_the_server_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,8 +24,3 @@ def test_without_a_key_file_the_server_of_the_repository(tmp_path: Path, monkeyp
     found = Endpoint.find(tmp_path)
     assert (found.inference, found.management) == ("http://127.0.0.1:8080", "http://127.0.0.1:8081")
     assert found.key_file == paths.ROOT / KEY_FILE
-
-
-def test_the_model_store(endpoint: Endpoint) -> None:
-    (endpoint.folder / "config.properties").write_text("model_store=/archives\n")
-    assert endpoint.model_store == Path("/archives")

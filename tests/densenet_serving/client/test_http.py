@@ -78,6 +78,8 @@ def test_predict_sends_the_image_and_its_parameters(client: Client, torchserve: 
     assert (asked.headers["top-k"], asked.headers["class-id"]) == ("5", "%E7%8C%AB")
     assert asked.headers["Content-Type"] == "application/octet-stream"
     assert torchserve.tokens == ["inf"]
+    torchserve.replies = [httpx.Response(200, content=b"tabby")]  # of another project's handler
+    assert client.predict("m", b"photo") == "tabby"
 
 
 def test_models_come_from_every_page(client: Client, torchserve: TorchServe) -> None:
@@ -116,6 +118,9 @@ def test_describe(client: Client, torchserve: TorchServe) -> None:
     torchserve.replies = [httpx.Response(200, json=[READY])]
     assert client.describe("a") == READY
     assert str(torchserve.asked[0].url) == f"{BASE}/models/a?customized=true"
+    torchserve.replies = [error(404, message="Model not found: a")] * 2
+    with pytest.raises(ApiError, match=r"^Model not found: a$"):
+        client.describe("a")
 
 
 @pytest.mark.parametrize(
@@ -136,12 +141,6 @@ def test_a_worker_without_a_card_is_told_from_a_model_that_is_not_loaded(
     for fact in ("a is loaded and 1 of 2 workers are ready", words, f"{endpoint.folder}/logs/model_log.log"):
         assert fact in str(caught.value)
     assert caught.value.error["code"] == reply.status_code
-
-
-def test_the_card_of_a_model_that_is_not_loaded(client: Client, torchserve: TorchServe) -> None:
-    torchserve.replies = [error(404, message="Model not found: a")] * 2
-    with pytest.raises(ApiError, match=r"^Model not found: a$"):
-        client.describe("a")
 
 
 def test_a_model_that_is_not_registered_has_no_versions(client: Client, torchserve: TorchServe) -> None:
@@ -178,11 +177,6 @@ def test_a_refusal_keeps_status_type_and_words(
     assert (refused["code"], refused["type"]) == (reply.status_code, kind)
     assert fact in refused["message"]
     assert len(torchserve.asked) == 1
-
-
-def test_the_text_of_another_projects_handler(client: Client, torchserve: TorchServe) -> None:
-    torchserve.replies = [httpx.Response(200, content=b"tabby")]
-    assert client.predict("m", b"photo") == "tabby"
 
 
 def test_a_refused_token_says_how_to_get_another(client: Client, torchserve: TorchServe) -> None:

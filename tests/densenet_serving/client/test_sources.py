@@ -98,18 +98,11 @@ def test_what_cannot_be_read_or_is_too_large_for_any_server(
         sources.read(path)
 
 
-def test_reading_an_address(local: LocalServer) -> None:
+def test_an_address(local: LocalServer, nobody: str) -> None:
     local.on("GET /cat.jpg", Reply(body=b"photo" * 50_000))
     assert sources.read(f"{local.url}/cat.jpg") == b"photo" * 50_000
-
-
-def test_an_address_that_fails(local: LocalServer, nobody: str) -> None:
-    for url in (f"{local.url}/none.jpg", f"{nobody}/cat.jpg"):
-        with pytest.raises(CommandError, match=rf"{url} .*Error"):
+    local.on("GET /large.jpg", Reply(body=bytes(sources.MAX_BYTES + 1)))
+    failures = {f"{local.url}/none.jpg": "Error", f"{nobody}/cat.jpg": "Error", f"{local.url}/large.jpg": "33,554,432"}
+    for url, fact in failures.items():
+        with pytest.raises(CommandError, match=rf"{url} .*{fact}"):
             sources.read(url)
-
-
-def test_an_address_with_too_much_behind_it(local: LocalServer) -> None:
-    local.on("GET /cat.jpg", Reply(body=bytes(sources.MAX_BYTES + 1)))
-    with pytest.raises(CommandError, match="33,554,432 bytes"):
-        sources.read(f"{local.url}/cat.jpg")

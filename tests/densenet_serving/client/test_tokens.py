@@ -33,11 +33,6 @@ def renewals(endpoint: Endpoint, local: LocalServer) -> list[Asked]:
     return asked
 
 
-def test_valid_tokens_are_read(endpoint: Endpoint, renewals: list[Asked]) -> None:
-    assert (endpoint.token("inference"), endpoint.token("management")) == ("inf", "man")
-    assert renewals == []
-
-
 @pytest.mark.parametrize("seconds", [-30, MARGIN_SECONDS - 5])
 def test_a_token_is_renewed_before_it_expires(endpoint: Endpoint, renewals: list[Asked], seconds: float) -> None:
     write_keys(endpoint.folder, hours=seconds / HOUR)

@@ -69,22 +69,16 @@ Ask = Callable[[Endpoint], None]
 
 
 @both
-@pytest.mark.parametrize("chain", [False, True])
-def test_the_servers_certificate_is_trusted(
-    https: LocalServer, pair: Pair, tmp_path: Path, chain: bool, ask: Ask
-) -> None:
-    shown = tmp_path / "shown.pem"
-    others = certificates.make(tmp_path, "authority.example").certificate.read_text() if chain else ""
-    shown.write_text(pair.certificate.read_text() + others)
-    ask(endpoint_of(https, tmp_path, shown))
-    assert len(https.asked) == 1
-
-
-@both
-def test_an_expired_one_is_as_good(tmp_path: Path, ask: Ask) -> None:
-    pair = certificates.make(tmp_path, "photos.example.org", expired=True)
+@pytest.mark.parametrize("form", ["alone", "chain", "expired"])
+def test_the_servers_certificate_is_trusted(tmp_path: Path, form: str, ask: Ask) -> None:
+    pair = certificates.make(tmp_path, "photos.example.org", expired=form == "expired")
+    (others := tmp_path / "others").mkdir()
+    shown = pair.certificate.read_text()
+    if form == "chain":
+        shown += certificates.make(others, "authority.example").certificate.read_text()
+    (trusted := tmp_path / "trusted.pem").write_text(shown)
     with showing(pair) as running:
-        ask(endpoint_of(running, tmp_path, pair.certificate))
+        ask(endpoint_of(running, tmp_path, trusted))
     assert len(running.asked) == 1
 
 

@@ -52,9 +52,8 @@ def test_a_persons_settings_win_over_the_computed_ones(tmp_path: Path) -> None:
 def test_options_win_over_a_persons_settings(tmp_path: Path) -> None:
     config = write_config(tmp_path, "default_workers_per_model=9\nenable_model_api=true\n")
     settings = settings_of(config, tmp_path, [], 9000, {"enable_model_api": "false"})
-    assert settings["default_workers_per_model"] == "9"
-    assert settings["enable_model_api"] == "false"
-    assert settings["grpc_management_port"] == "9004"
+    names = ("default_workers_per_model", "enable_model_api", "grpc_management_port")
+    assert [settings[name] for name in names] == ["9", "false", "9004"]
 
 
 def test_the_metrics_file_is_named_in_full(tmp_path: Path) -> None:
@@ -120,10 +119,6 @@ def test_a_certificate_makes_every_address_https(pair: Pair, relative: bool) -> 
     assert (values["enable_grpc_ssl"], values["job_queue_size"]) == ("true", "1")
 
 
-def test_without_a_certificate_nothing_changes() -> None:
-    assert secure(PLAIN, Path()) == PLAIN
-
-
 @pytest.mark.parametrize(
     "values", [{"metrics_address": "https://127.0.0.1:3"}, {"certificate_file": "a.pem"}, {"private_key_file": "a.key"}]
 )
@@ -131,6 +126,7 @@ def test_an_https_address_without_a_certificate(values: dict[str, str]) -> None:
     """TorchServe would make one up in silence. A certificate without its key is none either."""
     with pytest.raises(CommandError, match="--tls-cert and --tls-key"):
         secure(PLAIN | values, Path())
+    assert secure(PLAIN, Path()) == PLAIN
 
 
 def test_a_certificate_that_torchserve_cannot_serve(pair: Pair, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import itertools
 import signal
 import threading
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,7 +17,7 @@ from densenet_serving.server import processes
 from densenet_serving.server.drain import drain, end, stop_gently, supervise, wait_until_idle
 from densenet_serving.server.gateway import Gateway
 from densenet_serving.server.torchserve import Server
-from tests.densenet_serving.conftest import start_part, write_keys
+from tests.densenet_serving.conftest import write_keys
 from tests.local_server import Asked, LocalServer, Reply, as_json
 
 
@@ -111,10 +110,8 @@ def test_a_server_is_stopped_after_it_was_drained_or_not(
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    process = start_part("gateway", tmp_path)
-    yield Gateway(process, "http://127.0.0.1:1")
-    processes.kill(process)
+def gateway(gateway_process: psutil.Process) -> Gateway:
+    return Gateway(gateway_process, "http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("cut_off", [None, 20])

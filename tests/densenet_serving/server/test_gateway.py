@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,13 +11,6 @@ from densenet_serving.server import gateway, processes
 from densenet_serving.server.gateway import Gateway, is_ready, wait_until_ready
 from tests.densenet_serving.conftest import start_part
 from tests.local_server import LocalServer, as_json
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[psutil.Process]:
-    process = start_part("gateway", tmp_path)
-    yield process
-    processes.kill(process)
 
 
 def test_a_running_gateway_is_found_and_stopped(tmp_path: Path) -> None:
@@ -40,29 +30,21 @@ def test_the_clients_of_a_gateway_that_is_killed_are_counted(tmp_path: Path, loc
     assert not processes.runs(deaf)
 
 
-def test_ready_is_what_readyz_says(local: LocalServer, nobody: str, process: psutil.Process) -> None:
-    assert not is_ready(Gateway(process, nobody))
-    assert not is_ready(Gateway(process, local.url))
+def test_ready_is_what_readyz_says(local: LocalServer, nobody: str, gateway_process: psutil.Process) -> None:
+    assert not is_ready(Gateway(gateway_process, nobody))
+    assert not is_ready(Gateway(gateway_process, local.url))
     local.on("GET /readyz", as_json({"status": "Ready"}))
-    assert is_ready(Gateway(process, local.url))
+    assert is_ready(Gateway(gateway_process, local.url))
 
 
 def test_a_gateway_that_is_never_ready_says_why(
-    tmp_path: Path, nobody: str, process: psutil.Process, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, nobody: str, gateway_process: psutil.Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway, "READY_SECONDS", 0)
-    never = Gateway(process, nobody)
+    never = Gateway(gateway_process, nobody)
     with pytest.raises(ServingError, match=f"{nobody}/readyz"):
         wait_until_ready(never, tmp_path, lambda _: None)
     (tmp_path / gateway.CONSOLE_FILE).write_text("ImportError: no such thing\n")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    processes.kill(gateway_process)
     with pytest.raises(ServingError, match=":\nImportError: no such thing"):
         wait_until_ready(never, tmp_path, lambda _: None)
-
-
-def test_a_port_that_is_taken(tmp_path: Path, local: LocalServer) -> None:
-    port = int(local.url.rpartition(":")[2])
-    with pytest.raises(ServingError, match=f"Port {port} .*pid {os.getpid()}.*--port"):
-        gateway.start(GatewaySettings(tmp_path, "densenet121", port=port))
-    assert processes.started_for("gateway", tmp_path) == []

@@ -37,11 +37,8 @@ def fake_java(folder: Path, version: str) -> Path:
 )
 def test_versions(tmp_path: Path, said: str, version: int) -> None:
     assert java.major_version(fake_java(tmp_path, said)) == version
-
-
-def test_a_file_that_is_no_program(tmp_path: Path) -> None:
-    (tmp_path / "java").write_text("no program")
-    assert [java.major_version(tmp_path / name) for name in ("java", "none")] == [0, 0]
+    (tmp_path / "text").write_text("no program")
+    assert [java.major_version(tmp_path / name) for name in ("text", "none")] == [0, 0]
 
 
 @pytest.fixture
@@ -100,7 +97,7 @@ def test_the_link_in_the_environment(bare: Path, before: str) -> None:
     assert not link.is_symlink() or link.readlink() == bare / "package" / "java"
 
 
-def test_the_command_line_has_one_configuration_of_the_logs() -> None:
+def test_the_command_line_has_one_configuration_of_the_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {
         "vmargs": "-Dlog4j.configurationFile=densenet_serving/server/log4j2.xml -Xmx1m",
         "model_store": "/a store",
@@ -114,9 +111,6 @@ def test_the_command_line_has_one_configuration_of_the_logs() -> None:
     assert words[-5:] == ["-f", Path("/run/config.properties"), "-s", "/a store", "-ncs"]
     [classes] = [word for word in words if str(word).endswith("frontend/*")]
     assert Path(classes).with_name("model-server.jar").is_file()
-
-
-def test_torchserve_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(java, "find_spec", lambda _: None)
     with pytest.raises(CommandError, match="pip install torchserve"):
         java.command_line(Path("java"), Path(), Path(), {})
@@ -132,10 +126,7 @@ def test_torchserve_has_a_locale_in_which_every_path_has_a_name(
         monkeypatch.setenv("LC_ALL", name)
     assert java.environment()["LC_ALL"] == "C.UTF-8"
     assert locale.setlocale(locale.LC_ALL) == before
-
-
-def test_a_machine_without_such_a_locale_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(java, "UTF8_LOCALES", ("xx_XX.UTF-8",))
+    monkeypatch.setattr(java, "UTF8_LOCALES", ("xx_XX.UTF-8",))  # a machine without one keeps its own
     monkeypatch.setenv("LC_ALL", "C")
     assert java.environment()["LC_ALL"] == "C"
 

@@ -62,17 +62,15 @@ def test_the_reason_is_the_systems(number: int, named: str, monkeypatch: pytest.
     assert ("taken" in str(refusal.value)) is (number == errno.EADDRINUSE)
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.invalid"])
-def test_a_host_that_is_not_this_machine(host: str) -> None:
-    with pytest.raises(CommandError, match=host):
-        check_port_is_free("--port", f"http://{host}:8000")
-
-
-def test_grpc_listens_where_the_settings_say() -> None:
-    with pytest.raises(CommandError, match=r"192\.0\.2\.1"):
-        check_ports(ports_from(free_port_range()) | {"grpc_inference_address": "192.0.2.1"})
-
-
-def test_an_address_without_a_port() -> None:
-    with pytest.raises(CommandError, match=r"metrics_address=http://127\.0\.0\.1"):
-        check_port_is_free("metrics_address", "http://127.0.0.1")
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"inference_address": "http://192.0.2.1:8000"}, r"192\.0\.2\.1"),
+        ({"inference_address": "http://no.such.invalid:8000"}, "no.such.invalid"),
+        ({"grpc_inference_address": "192.0.2.1"}, r"192\.0\.2\.1"),
+        ({"metrics_address": "http://127.0.0.1"}, r"metrics_address=http://127\.0\.0\.1"),
+    ],
+)
+def test_an_address_that_is_not_this_machines_or_has_no_port(settings: dict[str, str], named: str) -> None:
+    with pytest.raises(CommandError, match=named):
+        check_ports(ports_from(free_port_range()) | settings)

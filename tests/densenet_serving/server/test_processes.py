@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -19,19 +19,12 @@ DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 CHILD = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
 
 
-@pytest.fixture
-def spawned(tmp_path: Path) -> Iterator[psutil.Process]:
-    process = start_part("TorchServe", tmp_path)
-    yield process
-    processes.kill(process)
-
-
-def test_a_part_is_found_by_its_run_folder(spawned: psutil.Process, tmp_path: Path) -> None:
+def test_a_part_is_found_by_its_run_folder(gateway_process: psutil.Process, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
-    assert [find("TorchServe", tmp_path), find("TorchServe", tmp_path / "link")] == [spawned, spawned]
-    assert [find("gateway", tmp_path), find("TorchServe", tmp_path / "other")] == [None, None]
-    processes.end(spawned)
-    assert find("TorchServe", tmp_path) is None
+    assert [find("gateway", tmp_path), find("gateway", tmp_path / "link")] == [gateway_process] * 2
+    assert [find("TorchServe", tmp_path), find("gateway", tmp_path / "other")] == [None, None]
+    processes.end(gateway_process)
+    assert find("gateway", tmp_path) is None
 
 
 def test_what_a_part_started_is_not_taken_for_it(tmp_path: Path) -> None:
@@ -48,12 +41,12 @@ def test_what_a_part_started_is_not_taken_for_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seconds", [-3600, 3600])
 def test_a_step_of_the_clock_changes_nothing(
-    spawned: psutil.Process, tmp_path: Path, seconds: int, monkeypatch: pytest.MonkeyPatch
+    gateway_process: psutil.Process, tmp_path: Path, seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boot = psutil._pslinux.boot_time()
     monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot + seconds)
-    assert find("TorchServe", tmp_path) == spawned
-    assert runs(spawned)
+    assert find("gateway", tmp_path) == gateway_process
+    assert runs(gateway_process)
 
 
 def test_a_process_that_ended_does_not_run_though_nobody_waited_for_it() -> None:
@@ -108,11 +101,11 @@ def test_the_end_of_the_terminal_is_ignored_under_nohup() -> None:
     assert signal.SIGHUP not in processes.ending()
 
 
-def test_a_watch_ends_with_a_process_or_an_event_or_its_seconds(spawned: psutil.Process) -> None:
+def test_a_watch_ends_with_a_process_or_an_event_or_its_seconds(gateway_process: psutil.Process) -> None:
     event = threading.Event()
-    parts = {"one": psutil.Process(), "other": spawned}
+    parts = {"one": psutil.Process(), "other": gateway_process}
     assert watch(parts, event, 0.01) is None
-    processes.end(spawned)
+    processes.end(gateway_process)
     assert watch(parts, event) == "other"
     event.set()
     assert watch(parts, event) is None

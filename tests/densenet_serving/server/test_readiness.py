@@ -83,16 +83,13 @@ def test_ready_means_every_worker(endpoint: Endpoint, local: LocalServer, answer
     assert is_ready(Client(endpoint), "m", "1.0") is ready
 
 
-def test_a_server_that_does_not_listen_yet_is_not_ready(endpoint: Endpoint, nobody: str) -> None:
-    assert is_ready(Client(Endpoint(nobody, nobody, nobody, endpoint.folder)), "m", "1.0") is False
-
-
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
     return Archive.read(write_archive(tmp_path / "m.mar"))
 
 
-def test_waiting_until_ready(running: Server, archive: Archive, local: LocalServer) -> None:
+def test_waiting_until_ready(running: Server, archive: Archive, local: LocalServer, nobody: str) -> None:
+    assert not is_ready(Client(Endpoint(nobody, nobody, nobody, running.endpoint.folder)), "m", "1.0")
     answers = iter([described(0), described(0), described(1)])
     said: list[str] = []
     local.on("GET /models/m/all", lambda _: as_json(next(answers)))

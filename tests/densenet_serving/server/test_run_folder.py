@@ -15,17 +15,15 @@ from densenet_serving.server import run_folder
 from densenet_serving.server.run_folder import LOCK_FILE, MODELS, UNPACKED, clear, make_unpacked, prepare, sole_command
 
 
-def test_an_empty_run_folder_is_not_left(tmp_path: Path) -> None:
-    with sole_command(tmp_path / "run"):
-        assert (tmp_path / "run" / LOCK_FILE).exists()
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_folder_with_something_in_it_stays(tmp_path: Path) -> None:
-    (tmp_path / "logs").mkdir()
-    with pytest.raises(ZeroDivisionError), sole_command(tmp_path):
+def test_a_run_folder_is_left_only_with_something_in_it(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with sole_command(run_dir):
+        assert (run_dir / LOCK_FILE).exists()
+    assert not run_dir.exists()
+    (run_dir / "logs").mkdir(parents=True)
+    with pytest.raises(ZeroDivisionError), sole_command(run_dir):
         _ = 1 / 0
-    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+    assert [path.name for path in run_dir.iterdir()] == ["logs"]
 
 
 def test_a_second_command_says_so_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import hashlib
 import signal
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
@@ -64,18 +64,14 @@ def test_without_weights_the_stand_in_answers_until_there_is_another_model(
     assert "densenet archive --model efficientnet_lite0" in said
 
 
-def test_a_stand_in_that_a_person_built_stays(tmp_path: Path) -> None:
-    for name in ("efficientnet_lite0.mar", "flowers.mar"):
+def test_a_stand_in_that_a_person_built_stays_and_what_an_upgrade_replaced_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("efficientnet_lite0.mar", "m.mar", "m-2.0.mar"):
         (tmp_path / name).touch()
         BuildCommand([]).write(tmp_path / name)
-    assert len(names_to_serve(tmp_path)) == 2
-
-
-def test_an_archive_that_an_upgrade_replaced_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("m.mar", "m-2.0.mar"):
-        (tmp_path / name).touch()
     Upgrade(serving="m-2.0.mar", replaced="m.mar").record("m", tmp_path)
-    assert names_to_serve(tmp_path) == ["m-2.0.mar"]
+    assert names_to_serve(tmp_path) == ["efficientnet_lite0.mar", "m-2.0.mar"]
     assert capsys.readouterr().err.startswith("m.mar ")
 
 
@@ -86,27 +82,18 @@ def options(answering: Server, store: Path) -> ServeOptions:
 
 @pytest.mark.parametrize("fixed", [True, False])
 def test_a_second_serve_asks_the_running_server(
-    answering: Server,
-    store: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    fixed: bool,
+    answering: Server, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fixed: bool
 ) -> None:
     monkeypatch.setattr(Server, "find", lambda _: answering)
     monkeypatch.delattr(torchserve, "start")
-    assert start_or_find(ServeOptions(store, answering.endpoint.folder, fixed_models=fixed)) == answering
+    options = ServeOptions(store, answering.endpoint.folder, fixed_models=fixed)
+    assert start_or_find(options) == answering
     captured = capsys.readouterr()
     assert f"pid {answering.pid}" in captured.err
     assert ("keeps the settings" in captured.err) is fixed
     assert "is tabby" in captured.out
-
-
-def test_the_foreground_is_for_a_server_of_its_own(
-    answering: Server, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Server, "find", lambda _: answering)
-    with pytest.raises(CommandError, match=f"pid {answering.pid}.*densenet stop"):
-        start_or_find(ServeOptions(store, answering.endpoint.folder, foreground=True))
+    with pytest.raises(CommandError, match=f"pid {answering.pid}.*densenet stop"):  # it needs a server of its own
+        start_or_find(replace(options, foreground=True))
 
 
 def fails(*_: object) -> None:
@@ -142,7 +129,7 @@ def test_sigterm_while_java_starts_leaves_nothing(
     answering: Server, options: ServeOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> Server:
-        signal.raise_signal(signal.SIGTERM)
+        is_ended()
         return answering
 
     monkeypatch.setattr(torchserve, "start", interrupted)
@@ -157,26 +144,19 @@ def test_a_start_reads_each_archive_once(store: Path, monkeypatch: pytest.Monkey
     for path in archives_in(store):
         digest_file(path).write_text(digest_line(sha256_of(path), path))
     read: Counter[str] = Counter()
-    file_digest = hashlib.file_digest
 
     class CountingZipFile(zipfile.ZipFile):
         def __init__(self, file: Path, *arguments: Any, **options: Any) -> None:
             read[file.name] += 1
             super().__init__(file, *arguments, **options)
 
-    def counting_digest(file: BinaryIO, name: str) -> Any:
-        read[Path(file.name).with_suffix(".sha256").name] += 1
-        return file_digest(file, name)  # type: ignore[arg-type]
-
     monkeypatch.setattr(zipfile, "ZipFile", CountingZipFile)
-    monkeypatch.setattr(hashlib, "file_digest", counting_digest)
     monkeypatch.setattr(torchserve, "launch", lambda _, run_dir, *__: start_part("TorchServe", run_dir))
-    monkeypatch.setattr(start, "wait_until_ready", lambda *_: None)
-    monkeypatch.setattr(start, "classify_sample", lambda _: ("m", ANSWER))
-    monkeypatch.setattr(start, "report", lambda *_: None)
+    for name, result in {"wait_until_ready": None, "classify_sample": ("m", ANSWER), "report": None}.items():
+        monkeypatch.setattr(start, name, lambda *_, result=result: result)
     started = start_or_find(ServeOptions(store, tmp_path / "run"), free_port_range())
     started.stop()
-    assert read == {"m.mar": 1, "m-2.0.mar": 1, "m.sha256": 1, "m-2.0.sha256": 1}
+    assert read == {"m.mar": 1, "m-2.0.mar": 1}
     assert properties.read(started.settings)["load_models"] == "m-2.0.mar,m.mar"
 
 

@@ -89,9 +89,3 @@ def test_a_java_that_cannot_be_started(start: Callable[[str, int], Server], tmp_
     with pytest.raises(CommandError, match=f"{tmp_path}/bin/java .*Permission denied"):
         start(WAITS, 0o644)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.properties", "logs"]
-
-
-def test_a_taken_port_starts_nothing(taken: int, tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=str(taken)):
-        torchserve.start(tmp_path / "run", tmp_path, [], paths.SERVER_CONFIG, taken)
-    assert not (tmp_path / "run").exists()

@@ -97,9 +97,7 @@ def endpoint(tmp_path: Path) -> Endpoint:
 
 def test_the_steps(server: FakeServer, endpoint: Endpoint) -> None:
     said: list[str] = []
-
     assert upgrade(endpoint, TWO, 1, said.append) is True
-
     steps = ["register 2.0", "scale 2.0", "predict 2.0", "default 2.0", "unregister 1.0"]
     assert server.done == steps
     assert (server.default, server.files) == ("2.0", {"2.0": TWO})
@@ -153,6 +151,9 @@ def test_a_version_that_still_has_requests_is_not_taken_away(server: FakeServer,
 
     assert (server.default, set(server.files)) == ("2.0", {"1.0", "2.0"})
     assert Upgrade.read_all(endpoint.folder)["m"].replaced == ONE
+    server.done.clear()
+    rollback(endpoint, None, 1, lambda _: None)  # it need not be registered again
+    assert server.done == ["predict 1.0", "default 1.0", "unregister 2.0"]
 
 
 def test_back_and_forth(server: FakeServer, endpoint: Endpoint) -> None:
@@ -175,16 +176,6 @@ def test_an_upgrade_that_the_memory_has_no_room_for_registers_nothing(
     with pytest.raises(CommandError, match=r"4 workers .*1820 MB"):
         upgrade(endpoint, TWO, 1, lambda _: None)
     assert server.done == []
-
-
-def test_back_to_a_version_that_was_never_taken_away(server: FakeServer, endpoint: Endpoint) -> None:
-    server.queued["1.0"] = 3
-    upgrade(endpoint, TWO, 0.05, lambda _: None)
-    server.done.clear()
-
-    rollback(endpoint, None, 1, lambda _: None)
-
-    assert server.done == ["predict 1.0", "default 1.0", "unregister 2.0"]
 
 
 def test_an_archive_that_is_gone_is_no_way_back(server: FakeServer, endpoint: Endpoint) -> None:
