@@ -38,7 +38,7 @@ class Worker:
     def __init__(self, job: Job, archive: bytes, schema: pa.Schema, most_bytes: int) -> None:
         """`archive` is the .mar, which Ray brought here; `schema` the output's; of a photo `most_bytes` are read."""
         self._job, self._reader, self._schema = job, Reader(job.column, most_bytes), schema
-        self._model = Model(archive, job.digest, BATCH, job.headers)
+        self._model = Model(archive, job.digest, BATCH, job.headers, session_folder())
 
     def ready(self) -> None:
         """Answer as soon as the archive is loaded."""
@@ -78,14 +78,28 @@ class Worker:
         }
 
 
+def session_folder() -> str | None:
+    """Return Ray's folder on this host, which goes with its session: Ray ends workers by SIGKILL. None without Ray."""
+    from ray._private import worker
+
+    node = worker._global_node
+    return node.get_session_dir_path() if node else None
+
+
 class Model:
     """One archive, loaded for one thread. Its modules come from the archive, so load no other in the same process."""
 
-    def __init__(self, archive: bytes, digest: str, batch: int, headers: Mapping[str, str]) -> None:
-        """Raises CommandError if the bytes are not those of the digest."""
+    def __init__(
+        self, archive: bytes, digest: str, batch: int, headers: Mapping[str, str], parent: str | None = None
+    ) -> None:
+        """Unpack an archive in the folder `parent`, or in the system's own for temporary files.
+
+        Raises CommandError if the bytes are not those of the digest.
+        """
         if hashlib.sha256(archive).hexdigest() != digest:
             raise CommandError(f"The archive that arrived on this host is not the one of SHA-256 {digest}.")
-        self._unpacked = tempfile.TemporaryDirectory(prefix="archive-")  # its decoder processes are started from there
+        # The archive's decoder processes are started from there.
+        self._unpacked = tempfile.TemporaryDirectory(prefix="archive-", dir=parent)
         folder = Path(self._unpacked.name)
         with zipfile.ZipFile(io.BytesIO(archive)) as mar:
             mar.extractall(folder)

@@ -32,6 +32,11 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
+def unpacked() -> set[Path]:
+    """List the archives that workers unpacked and left behind."""
+    return set(Path(tempfile.gettempdir()).glob("archive-*"))
+
+
 def test_every_photo_is_a_row_though_a_worker_dies_and_a_second_run_has_nothing_to_do(
     bulk: Bulk, lengths: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,9 +52,11 @@ def test_every_photo_is_a_row_though_a_worker_dies_and_a_second_run_has_nothing_
     listed, output = tmp_path / "all.txt", f"s3://bucket/labels{store}"
     listed.write_text("\n".join(names))
 
+    before = unpacked()
     done = bulk(listed, output)
     assert done.returncode == 1, done.stderr
     assert (tmp_path / "once").exists()
+    assert unpacked() <= before
     found = rows(output)
     assert [row["path"] for row in found] == names
     assert {row["id"]: row["error_code"] for row in found if row["error_code"]} == {7: 400, 9: 404, 17: 400, 18: 404}
